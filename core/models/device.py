@@ -1,0 +1,175 @@
+"""A device behind a gateway, its attributes, and how fresh what we know of them is."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Self
+from zoneinfo import available_timezones
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+from django.db.models import Q
+
+from core.models.gateway import Gateway
+from core.readings import Kind, Value
+
+
+def rule_choices() -> list[tuple[str, str]]:
+    from core import rules
+
+    return rules.choices()
+
+
+def check_zone(value: str) -> None:
+    if value and value not in available_timezones():
+        raise ValidationError(f"{value!r} is no time zone. Example: Europe/London")
+
+
+class Freshness(StrEnum):
+    """How much the latest value can be trusted. Worst first: pages list them in this order."""
+
+    UNREACHABLE = "unreachable"
+    """The gateway failed when asked, or says that it cannot reach the device."""
+    STALE = "stale"
+    """The gateway answers, but the device's own measurement is older than a day: a dead sensor behind a live hub."""
+    LATE = "late"
+    """Nobody asked for more than two intervals: the scheduler, not the device."""
+    NEVER = "never"
+    """Not heard yet."""
+    FRESH = "fresh"
+
+
+STALE_AFTER = timedelta(days=1)
+
+
+def late_after() -> timedelta:
+    """One missed poll is no news; two are."""
+    return settings.POLL_INTERVAL * 2.5
+
+
+class DeviceQuerySet(models.QuerySet["Device"]):
+    def present(self) -> Self:
+        return self.filter(removed_at=None, gateway__removed_at=None)
+
+    def active(self) -> Self:
+        """Those that are polled and decided for."""
+        return self.present().filter(enabled=True, gateway__enabled=True)
+
+
+class Device(models.Model):
+    gateway = models.ForeignKey(Gateway, on_delete=models.CASCADE, related_name="devices")
+    vendor_id = models.CharField(max_length=200, help_text="The vendor's own id, unique in the gateway")
+    name = models.CharField(max_length=120)
+    model = models.CharField(max_length=120, blank=True)
+    place = models.CharField(max_length=120, blank=True)
+    latitude = models.FloatField(null=True, blank=True, validators=[MinValueValidator(-90), MaxValueValidator(90)])
+    longitude = models.FloatField(null=True, blank=True, validators=[MinValueValidator(-180), MaxValueValidator(180)])
+    zone = models.CharField(max_length=60, blank=True, validators=[check_zone], help_text="Time zone, such as Europe/London")
+    rule = models.CharField(
+        max_length=40, blank=True, choices=rule_choices, help_text="Decides for this device; empty: nobody does"
+    )
+    enabled = models.BooleanField(default=True)
+    removed_at = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text="Kept so that discovery does not bring it back"
+    )
+
+    # The latest decision, in a sentence.
+    decision = models.CharField(max_length=500, blank=True, editable=False)
+    decided_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    # Over all its attributes, so that a page of devices is sorted by what is wrong without reading their attributes.
+    heard_at = models.DateTimeField(null=True, blank=True, editable=False)
+    measured_at = models.DateTimeField(null=True, blank=True, editable=False, help_text="Newest time of a sensor's number")
+    available = models.BooleanField(default=True, editable=False)
+
+    objects = DeviceQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("name", "pk")
+        constraints = (
+            models.UniqueConstraint(fields=["gateway", "vendor_id"], name="one_device_per_vendor_id"),
+            models.CheckConstraint(
+                condition=Q(latitude=None) | Q(latitude__gte=-90, latitude__lte=90), name="device_latitude_in_range"
+            ),
+            models.CheckConstraint(
+                condition=Q(longitude=None) | Q(longitude__gte=-180, longitude__lte=180), name="device_longitude_in_range"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return self.name or self.vendor_id
+
+    def freshness(self, now: datetime) -> Freshness:
+        return freshness(self.heard_at, self.measured_at, self.available, self.gateway.failures, now)
+
+
+def freshness(
+    heard_at: datetime | None, measured_at: datetime | None, available: bool, failures: int, now: datetime
+) -> Freshness:
+    if heard_at is None:
+        return Freshness.UNREACHABLE if failures else Freshness.NEVER
+    if not available:
+        return Freshness.UNREACHABLE
+    if now - heard_at > late_after():
+        return Freshness.UNREACHABLE if failures else Freshness.LATE
+    if measured_at is not None and now - measured_at > STALE_AFTER:
+        return Freshness.STALE
+    return Freshness.FRESH
+
+
+class Attribute(models.Model):
+    """One thing a device reports or accepts, with its latest value."""
+
+    device = models.ForeignKey(Device, on_delete=models.CASCADE, related_name="attributes", db_index=False)
+    name = models.CharField(max_length=120)
+    kind = models.CharField(max_length=10, choices=[(kind.value, kind.value) for kind in Kind])
+    unit = models.CharField(max_length=20, blank=True)
+    minimum = models.FloatField(null=True, blank=True)
+    maximum = models.FloatField(null=True, blank=True)
+    choices = models.JSONField(default=list, blank=True)
+    writable = models.BooleanField(default=False)
+
+    # The latest by observed_at, not the last that arrived. Written by record() alone.
+    number = models.FloatField(null=True, blank=True, editable=False)
+    text = models.CharField(max_length=255, null=True, blank=True, editable=False)  # noqa: DJ001 (null: the value is a number)
+    observed_at = models.DateTimeField(null=True, blank=True, editable=False)
+    heard_at = models.DateTimeField(null=True, blank=True, editable=False, help_text="When the vendor last answered with a value")
+    available = models.BooleanField(default=True, editable=False, help_text="Whether the vendor's last answer held a value")
+
+    class Meta:
+        ordering = ("pk",)
+        constraints = (models.UniqueConstraint(fields=["device", "name"], name="one_attribute_per_name"),)
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def value(self) -> Value | None:
+        return as_value(self.kind, self.number, self.text)
+
+    @property
+    def is_measured(self) -> bool:
+        """A sensor's number moves with the world. A door or a set point may rightly stay the same for months."""
+        return self.kind == Kind.NUMBER and not self.writable
+
+    @property
+    def is_switch(self) -> bool:
+        return self.writable and self.kind == Kind.BOOLEAN
+
+    def freshness(self, now: datetime) -> Freshness:
+        measured_at = self.observed_at if self.is_measured else None
+        return freshness(self.heard_at, measured_at, self.available, self.device.gateway.failures, now)
+
+
+def as_value(kind: str, number: float | None, text: str | None) -> Value | None:
+    """The value as people and programs know it, from the two columns that hold it."""
+    if kind == Kind.BOOLEAN:
+        return None if number is None else bool(number)
+    return number if kind == Kind.NUMBER else text
+
+
+def main_switch(attributes: Sequence[Attribute]) -> Attribute | None:
+    """The attribute that an on/off control and a rule drive when none is named: the first writable boolean."""
+    return next((attribute for attribute in attributes if attribute.is_switch), None)

@@ -1,0 +1,172 @@
+"""Our order to a device and all that became of it.
+
+TRANSITIONS is the specification: a row for each state, a column for each event. What is not in it cannot happen; an event
+without an entry leaves the state as it is. tests/core/test_device_command.py runs every cell.
+"""
+
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Self
+
+from django.conf import settings
+from django.db import models
+from django.db.models import F, Q
+from django.utils import timezone
+
+from core.models.device import Attribute, as_value
+from core.models.observation import exactly_one_value
+from core.readings import Value
+
+
+class State(StrEnum):
+    REQUESTED = "requested"
+    """Committed, not sent."""
+    SENDING = "sending"
+    """A process has claimed it and may have written to the vendor. If that process died, nobody knows: it is read back."""
+    ACCEPTED = "accepted"
+    """The vendor said yes. That is not done."""
+    CONFIRMED = "confirmed"
+    """Read back after the vendor had settled, and there."""
+    FAILED = "failed"
+    """Refused, or sent and never in effect."""
+    SUPERSEDED = "superseded"
+    """A newer order for the same attribute took its place."""
+    EXPIRED = "expired"
+    """Too old to be sent, and never sent."""
+    UNCONFIRMED = "unconfirmed"
+    """Accepted, and never seen in effect."""
+
+
+class Event(StrEnum):
+    CLAIM = "claim"
+    """A process is about to write it."""
+    ACCEPT = "accept"
+    """The vendor answered yes."""
+    REFUSE = "refuse"
+    """The vendor, or our own rules, said no for good."""
+    SEEN = "seen"
+    """A read begun after the write had settled shows the value."""
+    NOT_SEEN = "not seen"
+    """A read begun after the write had settled shows another value."""
+    SUPERSEDE = "supersede"
+    """A newer order for the same attribute was committed."""
+    EXPIRE = "expire"
+    """Its time is over."""
+
+
+OPEN = (State.REQUESTED, State.SENDING, State.ACCEPTED)
+FINAL = tuple(state for state in State if state not in OPEN)
+
+TRANSITIONS: dict[State, dict[Event, State]] = {
+    State.REQUESTED: {
+        Event.CLAIM: State.SENDING,
+        Event.REFUSE: State.FAILED,
+        Event.SUPERSEDE: State.SUPERSEDED,
+        Event.EXPIRE: State.EXPIRED,
+    },
+    # SENDING is left by its own process, or by others after its claim has lapsed. Nothing supersedes it: a newer order
+    # waits in REQUESTED until it is known what became of this one.
+    State.SENDING: {
+        Event.ACCEPT: State.ACCEPTED,
+        Event.REFUSE: State.FAILED,
+        Event.SEEN: State.CONFIRMED,
+        Event.NOT_SEEN: State.REQUESTED,
+        Event.EXPIRE: State.FAILED,
+    },
+    # NOT_SEEN leaves ACCEPTED as it is: slow devices get until `confirm_by`, then EXPIRE makes it loud.
+    State.ACCEPTED: {
+        Event.SEEN: State.CONFIRMED,
+        Event.SUPERSEDE: State.SUPERSEDED,
+        Event.EXPIRE: State.UNCONFIRMED,
+    },
+    **{state: {} for state in FINAL},
+}
+
+
+def after(state: str, event: Event) -> State:
+    """The state that follows; the same one where the table has no entry."""
+    return TRANSITIONS[State(state)].get(event, State(state))
+
+
+class Source(StrEnum):
+    HUMAN = "human"
+    RULE = "rule"
+
+
+class DeviceCommandQuerySet(models.QuerySet["DeviceCommand"]):
+    def open(self) -> Self:
+        return self.filter(state__in=OPEN)
+
+    def waiting(self) -> Self:
+        return self.filter(state=State.REQUESTED)
+
+
+class DeviceCommand(models.Model):
+    attribute = models.ForeignKey(Attribute, on_delete=models.CASCADE, related_name="commands", db_index=False)
+    number = models.FloatField(null=True)
+    text = models.CharField(max_length=255, null=True)  # noqa: DJ001 (null: the value is a number)
+    source = models.CharField(max_length=10, choices=[(source.value, source.value) for source in Source])
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL)
+    reason = models.CharField(max_length=500)
+
+    state = models.CharField(max_length=12, choices=[(state.value, state.value) for state in State], default=State.REQUESTED)
+    requested_at = models.DateTimeField(default=timezone.now)
+    expires_at = models.DateTimeField(help_text="Not sent after this")
+    claimed_until = models.DateTimeField(null=True, help_text="On the database's clock; until then its process owns it")
+    attempts = models.PositiveSmallIntegerField(default=0)
+    retry_at = models.DateTimeField(null=True)
+    sent_at = models.DateTimeField(null=True, help_text="When the latest attempt to write began")
+    accepted_at = models.DateTimeField(null=True)
+    settles_at = models.DateTimeField(null=True, help_text="A read begun after this tells what became of it")
+    confirm_by = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+    error = models.CharField(max_length=500, blank=True)
+
+    objects = DeviceCommandQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("-pk",)
+        constraints = (
+            models.UniqueConstraint(fields=["attribute"], condition=Q(state="sending"), name="one_sending_per_attribute"),
+            exactly_one_value("device_command"),
+            models.CheckConstraint(condition=Q(expires_at__gt=F("requested_at")), name="expires_after_it_is_requested"),
+        )
+        indexes = (
+            # The latest commands of a device's attributes.
+            models.Index(fields=["attribute", "-requested_at"], name="command_by_attribute"),
+            # What a run has to carry on with; a handful of rows whatever the history.
+            models.Index(fields=["state"], condition=Q(state__in=["requested", "sending", "accepted"]), name="command_open"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.attribute} to {self.value}: {self.state}"
+
+    @property
+    def value(self) -> Value | None:
+        return as_value(self.attribute.kind, self.number, self.text)
+
+    @property
+    def is_open(self) -> bool:
+        return self.state in OPEN
+
+    def has_expired(self, now: datetime) -> bool:
+        return now >= self.expires_at
+
+    def matches(self, number: float | None, text: str | None) -> bool:
+        """Whether these are the ordered value. Numbers may be rounded by the vendor, to three significant digits or so."""
+        if self.number is None or number is None:
+            return self.text == text and self.number == number
+        return abs(self.number - number) <= max(0.05, abs(self.number) * 0.005)
+
+    def move(self, event: Event, now: datetime, error: str = "") -> bool:
+        """Apply an event to this instance; the caller saves. True if the state changed."""
+        before, self.state = self.state, after(self.state, event)
+        if error:
+            self.error = error[:500]
+        if self.state in FINAL and self.finished_at is None:
+            self.finished_at = now
+        return self.state != before
+
+
+CONFIRM_WITHIN = timedelta(minutes=2)
+"""How long after settling a device may still show the old value before its command is called unconfirmed."""

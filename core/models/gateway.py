@@ -1,0 +1,59 @@
+"""One endpoint that speaks a vendor's dialect: a cloud account, a hub, a single plug. The unit of polling."""
+
+from datetime import datetime
+from typing import Self
+
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from core.models.secret import SecretField
+
+
+def vendor_choices() -> list[tuple[str, str]]:
+    from core import vendors  # imports requests, which a start-up should not pay for
+
+    return vendors.choices()
+
+
+class GatewayQuerySet(models.QuerySet["Gateway"]):
+    def present(self) -> Self:
+        return self.filter(removed_at=None)
+
+    def active(self) -> Self:
+        return self.present().filter(enabled=True)
+
+    def due(self, now: datetime) -> Self:
+        """Those not resting after a failure."""
+        return self.active().filter(Q(retry_at=None) | Q(retry_at__lte=now))
+
+
+class Gateway(models.Model):
+    vendor = models.CharField(max_length=40, choices=vendor_choices)
+    name = models.CharField(max_length=120)
+    address = models.CharField(max_length=500, help_text="The base URL, such as http://192.168.1.20")
+    key = models.CharField(max_length=200, blank=True, help_text="What the gateway calls itself, whatever its address")
+    credential = SecretField()
+    enabled = models.BooleanField(default=True)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    removed_at = models.DateTimeField(null=True, blank=True, editable=False, help_text="prune deletes what is left of it")
+
+    # How it went lately. Written by record() alone.
+    asked_at = models.DateTimeField(null=True, blank=True, editable=False)
+    answered_at = models.DateTimeField(null=True, blank=True, editable=False)
+    failures = models.PositiveIntegerField(default=0, editable=False, help_text="In a row, since it last answered")
+    error = models.CharField(max_length=500, blank=True, editable=False)
+    refused = models.BooleanField(default=False, editable=False, help_text="A person must act")
+    retry_at = models.DateTimeField(null=True, blank=True, editable=False, help_text="Not asked before")
+    claimed_until = models.DateTimeField(null=True, blank=True, editable=False, help_text="Somebody is asking it now")
+
+    objects = GatewayQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("name", "pk")
+        constraints = (
+            models.UniqueConstraint(fields=["vendor", "address"], condition=Q(removed_at=None), name="one_gateway_per_address"),
+        )
+
+    def __str__(self) -> str:
+        return self.name or self.address

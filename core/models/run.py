@@ -1,0 +1,64 @@
+"""One execution of a task, and the lease that keeps executions of one task apart."""
+
+from enum import StrEnum
+from typing import Self
+
+from django.db import models
+from django.utils import timezone
+
+
+class Outcome(StrEnum):
+    RUNNING = "running"
+    DONE = "done"
+    """It went through; `failed` may count gateways that did not answer."""
+    BROKEN = "broken"
+    """It stopped on an error or a signal."""
+    VANISHED = "vanished"
+    """It never said how it ended: its process was killed. Noticed by the next run."""
+
+
+class RunQuerySet(models.QuerySet["Run"]):
+    def of(self, task: str) -> Self:
+        return self.filter(task=task)
+
+    def completed(self) -> Self:
+        return self.filter(outcome=Outcome.DONE)
+
+
+class Run(models.Model):
+    task = models.CharField(max_length=40)
+    outcome = models.CharField(
+        max_length=10, choices=[(outcome.value, outcome.value) for outcome in Outcome], default=Outcome.RUNNING
+    )
+    started_at = models.DateTimeField(default=timezone.now)
+    finished_at = models.DateTimeField(null=True)
+    counts = models.JSONField(default=dict, help_text="What it did, by the task's own words")
+    error = models.TextField(blank=True, help_text="What failed and why, a line each")
+
+    objects = RunQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("-pk",)
+        indexes = (
+            # The latest runs of a task; the slots of a day that nothing ran in.
+            models.Index(fields=["task", "-started_at"], name="run_by_task"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.task} at {self.started_at:%Y-%m-%d %H:%M:%S}: {self.outcome}"
+
+    @property
+    def seconds(self) -> float | None:
+        return (self.finished_at - self.started_at).total_seconds() if self.finished_at else None
+
+
+class Lease(models.Model):
+    """Who may run a task now. `token` grows with each holder, so that one who lost it without noticing is told by its writes."""
+
+    task = models.CharField(max_length=40, primary_key=True)
+    token = models.BigIntegerField(default=0)
+    holder = models.CharField(max_length=200, blank=True)
+    expires_at = models.DateTimeField(help_text="On the database's clock")
+
+    def __str__(self) -> str:
+        return f"{self.task}, number {self.token}, until {self.expires_at}"

@@ -1,0 +1,111 @@
+"""What a vendor client returns before it is stored, and the kinds of value an attribute can have."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+Value = float | bool | str
+
+LONGEST_TEXT = 255
+LARGEST_NUMBER = 1e15  # the largest magnitude a home can mean: beyond it a meter is broken
+
+
+class Kind(StrEnum):
+    """What values an attribute has. Stored in two columns: number and boolean as a float, choice and text as text."""
+
+    NUMBER = "number"
+    BOOLEAN = "boolean"
+    CHOICE = "choice"
+    TEXT = "text"
+
+    @property
+    def is_number(self) -> bool:
+        return self in (Kind.NUMBER, Kind.BOOLEAN)
+
+
+@dataclass(frozen=True, slots=True)
+class AttributeSpec:
+    """One thing a device reports or accepts, as its vendor describes it.
+
+    `unit` is the usual symbol (W, kWh, °C, %, V, A, Hz, lx). `minimum` and `maximum` bound what may be stored and
+    ordered; `choices` are the words a choice can take.
+    """
+
+    name: str
+    kind: Kind = Kind.NUMBER
+    unit: str = ""
+    minimum: float | None = None
+    maximum: float | None = None
+    choices: tuple[str, ...] = ()
+    writable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceSpec:
+    """One device behind a gateway, as discovery found it. `vendor_id` is the vendor's own id, unique in the gateway."""
+
+    vendor_id: str
+    name: str
+    attributes: tuple[AttributeSpec, ...]
+    model: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A value of one attribute, as the vendor told it.
+
+    `value` None: the vendor answered that it has no value now (unknown, unavailable). `observed_at` is the vendor's own
+    time of measurement (aware); None: it gave none, and the time of the call stands for it.
+    """
+
+    vendor_id: str
+    attribute: str
+    value: Value | None
+    observed_at: datetime | None = None
+
+
+class Unacceptable(ValueError):
+    """A value that the attribute cannot have; the message is a sentence that says why."""
+
+
+def clean_value(
+    value: object,
+    kind: Kind,
+    *,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    choices: Sequence[str] = (),
+) -> float | str:
+    """The value as it is stored: a finite float for number and boolean (0.0 or 1.0), else text. Raises Unacceptable.
+
+    The one door for readings and orders alike: a boolean is no number, nan and infinity are nothing, text has no NUL.
+    """
+    if kind is Kind.BOOLEAN:
+        if not isinstance(value, bool):
+            raise Unacceptable(f"{value!r:.80} is neither true nor false")
+        return float(value)
+    if kind is Kind.NUMBER:
+        return _clean_number(value, minimum, maximum)
+    if not isinstance(value, str):
+        raise Unacceptable(f"{value!r:.80} is no text")
+    if "\x00" in value or len(value) > LONGEST_TEXT:
+        raise Unacceptable(f"the text holds a NUL or is longer than {LONGEST_TEXT} characters")
+    if any("\ud800" <= character <= "\udfff" for character in value):
+        raise Unacceptable("the text holds half a character (a lone surrogate)")
+    if kind is Kind.CHOICE and choices and value not in choices:
+        raise Unacceptable(f"{value!r:.80} is none of {', '.join(choices)}")
+    return value
+
+
+def _clean_number(value: object, minimum: float | None, maximum: float | None) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise Unacceptable(f"{value!r:.80} is no number")
+    if not -LARGEST_NUMBER <= value <= LARGEST_NUMBER or math.isnan(value):
+        raise Unacceptable("the number is not finite, or larger than anything a home can mean")
+    if minimum is not None and value < minimum:
+        raise Unacceptable(f"{value:g} is below the least, {minimum:g}")
+    if maximum is not None and value > maximum:
+        raise Unacceptable(f"{value:g} is above the most, {maximum:g}")
+    return float(value)

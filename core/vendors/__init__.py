@@ -1,0 +1,88 @@
+"""Vendors: one file each, found by its name. This is the whole contract; `shelly.py` is a full example.
+
+A vendor file holds `class Client(Vendor)`. It speaks one HTTP dialect, translates the vendor's words once (names, units,
+scales, times), and knows neither Django nor the database: `http` comes from outside, bound to the gateway's address,
+credential and limits.
+"""
+
+import pkgutil
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from importlib import import_module
+from typing import ClassVar
+
+from core.http import Http
+from core.readings import DeviceSpec, Reading, Value
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who answers at an address: `key` stays the same when the address changes, `name` is for people."""
+
+    key: str
+    name: str
+
+
+class Vendor(ABC):
+    """A client for one gateway, made for one piece of work and thrown away; used by one thread.
+
+    Every method that asks the vendor raises `core.http.ApiError` (try again later) or `core.http.ApiRefused` (a person
+    must act). Attribute names are plain words in snake case: on, power, energy, voltage, current, temperature, humidity,
+    brightness, locked, mode.
+    """
+
+    label: ClassVar[str]
+    address_example: ClassVar[str]
+    credential_hint: ClassVar[str] = "none needed"
+    settle: ClassVar[timedelta] = timedelta(seconds=1)
+    """How long after an accepted write the old value may still be read."""
+    has_timer: ClassVar[bool] = False
+    """Whether `revert_after` is carried out by the device itself, even if we are dead by then."""
+
+    def __init__(self, http: Http) -> None:
+        self.http = http
+
+    @abstractmethod
+    def identify(self) -> Identity:
+        """Who answers at this address. Called before a gateway is stored, and proves the credential."""
+
+    @abstractmethod
+    def devices(self) -> Iterable[DeviceSpec]:
+        """Every device this gateway serves, with its attributes."""
+
+    @abstractmethod
+    def read(self, vendor_ids: Collection[str]) -> Iterable[Reading]:
+        """What these devices say now, in as few calls as the API allows. Others may be yielded too and are ignored.
+
+        A device that the vendor no longer knows yields nothing; one it knows but cannot reach yields value None.
+        """
+
+    @abstractmethod
+    def write(self, vendor_id: str, attribute: str, value: Value, revert_after: timedelta | None = None) -> None:
+        """Order a value (bool, float or str by the attribute's kind). Returning means accepted, not done.
+
+        `revert_after`, only where `has_timer`: the device itself goes back after so long. ApiRefused: it will not happen.
+        ApiError: nobody knows whether it did.
+        """
+
+    def history(self, vendor_id: str, since: datetime, until: datetime) -> Iterator[Reading]:
+        """Readings between two times, where the vendor keeps them."""
+        raise NotImplementedError(f"{self.label} keeps no history")
+
+
+def names() -> list[str]:
+    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+
+
+def choices() -> list[tuple[str, str]]:
+    """For form fields and models; a callable, so that a new vendor needs no migration."""
+    return [(name, load(name).label) for name in names()]
+
+
+def load(name: str) -> type[Vendor]:
+    if name not in names():
+        raise LookupError(f"There is no vendor {name!r}. Known: {', '.join(names())}.")
+    client: type[Vendor] = import_module(f"{__name__}.{name}").Client
+    return client

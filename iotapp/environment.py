@@ -1,0 +1,65 @@
+"""Typed readers for settings that come from the environment. A bad value stops the start and says what to do."""
+
+import os
+from collections.abc import Sequence
+from ipaddress import IPv4Network, IPv6Network, ip_network
+
+from django.core.exceptions import ImproperlyConfigured
+
+Network = IPv4Network | IPv6Network
+
+NETWORK_NAMES = {
+    "loopback": ("127.0.0.0/8", "::1/128"),
+    "private": ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7"),
+}
+
+
+def text(name: str, default: str = "") -> str:
+    return os.environ.get(name, "").strip() or default
+
+
+def flag(name: str, default: bool) -> bool:
+    value = text(name).lower()
+    if not value:
+        return default
+    if value in {"1", "true", "yes", "on"}:
+        return True
+    if value in {"0", "false", "no", "off"}:
+        return False
+    raise ImproperlyConfigured(f"{name}={value!r} is neither yes nor no: set it to 1 or 0.")
+
+
+def number(name: str, default: float, least: float, most: float) -> float:
+    value = text(name)
+    try:
+        result = float(value) if value else default
+    except ValueError:
+        raise ImproperlyConfigured(f"{name}={value!r} is not a number: set it between {least:g} and {most:g}.") from None
+    if not least <= result <= most:
+        raise ImproperlyConfigured(f"{name}={value} is out of range: set it between {least:g} and {most:g}.")
+    return result
+
+
+def whole(name: str, default: int, least: int, most: int) -> int:
+    result = number(name, default, least, most)
+    if result != int(result):
+        raise ImproperlyConfigured(f"{name}={result} is not a whole number: set it between {least} and {most}.")
+    return int(result)
+
+
+def words(name: str, default: Sequence[str] = ()) -> list[str]:
+    return [word.strip() for word in text(name).split(",") if word.strip()] or list(default)
+
+
+def networks(name: str, default: Sequence[str] = ()) -> tuple[Network, ...]:
+    """Networks that devices may be in: `loopback`, `private`, or CIDR such as 192.168.1.0/24, with commas between."""
+    found: list[Network] = []
+    for word in words(name, default):
+        for block in NETWORK_NAMES.get(word.lower(), (word,)):
+            try:
+                found.append(ip_network(block))
+            except ValueError as error:
+                raise ImproperlyConfigured(
+                    f"{name}: {error}. Use loopback, private, or networks such as 192.168.1.0/24, with commas between."
+                ) from None
+    return tuple(found)

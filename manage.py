@@ -1,0 +1,18 @@
+#!/usr/bin/env python
+"""The command line of the project: `python manage.py help core` lists what it can do."""
+
+import os
+import sys
+
+
+def main() -> None:
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "iotapp.settings")
+    try:
+        from django.core.management import execute_from_command_line
+    except ImportError as error:
+        sys.exit(f"{error}. Run it as .venv/bin/python manage.py (make demo creates .venv).")
+    execute_from_command_line(sys.argv)
+
+
+if __name__ == "__main__":
+    main()
