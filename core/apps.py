@@ -1,6 +1,30 @@
+"""What happens once at the start of every process, and at its end."""
+
+import atexit
+import sys
+
 from django.apps import AppConfig
+from django.db import connections
 
 
 class CoreConfig(AppConfig):
     name = "core"
     verbose_name = "Devices"
+
+    def ready(self) -> None:
+        from core import checks
+
+        checks.register_all()
+        atexit.register(close_pools)
+
+
+def close_pools() -> None:
+    """Without it a process takes 20 s to end from Python 3.13 on: by then the threads of a psycopg pool cannot be joined."""
+    if "psycopg_pool" not in sys.modules:
+        return
+    from django.db.backends.postgresql.base import DatabaseWrapper
+
+    for connection in connections.all():
+        if isinstance(connection, DatabaseWrapper):
+            connection.close()
+            connection.close_pool()

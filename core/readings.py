@@ -9,6 +9,7 @@ from enum import StrEnum
 Value = float | bool | str
 
 LONGEST_TEXT = 255
+LONGEST_NAME = 120
 LARGEST_NUMBER = 1e15  # the largest magnitude a home can mean: beyond it a meter is broken
 
 
@@ -109,3 +110,9 @@ def _clean_number(value: object, minimum: float | None, maximum: float | None) -
     if maximum is not None and value > maximum:
         raise Unacceptable(f"{value:g} is above the most, {maximum:g}")
     return float(value)
+
+
+def clean_name(text: object) -> str:
+    """A vendor's word for something, fit to be stored and shown: no control characters, at most 120 of them; "" if none."""
+    shown = "".join(character for character in str(text or "") if character.isprintable())
+    return shown.strip()[:LONGEST_NAME]

@@ -6,6 +6,7 @@ loopback address. As soon as one of PRODUCTION_SIGNS is set, the defaults are th
 
 import os
 import secrets
+import tempfile
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
@@ -20,39 +21,52 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 ON_DYNO = "DYNO" in os.environ
 PRODUCTION_SIGNS = ("SECRET_KEY", "DATABASE_URL", "ALLOWED_HOSTS", "DYNO")
 DEBUG = environment.flag("DEBUG", default=not any(os.environ.get(sign) for sign in PRODUCTION_SIGNS))
+MAKE_A_KEY = "Make one with: python3 -c 'import secrets; print(secrets.token_urlsafe(50))'."
 
 
 def read_secret_key() -> str:
     """SECRET_KEY, or in development a key kept in .secret_key, so that log-ins and stored credentials outlive a restart."""
-    if key := environment.text("SECRET_KEY"):
-        if len(key) < 32:
-            raise ImproperlyConfigured(
-                "SECRET_KEY is shorter than 32 characters. Make one with: "
-                "python -c 'import secrets; print(secrets.token_urlsafe(50))'"
-            )
-        return key
-    if not DEBUG:
+    key = environment.text("SECRET_KEY")
+    if not key and not DEBUG:
+        signs = " and ".join(sign for sign in PRODUCTION_SIGNS if os.environ.get(sign)) or "DEBUG=0"
         raise ImproperlyConfigured(
-            "SECRET_KEY is not set. Make one with: python -c 'import secrets; print(secrets.token_urlsafe(50))', "
-            "set it and keep it: stored credentials of gateways are encrypted with it."
+            f"SECRET_KEY is not set, and {signs} says that this is a server. {MAKE_A_KEY} Keep it: stored credentials of "
+            "gateways are encrypted with it. If this is your own machine, set DEBUG=1 instead."
         )
-    path = BASE_DIR / ".secret_key"
-    fresh = path.with_suffix(f".{os.getpid()}")
+    key = key or read_key_file(BASE_DIR / ".secret_key")
+    if len(key) < 32:
+        raise ImproperlyConfigured(f"SECRET_KEY is shorter than 32 characters. {MAKE_A_KEY}")
+    return key
+
+
+def read_key_file(path: Path) -> str:
+    """The key in the file, which is made first where there is none. Of processes that start together one makes it."""
     try:
         if not path.exists():
-            with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-                file.write(secrets.token_urlsafe(50))
-            with suppress(FileExistsError):  # another process was first: its key is the key
-                os.link(fresh, path)
-            fresh.unlink()
+            write_key_file(path)
+        key = path.read_text().strip()
     except OSError as error:
         raise ImproperlyConfigured(
-            f"Cannot write {path} ({error.strerror}): make the folder writable, or set SECRET_KEY."
+            f"{path} cannot be read or written ({error.strerror}): mend the permissions, or set SECRET_KEY."
         ) from None
-    key = path.read_text().strip()
     if len(key) < 32:
         raise ImproperlyConfigured(f"{path} holds no usable key: delete it and start again.")
     return key
+
+
+def write_key_file(path: Path) -> None:
+    """Appears whole or not at all: written under another name, then linked."""
+    descriptor, fresh = tempfile.mkstemp(prefix=f"{path.name}.", dir=path.parent)
+    try:
+        with open(descriptor, "w") as file:
+            file.write(secrets.token_urlsafe(50))
+        with suppress(FileExistsError):  # another process was first: its key is the key
+            try:
+                os.link(fresh, path)
+            except PermissionError:  # a file system without links, such as that of a memory card
+                os.replace(fresh, path)
+    finally:
+        Path(fresh).unlink(missing_ok=True)
 
 
 SECRET_KEY = read_secret_key()
@@ -64,7 +78,6 @@ ALLOWED_HOSTS = environment.words("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[
 if not DEBUG and not ALLOWED_HOSTS and ON_DYNO:
     ALLOWED_HOSTS = [".herokuapp.com"]
 CSRF_TRUSTED_ORIGINS = environment.words("CSRF_TRUSTED_ORIGINS")
-INTERNAL_IPS: list[str] = []
 
 # What may be reached, and who may look.
 GATEWAY_NETWORKS = environment.networks("GATEWAY_NETWORKS", ["loopback", "private"] if DEBUG else [])
@@ -123,9 +136,10 @@ def read_database() -> dict[str, Any]:
     url = environment.text("DATABASE_URL", f"sqlite:///{BASE_DIR / 'db.sqlite3'}")
     try:
         database: dict[str, Any] = dict(dj_database_url.parse(url))
-    except ValueError as error:
+    except ValueError:  # its message may quote the password
         raise ImproperlyConfigured(
-            f"DATABASE_URL cannot be read ({error}). Example: postgres://user:password@host:5432/name"
+            "DATABASE_URL cannot be read. Example: postgres://user:password@host:5432/name, where signs such as / # @ in "
+            "the password are written %2F %23 %40"
         ) from None
     options = database.setdefault("OPTIONS", {})
     if database["ENGINE"] == "django.db.backends.sqlite3":
@@ -134,6 +148,8 @@ def read_database() -> dict[str, Any]:
                 "SQLite on a Heroku dyno loses everything at each restart, and web and scheduler would not share it. "
                 "Add PostgreSQL: heroku addons:create heroku-postgresql:essential-0"
             )
+        if database["NAME"] != ":memory:":
+            database["NAME"] = str(BASE_DIR / database["NAME"])  # cron starts elsewhere, and would make another file there
         options |= {"transaction_mode": "IMMEDIATE", "timeout": 20, "init_command": "PRAGMA journal_mode=WAL"}
     elif database["ENGINE"] == "django.db.backends.postgresql":
         database["CONN_MAX_AGE"] = 0
@@ -166,7 +182,7 @@ LOGIN_REDIRECT_URL = "status"
 LOGOUT_REDIRECT_URL = "status"
 
 USE_TZ = True
-TIME_ZONE = environment.text("TIME_ZONE", "UTC")
+TIME_ZONE = environment.zone("TIME_ZONE", "UTC")
 LANGUAGE_CODE = "en-gb"
 USE_I18N = False
 
@@ -199,10 +215,12 @@ SECURE_REFERRER_POLICY = "same-origin"
 if environment.flag("TRUST_PROXY", default=ON_DYNO):
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 
+LOG_LEVEL = environment.choice("LOG_LEVEL", "WARNING", ["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"])
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["console"], "level": environment.text("LOG_LEVEL", "WARNING").upper()},
+    "root": {"handlers": ["console"], "level": LOG_LEVEL},
+    "loggers": {"django": {"level": LOG_LEVEL}},  # without Django's own handlers, which would say everything twice
 }

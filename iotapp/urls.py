@@ -1,7 +1,28 @@
 """Every address of the site."""
 
 from django.contrib import admin
+from django.contrib.auth import views as auth
 from django.urls import path
 
+from core.views import devices, gateways, health, status
+
 admin.autodiscover()
-urlpatterns = [path("admin/", admin.site.urls)]
+admin.site.site_header = admin.site.site_title = "iotapp"
+
+urlpatterns = [
+    path("", status.status, name="status"),
+    path("devices/<int:pk>/", devices.device, name="device"),
+    path("devices/<int:pk>/change/", devices.change, name="device_change"),
+    path("devices/<int:pk>/ask/", devices.ask, name="device_ask"),
+    path("devices/<int:pk>/remove/", devices.remove, name="device_remove"),
+    path("attributes/<int:pk>/order/", devices.order, name="order"),
+    path("gateways/", gateways.gateway_list, name="gateways"),
+    path("gateways/add/", gateways.add, name="gateway_add"),
+    path("gateways/<int:pk>/", gateways.change, name="gateway"),
+    path("gateways/<int:pk>/discover/", gateways.discover, name="gateway_discover"),
+    path("gateways/<int:pk>/remove/", gateways.remove, name="gateway_remove"),
+    path("login/", auth.LoginView.as_view(redirect_authenticated_user=True), name="login"),
+    path("logout/", auth.LogoutView.as_view(), name="logout"),
+    path("healthz", health.healthz, name="healthz"),
+    path("admin/", admin.site.urls),
+]

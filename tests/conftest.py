@@ -1,1 +1,70 @@
-"""Fixtures that every test may use."""
+"""What every test may count on.
+
+The database is the one DATABASE_URL names, SQLite without it. It is a real file, never in memory, so that threads and
+other processes see what a test committed: use `transactional_db` and `database_url` for those. Tests that only make sense
+on one database are marked `@pytest.mark.sqlite` or `@pytest.mark.postgresql` and are left out, not skipped, on the other.
+A skip is for a missing service, which it names; with CI set there is none: it fails.
+"""
+
+import os
+from collections.abc import Generator
+from typing import TypeVar
+from urllib.parse import quote
+
+import pytest
+from django.db import connection
+
+IN_CI = os.environ.get("CI", "").lower() not in ("", "0", "false")
+Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
+DATABASES = ("sqlite", "postgresql")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for vendor in DATABASES:
+        config.addinivalue_line("markers", f"{vendor}: only on this database")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    others = [vendor for vendor in DATABASES if vendor != connection.vendor]
+    left_out = [item for item in items if any(item.get_closest_marker(vendor) for vendor in others)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
+def no_skip_in_ci(report: Report) -> Report:
+    if IN_CI and report.skipped and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"Skipped, and nothing may be missing where CI is set: {report.longrepr}"
+    return report
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    return no_skip_in_ci(report)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    return no_skip_in_ci(report)
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(
+    django_db_modify_db_settings_parallel_suffix: None, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """pytest-django's hook. SQLite as in production, a file with a write-ahead log, one for each worker."""
+    if connection.vendor == "sqlite":
+        connection.settings_dict["TEST"]["NAME"] = str(tmp_path_factory.mktemp("database") / "test.sqlite3")
+
+
+@pytest.fixture
+def database_url(transactional_db: None) -> str:
+    """DATABASE_URL for another process that is to see this test's database."""
+    settings = connection.settings_dict
+    if connection.vendor == "sqlite":
+        return f"sqlite:///{settings['NAME']}"
+    user, password = quote(settings["USER"], safe=""), quote(settings["PASSWORD"], safe="")
+    return f"postgres://{user}:{password}@{settings['HOST']}:{settings['PORT']}/{settings['NAME']}"

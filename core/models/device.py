@@ -10,7 +10,8 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
-from django.db.models import Q
+from django.db.models import Case, Count, Q, When
+from django.db.models import Value as Constant
 
 from core.models.gateway import Gateway
 from core.readings import Kind, Value
@@ -39,6 +40,8 @@ class Freshness(StrEnum):
     NEVER = "never"
     """Not heard yet."""
     FRESH = "fresh"
+    PAUSED = "paused"
+    """A person disabled the device or its gateway: nobody asks, and nothing is wrong."""
 
 
 STALE_AFTER = timedelta(days=1)
@@ -56,6 +59,30 @@ class DeviceQuerySet(models.QuerySet["Device"]):
     def active(self) -> Self:
         """Those that are polled and decided for."""
         return self.present().filter(enabled=True, gateway__enabled=True)
+
+    def worst_first(self, now: datetime) -> Self:
+        return self.order_by(freshness_rank(now).asc(), "name", "pk")
+
+    def in_state(self, freshness: Freshness, now: datetime) -> Self:
+        return self.alias(rank=freshness_rank(now)).filter(Q(rank=FRESHNESS_RANKS.index(freshness)))
+
+    def matching(self, words: str) -> Self:
+        """Those in which each word occurs somewhere: name, place, model, vendor's id, gateway."""
+        found = self
+        for word in words.split():
+            found = found.filter(
+                Q(name__icontains=word)
+                | Q(place__icontains=word)
+                | Q(model__icontains=word)
+                | Q(vendor_id__icontains=word)
+                | Q(gateway__name__icontains=word)
+            )
+        return found
+
+    def count_by_freshness(self, now: datetime) -> dict[Freshness, int]:
+        """How many are in each state, worst first, in one query."""
+        rows = dict(self.order_by().values_list(freshness_rank(now)).annotate(Count("pk")))
+        return {freshness: rows.get(rank, 0) for rank, freshness in enumerate(FRESHNESS_RANKS)}
 
 
 class Device(models.Model):
@@ -101,8 +128,17 @@ class Device(models.Model):
     def __str__(self) -> str:
         return self.name or self.vendor_id
 
+    @property
+    def is_paused(self) -> bool:
+        return not (self.enabled and self.gateway.enabled)
+
     def freshness(self, now: datetime) -> Freshness:
+        if self.is_paused:
+            return Freshness.PAUSED
         return freshness(self.heard_at, self.measured_at, self.available, self.gateway.failures, now)
+
+
+FRESHNESS_RANKS = tuple(Freshness)
 
 
 def freshness(
@@ -117,6 +153,26 @@ def freshness(
     if measured_at is not None and now - measured_at > STALE_AFTER:
         return Freshness.STALE
     return Freshness.FRESH
+
+
+def freshness_rank(now: datetime) -> Case:
+    """The same as Device.freshness(), for the database. A test holds that the two agree."""
+    is_late = Q(heard_at__lt=now - late_after())
+    is_failing = Q(gateway__failures__gt=0)
+    rows = (
+        (Q(enabled=False) | Q(gateway__enabled=False), Freshness.PAUSED),
+        (Q(heard_at=None) & is_failing, Freshness.UNREACHABLE),
+        (Q(heard_at=None), Freshness.NEVER),
+        (Q(available=False), Freshness.UNREACHABLE),
+        (is_late & is_failing, Freshness.UNREACHABLE),
+        (is_late, Freshness.LATE),
+        (Q(measured_at__lt=now - STALE_AFTER), Freshness.STALE),
+    )
+    return Case(
+        *(When(condition, then=Constant(FRESHNESS_RANKS.index(freshness))) for condition, freshness in rows),
+        default=Constant(FRESHNESS_RANKS.index(Freshness.FRESH)),
+        output_field=models.SmallIntegerField(),
+    )
 
 
 class Attribute(models.Model):
@@ -150,6 +206,10 @@ class Attribute(models.Model):
         return as_value(self.kind, self.number, self.text)
 
     @property
+    def has_chart(self) -> bool:
+        return Kind(self.kind).is_number
+
+    @property
     def is_measured(self) -> bool:
         """A sensor's number moves with the world. A door or a set point may rightly stay the same for months."""
         return self.kind == Kind.NUMBER and not self.writable
@@ -159,6 +219,8 @@ class Attribute(models.Model):
         return self.writable and self.kind == Kind.BOOLEAN
 
     def freshness(self, now: datetime) -> Freshness:
+        if self.device.is_paused:
+            return Freshness.PAUSED
         measured_at = self.observed_at if self.is_measured else None
         return freshness(self.heard_at, measured_at, self.available, self.device.gateway.failures, now)
 

@@ -11,6 +11,7 @@ from typing import Self
 from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from core.models.device import Attribute, as_value
@@ -53,6 +54,9 @@ class Event(StrEnum):
     EXPIRE = "expire"
     """Its time is over."""
 
+
+CONFIRM_WITHIN = timedelta(minutes=2)
+"""How long after settling a device may still show the old value before its command is called unconfirmed."""
 
 OPEN = (State.REQUESTED, State.SENDING, State.ACCEPTED)
 FINAL = tuple(state for state in State if state not in OPEN)
@@ -99,6 +103,11 @@ class DeviceCommandQuerySet(models.QuerySet["DeviceCommand"]):
 
     def waiting(self) -> Self:
         return self.filter(state=State.REQUESTED)
+
+    def unclear(self, now: datetime) -> Self:
+        """Written, perhaps, and settled by now: a read tells what became of them. Not those that a process is writing."""
+        lapsed = Q(claimed_until=None) | Q(claimed_until__lte=Now())
+        return self.filter(lapsed, state__in=[State.SENDING, State.ACCEPTED], settles_at__lte=now)
 
 
 class DeviceCommand(models.Model):
@@ -149,14 +158,11 @@ class DeviceCommand(models.Model):
     def is_open(self) -> bool:
         return self.state in OPEN
 
-    def has_expired(self, now: datetime) -> bool:
-        return now >= self.expires_at
-
     def matches(self, number: float | None, text: str | None) -> bool:
-        """Whether these are the ordered value. Numbers may be rounded by the vendor, to three significant digits or so."""
+        """Whether these are the ordered value. Vendors round numbers: half a percent, at least 0.2, is the same."""
         if self.number is None or number is None:
             return self.text == text and self.number == number
-        return abs(self.number - number) <= max(0.05, abs(self.number) * 0.005)
+        return abs(self.number - number) <= max(0.2, abs(self.number) * 0.005)
 
     def move(self, event: Event, now: datetime, error: str = "") -> bool:
         """Apply an event to this instance; the caller saves. True if the state changed."""
@@ -166,7 +172,3 @@ class DeviceCommand(models.Model):
         if self.state in FINAL and self.finished_at is None:
             self.finished_at = now
         return self.state != before
-
-
-CONFIRM_WITHIN = timedelta(minutes=2)
-"""How long after settling a device may still show the old value before its command is called unconfirmed."""

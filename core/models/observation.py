@@ -1,6 +1,10 @@
 """The time series: a value of an attribute at a time, and the times when nobody heard anything."""
 
-from django.db import models
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Self
+
+from django.db import connections, models
 from django.db.models import Q
 
 from core.models.device import Attribute
@@ -19,6 +23,45 @@ def exactly_one_value(prefix: str) -> models.CheckConstraint:
     )
 
 
+# For each attribute and time: the number that held then, NULL in a silence. Two index seeks an answer, whatever the history.
+# Silences of an attribute do not overlap, so the latest that began before the time is the only one that can hold it.
+SAMPLE = """
+WITH point(place, at) AS (VALUES {points})
+SELECT attribute.id, point.place,
+    (SELECT observation.number FROM core_observation observation
+     WHERE observation.attribute_id = attribute.id AND observation.observed_at <= point.at
+     ORDER BY observation.observed_at DESC LIMIT 1)
+FROM core_attribute attribute CROSS JOIN point
+WHERE attribute.id IN ({attributes}) AND NOT COALESCE(
+    (SELECT silence.ends_at FROM core_silence silence
+     WHERE silence.attribute_id = attribute.id AND silence.starts_at < point.at
+     ORDER BY silence.starts_at DESC LIMIT 1) > point.at, FALSE)
+"""
+
+
+class ObservationQuerySet(models.QuerySet["Observation"]):
+    def between(self, since: datetime, until: datetime) -> Self:
+        return self.filter(observed_at__gt=since, observed_at__lte=until).order_by("observed_at")
+
+    def sample(self, attribute_pks: Sequence[int], times: Sequence[datetime]) -> dict[int, list[float | None]]:
+        """What each attribute's number was at each time (latest observation at or before it), None where nobody knew.
+
+        One query of len(attribute_pks) x len(times) answers. The time since an attribute was last heard is no stored
+        silence yet: callers leave out what lies after `heard_at`.
+        """
+        samples: dict[int, list[float | None]] = {pk: [None] * len(times) for pk in attribute_pks}
+        if not samples or not times:
+            return samples
+        connection = connections[self.db]
+        query = SAMPLE.format(points=", ".join(["(%s, %s)"] * len(times)), attributes=", ".join(["%s"] * len(samples)))
+        points = [(place, connection.ops.adapt_datetimefield_value(time)) for place, time in enumerate(times)]
+        with connection.cursor() as cursor:
+            cursor.execute(query, [*(part for point in points for part in point), *samples])
+            for pk, place, number in cursor.fetchall():
+                samples[pk][place] = number
+        return samples
+
+
 class Observation(models.Model):
     """Stored once, never changed. `record()` is the only way in."""
 
@@ -26,6 +69,8 @@ class Observation(models.Model):
     observed_at = models.DateTimeField()
     number = models.FloatField(null=True)
     text = models.CharField(max_length=255, null=True)  # noqa: DJ001 (null: the value is a number)
+
+    objects = ObservationQuerySet.as_manager()
 
     class Meta:
         constraints = (

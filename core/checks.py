@@ -1,0 +1,130 @@
+"""What Django checks at the start of a command that a person types, and `manage.py check`. Every hint says what to do."""
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import timedelta
+from inspect import isabstract
+from ipaddress import ip_network
+from types import ModuleType
+from typing import Any
+
+from django.apps import AppConfig
+from django.conf import settings
+from django.core import checks
+
+from iotapp.environment import NETWORK_NAMES, Network
+
+SHORTEST_KEY = 32
+HOME_NETWORKS = [ip_network(block) for blocks in NETWORK_NAMES.values() for block in blocks]
+NEVER_REACHED = [ip_network(block) for block in ("169.254.0.0/16", "fe80::/10", "224.0.0.0/4", "ff00::/8")]
+
+Messages = list[checks.CheckMessage]
+
+
+def register_all() -> None:
+    for check in (check_plug_ins, check_field_keys, check_gateway_networks):
+        checks.register(check)
+    checks.register(check_public_status, deploy=True)
+
+
+def check_plug_ins(app_configs: Sequence[AppConfig] | None, **options: Any) -> Messages:
+    """Every vendor, rule and feed file loads and keeps its contract."""
+    from core import feeds, rules, vendors  # they import requests, which a scheduled command should not pay for
+
+    return [
+        *broken(vendors, vendor_complaint, "core.E001"),
+        *broken(rules, rule_complaint, "core.E002"),
+        *broken(feeds, feed_complaint, "core.E003"),
+    ]
+
+
+def broken(folder: ModuleType, complaint: Callable[[Any], str], id: str) -> Iterator[checks.CheckMessage]:
+    for name in folder.names():
+        try:
+            problem = complaint(folder.load(name))
+        except Exception as error:  # a plug-in file may fail in any way
+            problem = f"{type(error).__name__}: {error}"
+        if problem:
+            path = folder.__name__.replace(".", "/")
+            hint = f"Mend it, or take it out of {path}, which holds nothing else. The contract is in {path}/__init__.py."
+            yield checks.Error(f"{path}/{name}.py: {problem}", hint=hint, id=id)
+
+
+def vendor_complaint(client: type[Any]) -> str:
+    from core.vendors import Vendor
+
+    return subclass_complaint(client, Vendor, ("label", "address_example", "credential_hint")) or (
+        "" if isinstance(client.settle, timedelta) else "settle is no timedelta"
+    )
+
+
+def feed_complaint(feed: type[Any]) -> str:
+    from core.feeds import Feed
+
+    return subclass_complaint(feed, Feed, ("label",))
+
+
+def subclass_complaint(found: type[Any], contract: type[Any], texts: Sequence[str]) -> str:
+    if not issubclass(found, contract):
+        return f"{found.__name__} is no subclass of {contract.__name__}"
+    if isabstract(found):
+        return f"{found.__name__} lacks {', '.join(sorted(found.__abstractmethods__))}"
+    missing = [name for name in texts if not isinstance(getattr(found, name, None), str)]
+    return f"{found.__name__} does not say its {', '.join(missing)}" if missing else ""
+
+
+def rule_complaint(rule: Any) -> str:
+    parameters = getattr(rule.options, "__dataclass_params__", None)
+    if parameters is None or not parameters.frozen:
+        return "Options is no frozen dataclass"
+    rule.options()  # raises where a field has no default, or a default is refused
+    return "" if callable(rule.decide) else "decide is no function"
+
+
+def check_field_keys(app_configs: Sequence[AppConfig] | None, **options: Any) -> Messages:
+    if all(len(key) >= SHORTEST_KEY for key in settings.FIELD_KEYS):
+        return []
+    return [
+        checks.Error(
+            f"A key in FIELD_KEYS is shorter than {SHORTEST_KEY} characters.",
+            hint="Put a longer one in front, made with python3 -c 'import secrets; print(secrets.token_urlsafe(50))'.",
+            id="core.E004",
+        )
+    ]
+
+
+def check_gateway_networks(app_configs: Sequence[AppConfig] | None, **options: Any) -> Messages:
+    return [message for network in settings.GATEWAY_NETWORKS for message in network_messages(network)]
+
+
+def network_messages(network: Network) -> Iterator[checks.CheckMessage]:
+    """Addresses of cloud metadata are link-local and stay out of reach whatever is set: who names them should know."""
+    if any(is_within(network, home) for home in HOME_NETWORKS):
+        return
+    if any(network.version == other.version and network.overlaps(other) for other in NEVER_REACHED):
+        yield checks.Error(
+            f"GATEWAY_NETWORKS holds {network}, with link-local or multicast addresses that are never reached.",
+            hint="Name only the networks of your devices, such as 192.168.1.0/24, or private.",
+            id="core.E005",
+        )
+    else:
+        yield checks.Warning(
+            f"GATEWAY_NETWORKS holds {network}, which is more than private addresses.",
+            hint="Take it out: public addresses need no permission. Name only the private networks of your devices.",
+            id="core.W001",
+        )
+
+
+def is_within(network: Network, other: Network) -> bool:
+    return network.version == other.version and network.subnet_of(other)  # type: ignore[arg-type]  # the same version
+
+
+def check_public_status(app_configs: Sequence[AppConfig] | None, **options: Any) -> Messages:
+    if not settings.PUBLIC_STATUS:
+        return []
+    return [
+        checks.Info(
+            "PUBLIC_STATUS is on: anybody who finds the address may read the status pages.",
+            hint="Set PUBLIC_STATUS=0 if that is not meant.",
+            id="core.I001",
+        )
+    ]

@@ -1,0 +1,21 @@
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import CommandError
+
+from core import demo
+from core.management.command import Command as Base
+
+
+class Command(Base):
+    help = "Simulated devices over real HTTP: added, polled, decided about, shown, and the page served until Ctrl-C."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--once", action="store_true", help="stop after the table")
+        parser.add_argument("--port", type=int, default=8000, help="of the page")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            demo.run(self.stdout.write, port=None if options["once"] else options["port"])
+        except demo.CannotStart as error:
+            raise CommandError(str(error)) from error

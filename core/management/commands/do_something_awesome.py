@@ -1,0 +1,35 @@
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import CommandError
+
+from core.management.command import Command as Base
+from core.models import Device
+from core.tasks import decide
+from core.tasks.runs import AlreadyRunning, LeaseLost
+
+
+class Command(Base):
+    help = "Decide for each device that has a rule, send, see that it took effect. Meant to run every ten minutes."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--device", type=int, metavar="PK", help="decide for this device only, at once")
+        parser.add_argument("--dry-run", action="store_true", help="say what would be decided; store and send nothing")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            verdicts = decide.decide(options["device"], dry_run=options["dry_run"])
+        except AlreadyRunning as nothing_to_do:
+            self.stdout.write(str(nothing_to_do))
+            return
+        except (LeaseLost, LookupError, Device.DoesNotExist) as error:
+            raise CommandError(str(error)) from error
+        if not verdicts:
+            self.stdout.write("No device has a rule. Give one: python manage.py set_rule DEVICE awesome")
+        for verdict in verdicts:
+            self.stdout.write(f"{verdict.device}: {verdict.sentence}")
+        problems = [verdict for verdict in verdicts if verdict.problem]
+        if problems:
+            raise CommandError(
+                f"{len(problems)} of {len(verdicts)} devices need a look: {', '.join(str(v.device) for v in problems[:20])}"
+            )

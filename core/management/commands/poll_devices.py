@@ -1,0 +1,34 @@
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import CommandError
+
+from core.management.command import Command as Base
+from core.models import Gateway
+from core.tasks import poll
+from core.tasks.runs import AlreadyRunning, LeaseLost
+
+
+class Command(Base):
+    help = "Ask every vendor what its devices say, and store it. Meant to run every ten minutes."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--gateway", type=int, metavar="PK", help="ask this gateway only, at once")
+        parser.add_argument("--force", action="store_true", help="also ask gateways that rest after failures")
+        parser.add_argument("--json", action="store_true", help="print the counts for a program")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            with self.progress("gateway") as progress:
+                summary = poll.poll(options["gateway"], force=options["force"], progress=progress)
+        except AlreadyRunning as nothing_to_do:
+            self.stdout.write(str(nothing_to_do))
+            return
+        except (LeaseLost, Gateway.DoesNotExist) as error:
+            raise CommandError(str(error)) from error
+        if options["json"]:
+            self.write_json(summary.as_json())
+        else:
+            self.stdout.write(summary.in_words())
+        if summary.asked.failed:
+            raise CommandError("\n".join(["Not answered:", *(f"  {name}: {why}" for name, why in summary.asked.failed)]))

@@ -1,0 +1,19 @@
+"""Your idea goes here. This one: on when the grid is clean."""
+
+from dataclasses import dataclass
+
+from core.rules import Decision, Situation
+
+
+@dataclass(frozen=True)
+class Options:
+    clean_below: float = 150  # gCO2/kWh
+
+
+def decide(situation: Situation) -> Decision | None:
+    grid = situation.outside
+    if grid is None:
+        return None
+    if grid.value < situation.options.clean_below:
+        return Decision(True, f"the grid is clean: {grid.value:g} {grid.unit}")
+    return Decision(False, f"the grid is not clean: {grid.value:g} {grid.unit}, more than {situation.options.clean_below:g}")

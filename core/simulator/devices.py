@@ -1,0 +1,185 @@
+"""What simulated devices are: four kinds of a home, whose values move like those of a real house.
+
+The values are an excerpt of measurements, see the first line of home.csv: two weeks, repeated, aligned on the time of day
+and on the day of the week (UTC), and interpolated. Devices of the same kind live days apart, differ a little in scale,
+and waver a little from second to second.
+"""
+
+import csv
+import json
+import math
+import time
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from core.simulator.faults import Fault
+
+HOME = Path(__file__).with_name("home.csv")
+ROW_SECONDS = 600
+FIRST_MONDAY = 4 * 86_400
+"""The first Monday midnight after 1970 began; the excerpt begins with one too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of device, as a real model. `watts` is what it draws when it is on."""
+
+    name: str
+    app: str
+    model: str
+    generation: int
+    component: str
+    watts: float = 0.0
+
+
+KINDS = (
+    Kind("Heater", "PlusPlugS", "SNPL-00112EU", 2, "switch:0", 1850.0),
+    Kind("Car charger", "Pro1PM", "SPSW-201PE16EU", 2, "switch:0", 7200.0),
+    Kind("Kitchen appliances", "MiniPMG3", "S3PM-001PCEU16", 3, "pm1:0"),
+    Kind("Living room", "PlusHT", "SNSN-0013A", 2, "temperature:0"),
+)
+
+
+@cache
+def home() -> dict[str, list[float]]:
+    """The excerpt's columns: appliances_w, living_room_c, living_room_percent."""
+    with HOME.open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(line for line in file if not line.startswith("#")))
+    return {column: [float(row[column]) for row in rows] for column in rows[0]}
+
+
+def at(column: str, when: float) -> float:
+    """A column's value at a Unix time, between its two neighbours."""
+    values = home()[column]
+    row, rest = divmod((when - FIRST_MONDAY) / ROW_SECONDS, 1)
+    before, after = values[int(row) % len(values)], values[(int(row) + 1) % len(values)]
+    return before + (after - before) * rest
+
+
+class Device:
+    """One simulated device. `on` and `faults` may be read and set at any time, from any thread; `on` as if by hand."""
+
+    def __init__(self, number: int, now: float) -> None:
+        self.number = number
+        self.kind = KINDS[number % len(KINDS)]
+        fellow = number // len(KINDS)
+        self.name = self.kind.name if fellow == 0 else f"{self.kind.name} {fellow + 1}"
+        self.mac = f"02A803{number:06X}"
+        self.id = f"shelly{self.kind.app.lower()}-{self.mac.lower()}"
+        self.faults: list[Fault] = []
+        self.on = False
+        self.source = "init"
+        self.timer: tuple[float, float] | None = None
+        """When the running timer began, and after how many seconds it toggles."""
+        self.requests = self.writes = self.effects = self.reverts = 0
+        """What was asked, orders among it, changes of the switch made by orders, and those made by timers."""
+        self._days = 86_400 * (fellow * 3 % 14)
+        self._scale = 0.92 + (number * 7 % 17) / 100
+        self._started_at = self._counted_at = now
+        self._energy = 50_000.0 + number % 1000 * 37
+        self._tail = self._unchanging()
+
+    @property
+    def has_switch(self) -> bool:
+        return self.kind.component == "switch:0"
+
+    def order(self, on: bool) -> bool:
+        """Switch because somebody ordered it. Returns how it was before."""
+        was_on = self._switch(on, "HTTP_in")
+        self.effects += on != was_on
+        return was_on
+
+    def revert(self) -> None:
+        """Toggle because the timer ran out."""
+        self.timer = None
+        self._switch(not self.on, "timer")
+        self.reverts += 1
+
+    def _switch(self, on: bool, source: str) -> bool:
+        was_on = self.on
+        self._count_energy(time.time())
+        self.on, self.source = on, source
+        return was_on
+
+    def power(self, now: float) -> float:
+        if self.kind.component == "pm1:0":
+            return at("appliances_w", now + self._days) * self._scale * self._waver(now)
+        return self.kind.watts * self._waver(now) if self.on else 0.0
+
+    def status(self, now: float) -> str:
+        """Shelly.GetStatus in JSON."""
+        system = f'"unixtime":{int(now)},"uptime":{int(now - self._started_at)}'
+        return f"{{{self._component(now)},{self._tail}{system}}}}}"
+
+    def _component(self, now: float) -> str:
+        if self.kind.component == "temperature:0":
+            return self._climate(now)
+        power, voltage = self.power(now), 230 + 2 * math.sin(now / 11 + self.number)
+        self._count_energy(now)
+        meter = (
+            f'"apower":{power:.1f},"voltage":{voltage:.1f},"freq":50.0,"current":{power / voltage:.3f},'
+            f'"aenergy":{{"total":{self._energy:.3f},"by_minute":[0.0,0.0,0.0],"minute_ts":{int(now // 60) * 60}}}'
+        )
+        if self.kind.component == "pm1:0":
+            return f'"pm1:0":{{"id":0,{meter}}}'
+        chip = 38 + (14 if self.on else 0) + 2 * math.sin(now / 60 + self.number)
+        timer = f'"timer_started_at":{self.timer[0]:.2f},"timer_duration":{self.timer[1]:.2f},' if self.timer else ""
+        return (
+            f'"switch:0":{{"id":0,"source":"{self.source}","output":{"true" if self.on else "false"},{timer}{meter},'
+            f'"temperature":{{"tC":{chip:.1f},"tF":{chip * 1.8 + 32:.1f}}}}}'
+        )
+
+    def _climate(self, now: float) -> str:
+        warmth = at("living_room_c", now + self._days) + self.number % 5 * 0.3 + 0.03 * math.sin(now / 7 + self.number)
+        humidity = at("living_room_percent", now + self._days) * self._scale + 0.2 * math.sin(now / 13 + self.number)
+        return (
+            f'"temperature:0":{{"id":0,"tC":{warmth:.2f},"tF":{warmth * 1.8 + 32:.2f}}},'
+            f'"humidity:0":{{"id":0,"rh":{humidity:.1f}}},'
+            '"devicepower:0":{"id":0,"battery":{"V":6.04,"percent":100},"external":{"present":true}}'
+        )
+
+    def info(self, protected: bool) -> str:
+        """Shelly.GetDeviceInfo in JSON."""
+        return json.dumps(
+            {
+                "name": self.name,
+                "id": self.id,
+                "mac": self.mac,
+                "slot": 0,
+                "model": self.kind.model,
+                "gen": self.kind.generation,
+                "fw_id": "20250520-083712/1.6.2-gsimulated",
+                "ver": "1.6.2",
+                "app": self.kind.app,
+                "auth_en": protected,
+                "auth_domain": self.id if protected else None,
+            }
+        )
+
+    def config(self) -> str:
+        """Shelly.GetConfig in JSON."""
+        device = {"name": self.name, "mac": self.mac, "fw_id": "20250520-083712/1.6.2-gsimulated", "discoverable": True}
+        return json.dumps({self.kind.component: {"id": 0, "name": None}, "sys": {"device": device, "cfg_rev": 1}})
+
+    def counts(self) -> dict[str, int]:
+        return {"requests": self.requests, "writes": self.writes, "effects": self.effects, "reverts": self.reverts}
+
+    def _count_energy(self, now: float) -> None:
+        self._energy += self.power(now) * max(0.0, now - self._counted_at) / 3600
+        self._counted_at = now
+
+    def _waver(self, now: float) -> float:
+        return 1 + 0.006 * math.sin(now / 9 + self.number) + 0.004 * math.sin(now * 1.7 + self.number)
+
+    def _unchanging(self) -> str:
+        """What of a status stays the same, up to the open end of `sys`."""
+        still = {
+            "ble": {},
+            "cloud": {"connected": False},
+            "mqtt": {"connected": False},
+            "wifi": {"sta_ip": "127.0.0.1", "status": "got ip", "ssid": "simulated", "rssi": -50 - self.number % 30},
+            "ws": {"connected": False},
+        }
+        system = {"mac": self.mac, "restart_required": False, "time": None, "cfg_rev": 1, "available_updates": {}}
+        return f'{json.dumps(still)[1:-1]},"sys":{json.dumps(system)[:-1]},'

@@ -1,0 +1,99 @@
+"""The RPC of a healthy simulated device: which method is called, and what it answers."""
+
+import json
+import time
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+from urllib.parse import parse_qs
+
+from core.simulator.devices import Device
+
+LONGEST_TIMER_SECONDS = 1e8
+BARE: Any = object()
+
+
+class RpcError(Exception):
+    """An error as a device tells it: code and message."""
+
+
+class Order(Protocol):
+    """Switches a device, with a timer if one is given. Returns how it was before."""
+
+    def __call__(self, device: Device, on: bool, toggle_after: float | None) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A method and its parameters. `frame_id` is that of the frame it came in; BARE: it came without one."""
+
+    method: str
+    params: dict[str, Any] = field(default_factory=dict)
+    frame_id: Any = BARE
+
+    @property
+    def is_write(self) -> bool:
+        return self.method == "Switch.Set"
+
+
+def read_call(http_method: str, path: str, query: str, body: bytes) -> Call | None:
+    """What a request calls, None if there is nothing. `path` is what follows the device's prefix."""
+    if path == "rpc/Shelly.GetStatus" and not query:
+        return GET_STATUS
+    if path == "shelly":
+        return Call("Shelly.GetDeviceInfo")
+    if path.startswith("rpc/"):
+        return Call(path[4:], {key: _read_json(values[0]) for key, values in parse_qs(query).items()})
+    frame = _read_json(body.decode(errors="replace")) if path == "rpc" and http_method == "POST" else None
+    if not isinstance(frame, dict) or not isinstance(frame.get("method"), str):
+        return None
+    params = frame.get("params")
+    return Call(frame["method"], params if isinstance(params, dict) else {}, frame.get("id", 0))
+
+
+GET_STATUS = Call("Shelly.GetStatus")
+
+
+def answer(device: Device, call: Call, order: Order, is_protected: bool) -> tuple[int, str]:
+    """HTTP status and body. An error in a frame comes with 200, a bare one with 404 or 500."""
+    try:
+        result = _result(device, call, order, is_protected)
+    except RpcError as error:
+        code, message = error.args
+        told = json.dumps({"code": code, "message": message})
+        return (404 if code == 404 else 500, told) if call.frame_id is BARE else (200, _frame(device, call, "error", told))
+    return 200, result if call.frame_id is BARE else _frame(device, call, "result", result)
+
+
+def _frame(device: Device, call: Call, key: str, told: str) -> str:
+    return f'{{"id":{json.dumps(call.frame_id)},"src":"{device.id}","{key}":{told}}}'
+
+
+def _result(device: Device, call: Call, order: Order, is_protected: bool) -> str:
+    if call.method == "Shelly.GetStatus":
+        return device.status(time.time())
+    if call.method == "Shelly.GetDeviceInfo":
+        return device.info(is_protected)
+    if call.method == "Shelly.GetConfig":
+        return device.config()
+    if call.method == "Switch.Set" and device.has_switch:
+        return _set_switch(device, call.params, order)
+    raise RpcError(404, f"No handler for {call.method}")
+
+
+def _set_switch(device: Device, params: dict[str, Any], order: Order) -> str:
+    on, toggle_after = params.get("on"), params.get("toggle_after")
+    if params.get("id") != 0:
+        raise RpcError(-105, "Argument 'id', value not found!")
+    if not isinstance(on, bool):
+        raise RpcError(-103, "Missing or bad argument 'on'!")
+    if toggle_after is not None and not (isinstance(toggle_after, int | float) and 0 <= toggle_after <= LONGEST_TIMER_SECONDS):
+        raise RpcError(-103, "Bad argument 'toggle_after'!")
+    return json.dumps({"was_on": order(device, on, toggle_after)})
+
+
+def _read_json(text: str) -> Any:
+    """JSON, or the text itself."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text

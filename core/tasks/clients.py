@@ -1,0 +1,29 @@
+"""A vendor client bound to a gateway: its address, credential and limits. The only place that decrypts a credential."""
+
+from django.conf import settings
+from django.db import connection
+
+from core import vendors
+from core.http import Http
+from core.models import Gateway, Secret
+from core.vendors import Vendor
+
+
+def client_for(gateway: Gateway, timeout_seconds: float | None = None) -> Vendor:
+    """Raises SecretUnreadable. The deadline covers everything the client is asked, from its first call on."""
+
+    def store(credential: str) -> None:
+        """Called in a worker thread, which keeps no database connection."""
+        try:
+            Gateway.objects.filter(pk=gateway.pk).update(credential=Secret.seal(credential))
+        finally:
+            connection.close()
+
+    http = Http(
+        gateway.address,
+        credential=gateway.credential.reveal(),
+        networks=settings.GATEWAY_NETWORKS,
+        timeout_seconds=timeout_seconds or settings.GATEWAY_TIMEOUT_SECONDS,
+        renew=store,
+    )
+    return vendors.load(gateway.vendor)(http)

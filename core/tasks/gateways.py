@@ -1,0 +1,163 @@
+"""Adding, discovering, changing and removing gateways and their devices."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from core.http import ApiRefused
+from core.models import Attribute, Device, Gateway, Secret
+from core.readings import AttributeSpec, DeviceSpec, clean_name
+from core.tasks.clients import client_for
+
+
+class AlreadyThere(ValueError):
+    """This gateway is stored already, maybe with another address."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        super().__init__(f"This is {gateway}, already stored with the address {gateway.address}.")
+        self.gateway = gateway
+
+
+@dataclass(frozen=True)
+class Discovered:
+    """Devices by what became of them: primary keys of new ones and known ones, vendor ids of those removed by a person
+    earlier, and of stored ones that the vendor no longer lists."""
+
+    gateway: Gateway
+    new: list[int]
+    known: list[int]
+    left_out: list[str]
+    missing: list[str]
+
+    def in_words(self) -> str:
+        said = f"{self.gateway}: {len(self.new)} new, {len(self.known)} known"
+        said += f", {len(self.left_out)} left out because they were removed (--restore brings them back)" if self.left_out else ""
+        return said + (f", no longer listed: {', '.join(self.missing[:20])}" if self.missing else "") + "."
+
+
+def add(vendor: str, address: str, credential: str = "", name: str = "") -> Discovered:
+    """Ask the address who it is, store it as a gateway and discover its devices.
+
+    Raises ApiError, ApiRefused, AlreadyThere, LookupError for an unknown vendor. Nothing is stored then.
+    """
+    gateway = Gateway(vendor=vendor, address=address.strip().rstrip("/"))
+    gateway.credential = Secret.seal(credential)
+    client = client_for(gateway)
+    identity = client.identify()
+    devices = _checked(client_for(gateway).devices())
+    gateway.key, gateway.name = identity.key[:200], name or clean_name(identity.name) or gateway.address
+    with transaction.atomic():
+        same = Gateway.objects.select_for_update().present().filter(vendor=vendor)
+        if there := (same.filter(address=gateway.address).first() or same.exclude(key="").filter(key=gateway.key).first()):
+            raise AlreadyThere(there)
+        gateway.save()
+        return _store(gateway, devices, restore=False)
+
+
+def discover(gateway_pk: int, *, restore: bool = False) -> Discovered:
+    """Ask a gateway what devices it has now. `restore` brings back those that a person removed. Raises ApiError, ApiRefused."""
+    gateway = Gateway.objects.present().get(pk=gateway_pk)
+    devices = _checked(client_for(gateway).devices())
+    with transaction.atomic():
+        return _store(gateway, devices, restore)
+
+
+def move(gateway_pk: int, address: str) -> Gateway:
+    """Give a gateway a new address, if the same one answers there. Raises ApiError, ApiRefused."""
+    gateway = Gateway.objects.present().get(pk=gateway_pk)
+    gateway.address = address.strip().rstrip("/")
+    identity = client_for(gateway).identify()
+    if identity.key != gateway.key:
+        raise ApiRefused(f"{identity.name} answers at {gateway.address}, not {gateway}. Add it as a gateway of its own.")
+    gateway.retry_at = None
+    gateway.save(update_fields=["address", "retry_at"])
+    return gateway
+
+
+def change(gateway_pk: int, *, name: str, enabled: bool, credential: str | None = None) -> Gateway:
+    """Rename, switch off and on, give a new credential (None keeps the old one). A new credential ends a rest."""
+    gateway = Gateway.objects.present().get(pk=gateway_pk)
+    gateway.name, gateway.enabled = name, enabled
+    fields = ["name", "enabled"]
+    if credential is not None:
+        gateway.credential, gateway.retry_at = Secret.seal(credential), None
+        fields += ["credential", "retry_at"]
+    gateway.save(update_fields=fields)
+    return gateway
+
+
+def remove(gateway_pk: int) -> None:
+    """Out of sight at once, its credential wiped; `prune` deletes the history in steps."""
+    Gateway.objects.filter(pk=gateway_pk, removed_at=None).update(removed_at=timezone.now(), credential=Secret())
+
+
+def remove_device(device_pk: int) -> None:
+    """Out of sight at once; `prune` deletes the history in steps. Discovery leaves it out from then on."""
+    Device.objects.filter(pk=device_pk, removed_at=None).update(removed_at=timezone.now(), enabled=False, rule="")
+
+
+def change_device(device_pk: int, **fields: Any) -> Device:
+    """Set name, place, latitude, longitude, zone, rule, enabled. Raises ValidationError."""
+    device = Device.objects.present().select_related("gateway").get(pk=device_pk)
+    for name, value in fields.items():
+        setattr(device, name, value)
+    device.full_clean()
+    device.save(update_fields=list(fields))
+    return device
+
+
+def _checked(found: Any) -> list[DeviceSpec]:
+    """What a vendor says its devices are, without nonsense and doubles. A device is refused as a whole, never the gateway."""
+    devices: dict[str, DeviceSpec] = {}
+    for spec in found:
+        if spec.vendor_id and len(spec.vendor_id) <= 200 and clean_name(spec.vendor_id) == spec.vendor_id:
+            devices.setdefault(spec.vendor_id, spec)
+    return list(devices.values())
+
+
+def _store(gateway: Gateway, specs: list[DeviceSpec], restore: bool) -> Discovered:
+    """Make what is new, refresh what is known. What people may change (name, place, rule) is never overwritten."""
+    stored = {device.vendor_id: device for device in gateway.devices.all()}
+    seen = {spec.vendor_id for spec in specs}
+    found = Discovered(gateway, [], [], [], [])
+    for spec in specs:
+        device = stored.get(spec.vendor_id)
+        if device is None:
+            device = gateway.devices.create(
+                vendor_id=spec.vendor_id, name=clean_name(spec.name) or spec.vendor_id, model=clean_name(spec.model)
+            )
+            found.new.append(device.pk)
+        elif device.removed_at and not restore:
+            found.left_out.append(spec.vendor_id)
+            continue
+        else:
+            if device.removed_at:
+                device.removed_at, device.enabled = None, True
+                device.save(update_fields=["removed_at", "enabled"])
+            found.known.append(device.pk)
+        _store_attributes(device, spec.attributes)
+    found.missing.extend(vendor_id for vendor_id, device in stored.items() if vendor_id not in seen and not device.removed_at)
+    return found
+
+
+def _store_attributes(device: Device, specs: tuple[AttributeSpec, ...]) -> None:
+    Attribute.objects.bulk_create(
+        [
+            Attribute(
+                device=device,
+                name=spec.name,
+                kind=spec.kind,
+                unit=spec.unit,
+                minimum=spec.minimum,
+                maximum=spec.maximum,
+                choices=list(spec.choices),
+                writable=spec.writable,
+            )
+            for spec in {spec.name: spec for spec in specs}.values()
+        ],
+        update_conflicts=True,
+        unique_fields=["device", "name"],
+        update_fields=["unit", "minimum", "maximum", "choices", "writable"],
+    )

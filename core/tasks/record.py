@@ -1,0 +1,301 @@
+"""The only way in for readings: observations once, the latest on the attribute, how the gateway did.
+
+Everything runs twice without harm: an observation is unique per attribute and time, and the first value wins.
+"""
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from core.http import ApiError, ApiRefused
+from core.models import Attribute, Device, Gateway, SecretUnreadable, Silence
+from core.models.device import late_after
+from core.readings import Kind, Reading, Unacceptable, clean_value
+from core.tasks.bulk import BulkStatement
+from core.tasks.runs import Holding
+
+DEVICES_A_BATCH = 500
+LONGEST_WAIT_SECONDS = 1.0
+SKEW = timedelta(minutes=2)
+"""How far ahead of ours a vendor's clock may be."""
+EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
+"""Before this a clock was never set."""
+FIRST_REST = timedelta(minutes=10)
+LONGEST_REST = timedelta(hours=6)
+REFUSED_REST = timedelta(hours=1)
+LONGEST_REFUSED_REST = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came of asking one gateway for some of its devices. `asked_at` is when the call began."""
+
+    gateway_pk: int
+    asked_at: datetime
+    vendor_ids: Sequence[str]
+    readings: Sequence[Reading] = ()
+    error: Exception | None = None
+
+
+@dataclass
+class Recorded:
+    """Counts of readings. `complaints` names what was refused and why, up to a few."""
+
+    stored: int = 0
+    known: int = 0
+    unavailable: int = 0
+    unknown: int = 0
+    refused: int = 0
+    complaints: list[str] = field(default_factory=list)
+
+    def complain(self, sentence: str) -> None:
+        self.refused += 1
+        if len(self.complaints) < 20:
+            self.complaints.append(sentence)
+
+
+class Recorder:
+    """Takes answers as they come and stores them together: at most 500 devices a transaction, none waiting for long."""
+
+    def __init__(self, recorded: Recorded, holding: Holding | None = None) -> None:
+        self.recorded = recorded
+        self.holding = holding
+        self.waiting: list[Answer] = []
+        self.devices = 0
+        self.since = time.monotonic()
+
+    def add(self, answer: Answer) -> None:
+        for piece in _pieces(answer):
+            if self.devices + len(piece.vendor_ids) > DEVICES_A_BATCH:
+                self.flush()
+            self.waiting.append(piece)
+            self.devices += max(1, len(piece.vendor_ids))
+        self.tick()
+
+    def tick(self) -> None:
+        """Call while waiting for answers: keeps the lease and stores what waits."""
+        if self.holding:
+            self.holding.keep()
+        if time.monotonic() - self.since > LONGEST_WAIT_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Raises LeaseLost instead of writing late."""
+        batch, self.waiting, self.devices, self.since = self.waiting, [], 0, time.monotonic()
+        if batch:
+            with transaction.atomic():
+                if self.holding:
+                    self.holding.renew()
+                _Batch(batch, self.recorded).store()
+
+
+def record(answers: Iterable[Answer], holding: Holding | None = None) -> Recorded:
+    """Store answers, in transactions of at most 500 devices. Raises LeaseLost instead of writing late."""
+    recorder = Recorder(Recorded(), holding)
+    for answer in answers:
+        recorder.add(answer)
+    recorder.flush()
+    return recorder.recorded
+
+
+def _pieces(answer: Answer) -> Iterator[Answer]:
+    if answer.error or len(answer.vendor_ids) <= DEVICES_A_BATCH:
+        yield answer
+        return
+    by_device: dict[str, list[Reading]] = {vendor_id: [] for vendor_id in answer.vendor_ids}
+    for reading in answer.readings:
+        if reading.vendor_id in by_device:
+            by_device[reading.vendor_id].append(reading)
+    ids = iter(by_device)
+    while part := list(islice(ids, DEVICES_A_BATCH)):
+        readings = [reading for vendor_id in part for reading in by_device[vendor_id]]
+        yield Answer(answer.gateway_pk, answer.asked_at, part, readings, answer.error)
+
+
+class _Batch:
+    """One transaction's worth. Gateways and devices are locked in order first, so that two recorders never deadlock."""
+
+    def __init__(self, answers: list[Answer], recorded: Recorded) -> None:
+        self.answers = answers
+        self.recorded = recorded
+        self.now = timezone.now()
+        self.observations: list[tuple[Any, ...]] = []
+        self.latest: dict[int, tuple[Any, ...]] = {}
+        self.unavailable: list[int] = []
+        self.silences: list[Silence] = []
+        self.devices: list[tuple[Any, ...]] = []
+
+    def store(self) -> None:
+        self._write_health()
+        good = [answer for answer in self.answers if answer.error is None]
+        if good:
+            self._load(good)
+            for answer in good:
+                self._take(answer)
+            self._write()
+
+    def _write_health(self) -> None:
+        wanted = {answer.gateway_pk for answer in self.answers}
+        locked = Gateway.objects.select_for_update(no_key=True).filter(pk__in=wanted).order_by("pk")
+        failures = dict(locked.values_list("pk", "failures"))
+        answers = {answer.gateway_pk: answer for answer in self.answers if answer.gateway_pk in failures}
+        UPDATE_GATEWAYS.run([health_after(answer, failures[pk]) for pk, answer in answers.items()])
+
+    def _load(self, good: list[Answer]) -> None:
+        """The devices and attributes that the answers are about, by their vendor's words."""
+        locked = (
+            Device.objects.select_for_update(no_key=True)
+            .filter(gateway__in={answer.gateway_pk for answer in good}, removed_at=None)
+            .filter(vendor_id__in={vendor_id for answer in good for vendor_id in answer.vendor_ids})
+            .order_by("pk")
+            .values_list("pk", "gateway_id", "vendor_id")
+        )
+        self.device_pks = {(gateway, vendor_id): pk for pk, gateway, vendor_id in locked}
+        columns = ("device_id", "name", "pk", "kind", "writable", "minimum", "maximum", "choices", "heard_at")
+        found = Attribute.objects.filter(device__in=self.device_pks.values()).order_by().values_list(*columns)
+        self.attributes: dict[tuple[int, str], tuple[Any, ...]] = {row[:2]: row[2:] for row in found}
+
+    def _take(self, answer: Answer) -> None:
+        measured: dict[str, datetime | None] = {}
+        nonsense: set[str] = set()
+        for reading in answer.readings:
+            device = self.device_pks.get((answer.gateway_pk, reading.vendor_id))
+            attribute = self.attributes.get((device, reading.attribute)) if device else None
+            if attribute is None:
+                self.recorded.unknown += 1
+            elif reading.value is None:
+                self.unavailable.append(attribute[0])
+                self.recorded.unavailable += 1
+            else:
+                try:
+                    measured_at = self._take_value(answer, reading, attribute)
+                except Unacceptable as complaint:
+                    nonsense.add(reading.vendor_id)
+                    self.recorded.complain(f"{reading.vendor_id} {reading.attribute}: {complaint}")
+                else:
+                    measured[reading.vendor_id] = _newest(measured.get(reading.vendor_id), measured_at)
+        for vendor_id in answer.vendor_ids:
+            device = self.device_pks.get((answer.gateway_pk, vendor_id))
+            if device and vendor_id in measured:
+                self.devices.append((device, answer.asked_at, measured[vendor_id], True))
+            elif device and vendor_id not in nonsense:  # the vendor says that it has nothing, or no longer knows it
+                self.devices.append((device, None, None, False))
+
+    def _take_value(self, answer: Answer, reading: Reading, attribute: tuple[Any, ...]) -> datetime | None:
+        """Put one reading in its rows. Returns the time of measurement, if the attribute is a sensor's number."""
+        pk, kind, writable, minimum, maximum, choices, heard_at = attribute
+        kind = Kind(kind)
+        value = clean_value(reading.value, kind, minimum=minimum, maximum=maximum, choices=choices)
+        observed_at = answer.asked_at if reading.observed_at is None else self._clean_time(reading.observed_at)
+        number, text = (value, None) if kind.is_number else (None, value)
+        self.observations.append((pk, observed_at, number, text))
+        if pk not in self.latest or observed_at > self.latest[pk][2]:
+            self.latest[pk] = (pk, answer.asked_at, observed_at, number, text)
+        if heard_at and answer.asked_at - heard_at > late_after():
+            self.silences.append(Silence(attribute_id=pk, starts_at=heard_at, ends_at=answer.asked_at))
+        return observed_at if kind is Kind.NUMBER and not writable else None
+
+    def _clean_time(self, observed_at: datetime) -> datetime:
+        if observed_at.tzinfo is None:
+            raise Unacceptable(f"the time {observed_at} has no zone")
+        if observed_at > self.now + SKEW:
+            raise Unacceptable(f"it was measured in the future, at {observed_at:%Y-%m-%d %H:%M:%S %Z}: set the device's clock")
+        if observed_at < EARLIEST:
+            raise Unacceptable(f"it was measured in {observed_at.year}: the device's clock is not set")
+        return observed_at
+
+    def _write(self) -> None:
+        stored = INSERT_OBSERVATIONS.run(self.observations)
+        self.recorded.stored += stored
+        self.recorded.known += len(self.observations) - stored
+        UPDATE_LATEST.run(list(self.latest.values()))
+        UPDATE_DEVICES.run(self.devices)
+        if self.unavailable:
+            Attribute.objects.filter(pk__in=self.unavailable).update(available=False)
+        if self.silences:
+            Silence.objects.bulk_create(
+                self.silences, update_conflicts=True, unique_fields=["attribute", "starts_at"], update_fields=["ends_at"]
+            )
+
+
+def _newest(one: datetime | None, other: datetime | None) -> datetime | None:
+    return max((time for time in (one, other) if time is not None), default=None)
+
+
+def health_after(answer: Answer, failures: int) -> tuple[Any, ...]:
+    """The row of UPDATE_GATEWAYS: how the gateway did, and until when it rests."""
+    if answer.error is None:
+        return (answer.gateway_pk, answer.asked_at, answer.asked_at, 0, "", False, None)
+    failures += 1
+    refused = not isinstance(answer.error, ApiError | TimeoutError)
+    rest = rest_after(failures, refused, getattr(answer.error, "retry_after", None))
+    retry_at = answer.asked_at + rest if rest else None
+    return (answer.gateway_pk, answer.asked_at, None, failures, complaint(answer.error), refused, retry_at)
+
+
+def rest_after(failures: int, refused: bool, retry_after: float | None) -> timedelta:
+    """How long a gateway is left alone after it failed so many times in a row.
+
+    The first failure costs nothing; then the rest doubles. A refusal rests longer from the start: asking again with a bad
+    password gets accounts locked. What the vendor asks for is honoured, up to a day.
+    """
+    if refused:
+        rest = min(REFUSED_REST * 2.0 ** min(failures - 1, 10), LONGEST_REFUSED_REST)
+    else:
+        rest = min(FIRST_REST * (2.0 ** min(failures - 1, 10) - 1), LONGEST_REST)
+    asked_for = min(timedelta(seconds=retry_after or 0), LONGEST_REFUSED_REST)
+    return max(rest, asked_for)
+
+
+def complaint(error: Exception) -> str:
+    """An error as a person should read it: ours are sentences, others name what broke."""
+    ours = isinstance(error, ApiError | ApiRefused | SecretUnreadable | TimeoutError | LookupError)
+    text = str(error) if ours and str(error) else f"{type(error).__name__}: {error} (a fault in the vendor's client)"
+    return text.replace("\x00", "")[:500]
+
+
+INSERT_OBSERVATIONS = BulkStatement(
+    (("attribute_id", "bigint"), ("observed_at", "timestamptz"), ("number", "float8"), ("text", "text")),
+    """INSERT INTO core_observation (attribute_id, observed_at, number, text)
+    SELECT v.attribute_id, v.observed_at, v.number, v.text FROM {rows} WHERE true
+    ON CONFLICT (attribute_id, observed_at) DO NOTHING""",
+)
+
+UPDATE_LATEST = BulkStatement(
+    (("pk", "bigint"), ("asked_at", "timestamptz"), ("observed_at", "timestamptz"), ("number", "float8"), ("text", "text")),
+    """UPDATE core_attribute SET available = true,
+    heard_at = {greatest}(coalesce(core_attribute.heard_at, v.asked_at), v.asked_at),
+    observed_at = {greatest}(coalesce(core_attribute.observed_at, v.observed_at), v.observed_at),
+    number = CASE WHEN core_attribute.observed_at >= v.observed_at THEN core_attribute.number ELSE v.number END,
+    text = CASE WHEN core_attribute.observed_at >= v.observed_at THEN core_attribute.text ELSE v.text END
+    FROM {rows} WHERE core_attribute.id = v.pk""",
+)
+
+UPDATE_DEVICES = BulkStatement(
+    (("pk", "bigint"), ("heard_at", "timestamptz"), ("measured_at", "timestamptz"), ("available", "boolean")),
+    """UPDATE core_device SET available = v.available,
+    heard_at = {greatest}(coalesce(core_device.heard_at, v.heard_at), coalesce(v.heard_at, core_device.heard_at)),
+    measured_at = {greatest}(coalesce(core_device.measured_at, v.measured_at), coalesce(v.measured_at, core_device.measured_at))
+    FROM {rows} WHERE core_device.id = v.pk""",
+)
+
+UPDATE_GATEWAYS = BulkStatement(
+    (
+        ("pk", "bigint"),
+        ("asked_at", "timestamptz"),
+        ("answered_at", "timestamptz"),
+        ("failures", "integer"),
+        ("error", "text"),
+        ("refused", "boolean"),
+        ("retry_at", "timestamptz"),
+    ),
+    """UPDATE core_gateway SET asked_at = v.asked_at, answered_at = coalesce(v.answered_at, core_gateway.answered_at),
+    failures = v.failures, error = v.error, refused = v.refused, retry_at = v.retry_at, claimed_until = NULL
+    FROM {rows} WHERE core_gateway.id = v.pk""",
+)

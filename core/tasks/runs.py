@@ -1,0 +1,161 @@
+"""Runs: who may run a task now, the log of what ran, what was missed, and whether all is well."""
+
+import os
+import signal
+import socket
+import threading
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import pairwise
+from types import FrameType
+
+from django.db import IntegrityError, transaction
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from core import schedule
+from core.models import Lease, Run
+from core.models.run import Outcome
+
+LEASE_SECONDS = 60
+"""How long a killed run keeps others out. Every write renews it, and nothing in a run waits longer than a few seconds."""
+
+DAY = timedelta(days=1)
+
+
+class AlreadyRunning(Exception):
+    """Another run of this task is at work: nothing to do."""
+
+
+class LeaseLost(Exception):
+    """This run was away so long that another took over. It wrote nothing more."""
+
+    def __str__(self) -> str:
+        return self.__doc__ or ""
+
+
+class Terminated(SystemExit):
+    """SIGTERM: the process was asked to end, and let go of its lease on the way."""
+
+
+@dataclass
+class Holding:
+    """The lease of a task while this process holds it, and the run it is for."""
+
+    run: Run
+    token: int
+    renewed: float = field(default_factory=time.monotonic)
+
+    def renew(self) -> None:
+        """Call as the first statement of each transaction: raises LeaseLost if another holder has come. The row stays
+        locked until the commit, so nobody can take over in between."""
+        held = Lease.objects.filter(task=self.run.task, token=self.token)
+        if not held.update(expires_at=Now() + timedelta(seconds=LEASE_SECONDS)):
+            raise LeaseLost
+        self.renewed = time.monotonic()
+
+    def keep(self) -> None:
+        """Call while waiting: renews now and then."""
+        if time.monotonic() - self.renewed > LEASE_SECONDS / 4:
+            self.renew()
+
+
+@contextmanager
+def running(task: str) -> Iterator[Holding]:
+    """Hold the task's lease and log a run. Raises AlreadyRunning. An error or a signal inside ends the run as broken."""
+    holding = _acquire(task)
+    try:
+        with _sigterm_as_exit():
+            yield holding
+    except BaseException as error:
+        _finish(holding, Outcome.BROKEN, "".join(traceback.format_exception_only(error)).strip())
+        raise
+    else:
+        _finish(holding, Outcome.DONE)
+
+
+def _acquire(task: str) -> Holding:
+    try:
+        with transaction.atomic():
+            Lease.objects.get_or_create(task=task, defaults={"expires_at": Now()})
+    except IntegrityError:
+        pass  # another process made the row at the same moment
+    with transaction.atomic():
+        lease = Lease.objects.select_for_update().get(task=task)
+        taken = Lease.objects.filter(task=task, token=lease.token, expires_at__lte=Now()).update(
+            token=lease.token + 1,
+            holder=f"{socket.gethostname()} process {os.getpid()}",
+            expires_at=Now() + timedelta(seconds=LEASE_SECONDS),
+        )
+        if not taken:
+            raise AlreadyRunning(f"{task}: another run is at work ({lease.holder}). Nothing done.")
+        Run.objects.of(task).filter(outcome=Outcome.RUNNING).update(
+            outcome=Outcome.VANISHED, error="It never said how it ended: its process was killed."
+        )
+        return Holding(Run.objects.create(task=task), lease.token + 1)
+
+
+def _finish(holding: Holding, outcome: Outcome, error: str = "") -> None:
+    run = holding.run
+    with transaction.atomic():
+        if not Lease.objects.filter(task=run.task, token=holding.token).update(expires_at=Now(), holder=""):
+            return  # whoever took over has already called this run vanished
+        run.outcome, run.finished_at = outcome, timezone.now()
+        run.error = "\n".join(line for line in (run.error, error) if line)
+        run.save()
+
+
+@contextmanager
+def _sigterm_as_exit() -> Iterator[None]:
+    """Turn SIGTERM into an exception, so that leases are released and transactions rolled back on the way out."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(signum: int, frame: FrameType | None) -> None:
+        raise Terminated(128 + signum)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def missed_slots(task: str, now: datetime) -> int:
+    """How many runs of the last day did not happen, by the gaps between those that did. Nothing is missed before the first."""
+    since, every = now - DAY, schedule.interval(task)
+    starts = list(Run.objects.of(task).filter(started_at__gte=since).order_by("started_at").values_list("started_at", flat=True))
+    if Run.objects.of(task).filter(started_at__lt=since).exists():
+        starts.insert(0, since)
+    gaps = [later - earlier for earlier, later in pairwise([*starts, now])]
+    return sum(max(0, round(gap / every) - 1) for gap in gaps)
+
+
+@dataclass(frozen=True)
+class Health:
+    ok: bool
+    reason: str
+    last_poll: Run | None
+    next_poll_at: datetime | None
+    missed: int
+
+
+def health(now: datetime) -> Health:
+    """Whether polling goes on: the newest completed poll is younger than two intervals."""
+    every = schedule.interval(schedule.POLL)
+    completed = list(Run.objects.of(schedule.POLL).completed().order_by("-started_at")[:2])
+    if not completed:
+        return Health(False, "No poll has completed yet. Run: python manage.py poll_devices", None, None, 0)
+    last = completed[0]
+    age = now - (last.finished_at or last.started_at)
+    ok = age <= every * 2
+    reason = "ok" if ok else f"The last completed poll is {age // timedelta(minutes=1)} minutes old. Does the scheduler run?"
+    pace = min(
+        [every, *(last.started_at - earlier.started_at for earlier in completed[1:])]
+    )  # a scheduler may be quicker than asked
+    return Health(ok, reason, last, last.started_at + pace, missed_slots(schedule.POLL, now))

@@ -1,0 +1,258 @@
+"""Orders to devices: committed before they are sent, read back before they are believed.
+
+order() commits; send() claims, writes and reads back; carry_on() finishes what a dead process left half done. Which state
+follows which is the table in models/device_command.py; what happened is decided by `_what_happened` alone.
+"""
+
+import time
+from collections.abc import Collection
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.db.models import F, Q
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from core import vendors, words
+from core.http import ApiRefused
+from core.models import Attribute, DeviceCommand, SecretUnreadable, User
+from core.models.device import late_after
+from core.models.device_command import CONFIRM_WITHIN, DeviceCommandQuerySet, Event, Source, State, after
+from core.readings import Kind, Unacceptable, clean_value
+from core.tasks.ask import ask
+from core.tasks.clients import client_for
+from core.tasks.record import complaint
+from core.tasks.runs import Holding
+from core.threads import in_threads
+
+WRITE_DEADLINE = timedelta(seconds=5)
+CLAIM = 3 * WRITE_DEADLINE
+"""After this nobody believes that the process which claimed a command still writes it."""
+LONGEST_SETTLE_WAIT = timedelta(seconds=3)
+"""A vendor that settles sooner is read back at once; a slower one by the next poll."""
+READS_AT_ONCE = 2
+SECOND_READ_SECONDS = 1.0
+FIRST_RETRY = timedelta(seconds=10)
+EXPIRES_AFTER = {Source.HUMAN: timedelta(minutes=2), Source.RULE: timedelta(minutes=10)}
+"""A person who pressed and saw nothing happen has walked on; a rule decides anew."""
+MOST_AT_ONCE = 500
+
+
+def order(
+    attribute_pk: int,
+    value: object,
+    *,
+    source: Source,
+    reason: str,
+    user: User | None = None,
+    expires_in: timedelta | None = None,
+) -> DeviceCommand:
+    """Commit an order, in place of any open one for the same attribute that can still be taken back.
+
+    Raises Unacceptable with a sentence for people: not writable, out of range, device removed, or a rule that unlocks.
+    """
+    now = timezone.now()
+    with transaction.atomic():
+        attribute = Attribute.objects.select_for_update(of=("self",)).select_related("device__gateway").get(pk=attribute_pk)
+        cleaned = _acceptable(attribute, value, source)
+        for older in DeviceCommand.objects.open().select_for_update().filter(attribute=attribute):
+            if older.move(Event.SUPERSEDE, now):
+                older.save(update_fields=["state", "finished_at"])
+        number, text = (cleaned, None) if isinstance(cleaned, float) else (None, cleaned)
+        return DeviceCommand.objects.create(
+            attribute=attribute,
+            number=number,
+            text=text,
+            source=source,
+            user=user,
+            reason=reason[:500],
+            requested_at=now,
+            expires_at=now + (expires_in or EXPIRES_AFTER[source]),
+        )
+
+
+def _acceptable(attribute: Attribute, value: object, source: Source) -> float | str:
+    device = attribute.device
+    if device.removed_at or device.gateway.removed_at:
+        raise Unacceptable(f"{device} was removed")
+    if not device.enabled or not device.gateway.enabled:
+        raise Unacceptable(f"{device} is switched off here: enable it first")
+    if not attribute.writable:
+        raise Unacceptable(f"{attribute} of {device} can only be read")
+    if source is Source.RULE and attribute.name == "locked" and value is False:
+        raise Unacceptable("a rule never unlocks")
+    return clean_value(
+        value, Kind(attribute.kind), minimum=attribute.minimum, maximum=attribute.maximum, choices=attribute.choices
+    )
+
+
+def send(pks: Collection[int] | None = None, holding: Holding | None = None) -> list[DeviceCommand]:
+    """Write the commands that wait (all, or these), read back what settles soon, and return them as they are then."""
+    _expire()
+    sent: list[int] = []
+    while claimed := _claim(pks):
+        _write(claimed, holding)
+        sent += [command.pk for command in claimed]
+    _read_back(sent, holding)
+    return list(_with_device(DeviceCommand.objects.filter(pk__in=sent if pks is None else pks)))
+
+
+def carry_on(holding: Holding | None = None) -> None:
+    """Finish what is open: judge by what was heard since, read what nobody heard, send what still waits."""
+    judge()
+    unheard = [command for command in _with_device(DeviceCommand.objects.unclear(timezone.now())) if not _is_heard(command)]
+    _read(unheard, holding)
+    send(holding=holding)
+
+
+def _with_device(commands: DeviceCommandQuerySet) -> DeviceCommandQuerySet:
+    return commands.select_related("attribute__device__gateway").order_by("pk")[:MOST_AT_ONCE]
+
+
+# Writing
+
+
+def _expire() -> None:
+    """What waits and is too old is not sent. One that was sent before, and is known not to have arrived, has failed."""
+    now = timezone.now()
+    with transaction.atomic():
+        for command in (
+            DeviceCommand.objects.waiting().select_for_update().filter(expires_at__lte=now).order_by("pk")[:MOST_AT_ONCE]
+        ):
+            command.move(Event.REFUSE if command.attempts else Event.EXPIRE, now)
+            command.save(update_fields=["state", "finished_at"])
+
+
+def _claim(pks: Collection[int] | None) -> list[DeviceCommand]:
+    """Take waiting commands for this process, one a gateway and no more than can start at once. The database decides: of
+    two processes, one gets each."""
+    now = timezone.now()
+    ready = DeviceCommand.objects.waiting().filter(Q(retry_at=None) | Q(retry_at__lte=now), expires_at__gt=now)
+    claimed: dict[int, DeviceCommand] = {}
+    for command in _with_device(ready if pks is None else ready.filter(pk__in=pks)):
+        gateway = command.attribute.device.gateway
+        if gateway.pk not in claimed and len(claimed) < settings.POLL_WORKERS and _take(command, now):
+            claimed[gateway.pk] = command
+    return list(claimed.values())
+
+
+def _take(command: DeviceCommand, now: datetime) -> bool:
+    try:
+        with transaction.atomic():
+            taken = DeviceCommand.objects.filter(pk=command.pk, state=State.REQUESTED).update(
+                state=after(State.REQUESTED, Event.CLAIM),
+                attempts=F("attempts") + 1,
+                sent_at=now,
+                claimed_until=Now() + CLAIM,
+                settles_at=now + WRITE_DEADLINE + _settle(command),
+            )
+    except IntegrityError:
+        return False  # an older order for the same attribute is being sent: this one waits for what becomes of it
+    command.state, command.attempts = State.SENDING, command.attempts + 1
+    return bool(taken)
+
+
+def _settle(command: DeviceCommand) -> timedelta:
+    return vendors.load(command.attribute.device.gateway.vendor).settle
+
+
+def _write(commands: list[DeviceCommand], holding: Holding | None) -> None:
+    """Write claimed commands to their vendors, in threads, and note each outcome as it comes."""
+    for command, result in in_threads(
+        _write_one,
+        commands,
+        workers=len(commands),
+        deadline_seconds=2 * WRITE_DEADLINE.total_seconds(),
+        tick=holding.keep if holding else None,
+    ):
+        _note(command, result)
+
+
+def _write_one(command: DeviceCommand) -> None:
+    device = command.attribute.device
+    if command.value is None:
+        raise ApiRefused("The order holds no value.")
+    client_for(device.gateway, WRITE_DEADLINE.total_seconds()).write(device.vendor_id, command.attribute.name, command.value)
+
+
+def _note(command: DeviceCommand, error: Exception | None) -> None:
+    """What the vendor answered. Only a clear no is a failure: after anything else nobody knows, and a read will tell."""
+    now = timezone.now()
+    settles_at = now + _settle(command)
+    fields: dict[str, Any] = {"claimed_until": None, "settles_at": settles_at, "error": complaint(error) if error else ""}
+    if error is None:
+        command.move(Event.ACCEPT, now)
+        fields |= {"accepted_at": now, "confirm_by": settles_at + CONFIRM_WITHIN}
+    elif isinstance(error, ApiRefused | SecretUnreadable | LookupError):
+        command.move(Event.REFUSE, now)
+    fields |= {"state": command.state, "finished_at": command.finished_at}
+    # Only while it is still ours: if this process slept past its claim, others have judged and perhaps sent again.
+    DeviceCommand.objects.filter(pk=command.pk, state=State.SENDING, attempts=command.attempts).update(**fields)
+
+
+# Reading back
+
+
+def _read_back(pks: list[int], holding: Holding | None) -> None:
+    """Read what was just written as soon as its vendor has settled; once more if it was not there yet."""
+    for attempt in range(READS_AT_ONCE):
+        soon = timezone.now() + LONGEST_SETTLE_WAIT
+        written = list(_with_device(DeviceCommand.objects.unclear(soon).filter(pk__in=pks)))
+        if not written:
+            return
+        settled = max(command.settles_at for command in written if command.settles_at)
+        time.sleep(max((settled - timezone.now()).total_seconds(), SECOND_READ_SECONDS * attempt, 0))
+        _read(written, holding)
+
+
+def _read(commands: Collection[DeviceCommand], holding: Holding | None) -> None:
+    """Ask their gateways about the devices of these commands, store what they say, and judge by it."""
+    if commands:
+        gateways = {command.attribute.device.gateway_id: command.attribute.device.gateway for command in commands}
+        ask(list(gateways.values()), device_pks={command.attribute.device_id for command in commands}, holding=holding)
+        judge()
+
+
+def judge() -> None:
+    """Move every command whose outcome is open by what has been heard since it was written."""
+    now = timezone.now()
+    with transaction.atomic():
+        for command in _with_device(DeviceCommand.objects.unclear(now).select_for_update(of=("self",))):
+            if event := _what_happened(command, now):
+                before = command.state
+                if not command.move(event, now, _why(command, event)):
+                    continue
+                if before == State.SENDING and command.state == State.REQUESTED:
+                    command.retry_at = now + FIRST_RETRY * 2 ** min(command.attempts - 1, 6)
+                command.claimed_until = None
+                command.save(update_fields=["state", "error", "finished_at", "retry_at", "claimed_until"])
+
+
+def _is_heard(command: DeviceCommand) -> bool:
+    """Whether a read that began after the write had settled told a value."""
+    heard_at = command.attribute.heard_at
+    return bool(command.attribute.available and heard_at and command.settles_at and heard_at >= command.settles_at)
+
+
+def _what_happened(command: DeviceCommand, now: datetime) -> Event | None:
+    attribute, answered_at = command.attribute, command.attribute.device.gateway.answered_at
+    last_chance = command.confirm_by or command.expires_at
+    if _is_heard(command):
+        if command.matches(attribute.number, attribute.text):
+            return Event.SEEN
+        heard_at = attribute.heard_at or now
+        return Event.EXPIRE if max(heard_at, answered_at or heard_at) >= last_chance else Event.NOT_SEEN
+    vendor_answered = answered_at and command.settles_at and answered_at >= command.settles_at
+    patience = timedelta() if vendor_answered else late_after()
+    return Event.EXPIRE if now >= last_chance + patience else None
+
+
+def _why(command: DeviceCommand, event: Event) -> str:
+    if event is Event.SEEN:
+        return ""
+    device, attribute = command.attribute.device, command.attribute
+    if _is_heard(command):
+        return f"{device} still says {attribute.name} is {words.value_text(attribute.value, attribute.unit)}."
+    return f"{device} has told nothing since it was sent." + (f" {command.error}" if command.error else "")

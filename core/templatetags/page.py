@@ -1,0 +1,92 @@
+"""What the templates need to say values, times and states."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from django import template
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from core import words
+from core.models import Attribute, DeviceCommand, Freshness
+from core.models.device_command import State
+
+register = template.Library()
+
+# One shape a state, so that colour is never the only sign. In a box of 16 by 16.
+SHAPES = {
+    Freshness.FRESH: "M8 2a6 6 0 1 0 0 12a6 6 0 1 0 0-12z",
+    Freshness.LATE: "M8 1L15.5 14.5H.5z",
+    Freshness.STALE: "M8 .5L15.5 8L8 15.5L.5 8z",
+    Freshness.UNREACHABLE: "M4 1L8 5L12 1L15 4L11 8L15 12L12 15L8 11L4 15L1 12L5 8L1 4z",
+    Freshness.NEVER: "M8 1a7 7 0 1 0 0 14a7 7 0 1 0 0-14zM8 4a4 4 0 1 1 0 8a4 4 0 1 1 0-8z",
+    Freshness.PAUSED: "M3 2h3.5v12H3zM9.5 2H13v12H9.5z",
+}
+LOUD = (State.FAILED, State.UNCONFIRMED, State.EXPIRED)
+
+
+@register.simple_tag
+def shape(freshness: Freshness) -> SafeString:
+    return format_html(
+        '<svg class="shape" viewBox="0 0 16 16" width="12" height="12" aria-hidden="true">'
+        '<path fill-rule="evenodd" d="{}"/></svg>',
+        SHAPES[freshness],
+    )
+
+
+@register.filter
+def means(freshness: Freshness) -> str:
+    return words.FRESHNESS_MEANS[freshness]
+
+
+@register.simple_tag(takes_context=True)
+def ago(context: dict[str, Any], time: datetime | None) -> SafeString | str:
+    """The time as a distance from now, the time itself on hover. The page's script moves both to the reader's zone."""
+    if time is None:
+        return "never"
+    utc = time.astimezone(UTC)
+    return format_html(
+        '<time datetime="{}" title="{}" data-ago>{}</time>',
+        f"{utc:%Y-%m-%dT%H:%M:%SZ}",
+        f"{utc:%-d %b %Y, %H:%M:%S} UTC",
+        words.ago(time, context["now"]),
+    )
+
+
+@register.simple_tag
+def clock(time: datetime) -> SafeString:
+    """The time itself, in UTC until the page's script moves it to the reader's zone."""
+    utc = time.astimezone(UTC)
+    shown = f"{utc:%-d %b, %H:%M:%S}"
+    return format_html('<time datetime="{}" data-clock>{} UTC</time>', f"{utc:%Y-%m-%dT%H:%M:%SZ}", shown)
+
+
+@register.filter
+def label(attribute: Attribute) -> str:
+    return words.label(attribute)
+
+
+@register.filter
+def in_words(attribute: Attribute) -> str:
+    return words.value_text(attribute.value, attribute.unit)
+
+
+@register.filter
+def ordered(command: DeviceCommand) -> str:
+    return words.value_text(command.value, command.attribute.unit)
+
+
+@register.filter
+def became(command: DeviceCommand) -> str:
+    return words.STATE_WORDS[State(command.state)]
+
+
+@register.filter
+def is_loud(command: DeviceCommand) -> bool:
+    return command.state in LOUD
+
+
+@register.filter
+def plural(count: int, one: str) -> str:
+    """`{{ 2|plural:"device" }}` is 2 devices."""
+    return f"{count:,} {one}{'' if count == 1 else 's'}"

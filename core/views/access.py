@@ -1,0 +1,68 @@
+"""Who may see and do what, and where a person goes afterwards."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Concatenate, ParamSpec, cast
+
+from django.conf import settings
+from django.contrib.auth.views import redirect_to_login
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import resolve_url
+from django.utils.http import url_has_allowed_host_and_scheme
+
+from core.models import User
+
+Path = ParamSpec("Path")
+View = Callable[Concatenate[HttpRequest, Path], HttpResponse]
+
+
+def readable(view: View[Path]) -> View[Path]:
+    """Anybody may read while PUBLIC_STATUS is on; else whoever is logged in."""
+
+    @wraps(view)
+    def checked(request: HttpRequest, /, *path: Path.args, **named: Path.kwargs) -> HttpResponse:
+        if settings.PUBLIC_STATUS or request.user.is_authenticated:
+            return view(request, *path, **named)
+        return redirect_to_login(request.get_full_path())
+
+    return checked
+
+
+def permitted(permission: str) -> Callable[[View[Path]], View[Path]]:
+    """Only for people who have the permission; others are asked to log in, or told no."""
+
+    def wrap(view: View[Path]) -> View[Path]:
+        @wraps(view)
+        def checked(request: HttpRequest, /, *path: Path.args, **named: Path.kwargs) -> HttpResponse:
+            if not request.user.is_authenticated:
+                # After the log-in a page is shown, so a form that was sent leads back to where it stood.
+                return redirect_to_login(own_path(request, "status") if request.method == "POST" else request.get_full_path())
+            require(request, permission)
+            return view(request, *path, **named)
+
+        return checked
+
+    return wrap
+
+
+def require(request: HttpRequest, permission: str) -> None:
+    if not request.user.has_perm(permission):
+        raise PermissionDenied(f"Your account lacks the permission {permission}. Somebody who manages users can give it.")
+
+
+def person(request: HttpRequest) -> User:
+    """The logged-in user of a view that is `permitted`."""
+    return cast(User, request.user)
+
+
+def own_path(request: HttpRequest, default: str, *parts: object) -> str:
+    """Where the form says it stood, if that is on this site; else the default page."""
+    wanted = request.POST.get("next", "")
+    if url_has_allowed_host_and_scheme(wanted, allowed_hosts=None, require_https=request.is_secure()):
+        return wanted
+    return resolve_url(default, *parts)
+
+
+def back(request: HttpRequest, default: str, *parts: object) -> HttpResponseRedirect:
+    return HttpResponseRedirect(own_path(request, default, *parts))

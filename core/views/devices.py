@@ -1,0 +1,133 @@
+"""One device: everything it reports and accepts, its charts, what was ordered, and the buttons."""
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from core import words
+from core.forms import ChooseChart, DeviceForm, OrderForm
+from core.models import Attribute, Device, DeviceCommand
+from core.models.device_command import Source, State
+from core.readings import Unacceptable
+from core.tasks import gateways, poll, send
+from core.views.access import back, permitted, person, readable
+from core.views.history import SPANS, history
+from core.views.status import attributes_of, sparks_of
+
+COMMANDS_SHOWN = 20
+MOST_SPARKS = 24
+LEVELS = {
+    State.CONFIRMED: messages.SUCCESS,
+    State.FAILED: messages.ERROR,
+    State.EXPIRED: messages.ERROR,
+    State.UNCONFIRMED: messages.ERROR,
+}
+
+
+def _present(pk: int) -> Device:
+    return get_object_or_404(Device.objects.present().select_related("gateway"), pk=pk)
+
+
+@readable
+@require_safe
+def device(request: HttpRequest, pk: int) -> HttpResponse:
+    now = timezone.now()
+    device = _present(pk)
+    attributes = attributes_of([device], now)[device.pk]
+    sparks = sparks_of([one for one in attributes if one.has_chart][:MOST_SPARKS], now)
+    wanted = ChooseChart(request.GET).wanted()
+    chosen = next((one for one in attributes if one.pk == wanted["attribute"]), words.drawn(attributes))
+    chosen = chosen or next(iter(attributes), None)
+    may_order = request.user.has_perm("core.add_devicecommand") and not device.is_paused
+    commands = DeviceCommand.objects.filter(attribute__in=attributes).select_related("attribute", "user")
+    return render(
+        request,
+        "core/device.html",
+        {
+            "now": now,
+            "device": device,
+            "freshness": device.freshness(now),
+            "attributes": [
+                (
+                    one,
+                    one.freshness(now),
+                    sparks.get(one.pk),
+                    OrderForm(one) if may_order and one.writable else None,
+                )
+                for one in attributes
+            ],
+            "spans": SPANS,
+            "span": wanted["span"],
+            "chosen": chosen,
+            "history": history(chosen, SPANS[wanted["span"]], now) if chosen else None,
+            "commands": commands.order_by("-requested_at", "-pk")[:COMMANDS_SHOWN],
+        },
+    )
+
+
+@require_POST
+@permitted("core.add_devicecommand")
+def order(request: HttpRequest, pk: int) -> HttpResponse:
+    """Commit the order, send it in this request, and tell what became of it."""
+    attribute = get_object_or_404(Attribute.objects.select_related("device__gateway"), pk=pk)
+    form = OrderForm(attribute, request.POST)
+    if form.is_valid():
+        _order(request, attribute, form)
+    else:
+        complaint = " ".join(str(error) for errors in form.errors.values() for error in errors)
+        messages.error(request, f"{attribute.device}, {words.label(attribute)}: {complaint}")
+    return back(request, "device", attribute.device_id)
+
+
+def _order(request: HttpRequest, attribute: Attribute, form: OrderForm) -> None:
+    user = person(request)
+    try:
+        command = send.order(attribute.pk, form.ordered(), source=Source.HUMAN, reason=f"Pressed by {user}", user=user)
+    except Unacceptable as error:
+        messages.error(request, f"{error}.")
+        return
+    command = next(iter(send.send([command.pk])), command)
+    told = f"{attribute.device}, {words.label(attribute)} {words.command_text(command, attribute.unit)}."
+    messages.add_message(request, LEVELS.get(State(command.state), messages.INFO), f"{told} {command.error}".strip())
+
+
+@require_POST
+@permitted("core.change_device")
+def ask(request: HttpRequest, pk: int) -> HttpResponse:
+    device = _present(pk)
+    asked = poll.poll(device.gateway_id, force=True).asked
+    for _, why in asked.failed:
+        messages.error(request, f"{device.gateway} was asked and did not answer: {why}")
+    if asked.busy:
+        messages.info(request, f"{device.gateway} is being asked already. Load the page again in a moment.")
+    elif not asked.gateways:
+        messages.info(request, f"{device.gateway} has no device to ask for.")
+    elif not asked.failed:
+        messages.success(request, f"{device.gateway} answered.")
+    return back(request, "device", pk)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@permitted("core.change_device")
+def change(request: HttpRequest, pk: int) -> HttpResponse:
+    device = _present(pk)
+    form = DeviceForm(request.POST or None, instance=device)
+    if form.is_valid():
+        gateways.change_device(pk, **form.cleaned_data)
+        messages.success(request, f"{form.cleaned_data['name']}: saved.")
+        return redirect("device", pk)
+    # The form has written what was typed into its own instance: the heading is of the stored one.
+    return render(request, "core/device_change.html", {"device": _present(pk) if form.errors else device, "form": form})
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@permitted("core.delete_device")
+def remove(request: HttpRequest, pk: int) -> HttpResponse:
+    device = _present(pk)
+    if request.method == "POST":
+        gateways.remove_device(pk)
+        messages.success(request, f"{device} was removed.")
+        return redirect("status")
+    return render(request, "core/device_remove.html", {"device": device})

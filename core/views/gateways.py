@@ -1,0 +1,127 @@
+"""Gateways: the list, adding one (tried before it is saved), changing, asking again what it has, removing."""
+
+from typing import Any
+
+from django.contrib import messages
+from django.core.paginator import Paginator
+from django.db.models import Count, Q
+from django.forms import Form
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render, resolve_url
+from django.utils import timezone
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from core.forms import AddGatewayForm, GatewayForm
+from core.http import ApiError, ApiRefused
+from core.models import Gateway
+from core.tasks import gateways, poll
+from core.views.access import permitted, readable
+
+GATEWAYS_A_PAGE = 50
+NO_ENTRY = (401, 403)
+
+
+def _present(pk: int) -> Gateway:
+    return get_object_or_404(Gateway.objects.present(), pk=pk)
+
+
+@readable
+@require_safe
+def gateway_list(request: HttpRequest) -> HttpResponse:
+    present = Gateway.objects.present().annotate(serves=Count("devices", filter=Q(devices__removed_at=None)))
+    worst_first = present.order_by("-enabled", "-refused", "-failures", "name", "pk")
+    page = Paginator(worst_first, GATEWAYS_A_PAGE).get_page(request.GET.get("page"))
+    return render(request, "core/gateways.html", {"now": timezone.now(), "page": page})
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@permitted("core.add_gateway")
+def add(request: HttpRequest) -> HttpResponse:
+    form = AddGatewayForm(request.POST or None)
+    if form.is_valid() and (found := _tried(form)):
+        messages.success(request, f"{found.gateway} was added. {_devices(len(found.new))} found.")
+        _ask(request, found.gateway)
+        return redirect(f"{resolve_url('status')}?gateway={found.gateway.pk}")
+    return render(request, "core/gateway_add.html", {"form": form})
+
+
+def _tried(form: Form) -> gateways.Discovered | None:
+    """Ask the gateway who it is. What goes wrong is said at the field that it is about."""
+    try:
+        return gateways.add(**form.cleaned_data)
+    except (ApiError, ApiRefused, gateways.AlreadyThere) as error:
+        _complain(form, error)
+    return None
+
+
+def _complain(form: Form, error: Exception, credential: str = "credential") -> None:
+    field = credential if getattr(error, "status", None) in NO_ENTRY else "address"
+    form.add_error(field, f"{error}")
+
+
+def _ask(request: HttpRequest, gateway: Gateway) -> None:
+    for _, why in poll.poll(gateway.pk, force=True).asked.failed:
+        messages.error(request, f"{gateway} was asked for values and failed: {why}")
+
+
+def _devices(count: int) -> str:
+    return f"{count:,} device{'' if count == 1 else 's'}"
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@permitted("core.change_gateway")
+def change(request: HttpRequest, pk: int) -> HttpResponse:
+    gateway = _present(pk)
+    form = GatewayForm(gateway, request.POST or None)
+    if form.is_valid() and _changed(gateway, form):
+        messages.success(request, f"{form.cleaned_data['name']}: saved.")
+        return redirect("gateways")
+    return _page(request, gateway, form=form)
+
+
+def _changed(gateway: Gateway, form: GatewayForm) -> bool:
+    typed = form.cleaned_data
+    gateways.change(gateway.pk, name=typed["name"], enabled=typed["enabled"], credential=typed["credential"] or None)
+    try:
+        if typed["address"].strip().rstrip("/") != gateway.address:
+            gateways.move(gateway.pk, typed["address"])
+    except (ApiError, ApiRefused, gateways.AlreadyThere) as error:
+        _complain(form, error)
+        return False
+    return True
+
+
+def _page(request: HttpRequest, gateway: Gateway, **context: Any) -> HttpResponse:
+    serves = gateway.devices.filter(removed_at=None).count()
+    return render(request, "core/gateway.html", {"now": timezone.now(), "gateway": gateway, "serves": serves, **context})
+
+
+@require_POST
+@permitted("core.change_gateway")
+def discover(request: HttpRequest, pk: int) -> HttpResponse:
+    """Ask it again what devices it has; with `restore` those come back that a person removed."""
+    gateway = _present(pk)
+    try:
+        found = gateways.discover(pk, restore="restore" in request.POST)
+    except (ApiError, ApiRefused) as error:
+        messages.error(request, f"{gateway} could not be asked: {error}")
+        return redirect("gateway", pk)
+    parts = [f"{_devices(len(found.new))} new, {len(found.known)} known."]
+    if found.left_out:
+        parts.append(f"{len(found.left_out)} removed by a person earlier, left out.")
+    if found.missing:
+        parts.append(f"{len(found.missing)} no longer listed by it: {', '.join(found.missing[:5])}.")
+    messages.success(request, f"{gateway}: {' '.join(parts)}")
+    return redirect("gateway", pk)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@permitted("core.delete_gateway")
+def remove(request: HttpRequest, pk: int) -> HttpResponse:
+    gateway = _present(pk)
+    if request.method == "POST":
+        gateways.remove(pk)
+        messages.success(request, f"{gateway} and its devices were removed.")
+        return redirect("gateways")
+    serves = gateway.devices.filter(removed_at=None).count()
+    return render(request, "core/gateway_remove.html", {"gateway": gateway, "serves": serves})

@@ -1,0 +1,28 @@
+"""For monitors: is polling alive? Not for liveness probes, which would restart a web process because a vendor is away."""
+
+import logging
+
+from django.db import Error as DatabaseAway
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+
+from core.tasks import runs
+
+logger = logging.getLogger(__name__)
+
+
+@require_safe
+@never_cache
+def healthz(request: HttpRequest) -> HttpResponse:
+    try:
+        health = runs.health(timezone.now())
+    except DatabaseAway as error:
+        logger.error("healthz: the database does not answer: %s", error)
+        return _told(f"The database does not answer ({type(error).__name__}).", 503)
+    return _told("ok" if health.ok else health.reason, 200 if health.ok else 503)
+
+
+def _told(words: str, status: int) -> HttpResponse:
+    return HttpResponse(f"{words}\n", status=status, content_type="text/plain; charset=utf-8")

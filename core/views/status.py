@@ -1,0 +1,175 @@
+"""The first page: what is wrong first, then everything else. Six queries, whatever the history."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from math import ceil
+from typing import Any
+from urllib.parse import urlencode
+
+from django.db.models import FilteredRelation, OuterRef, Q, Subquery
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.utils import timezone
+from django.views.decorators.http import require_safe
+
+from core import chart, words
+from core.forms import FindDevices
+from core.models import Attribute, Device, DeviceCommand, Freshness, Gateway, Observation
+from core.models.device import late_after, main_switch
+from core.models.device_command import OPEN
+from core.tasks import runs
+from core.views.access import readable
+
+DEVICES_A_PAGE = 50
+VALUES_A_DEVICE = 4
+BROKEN_SHOWN = 5
+DAY = timedelta(days=1)
+SPARK_POINTS = 48
+
+
+@dataclass(frozen=True)
+class Spark:
+    """A day of one attribute as a small drawing, and the same in words."""
+
+    path: str
+    words: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """A device as the list shows it."""
+
+    device: Device
+    freshness: Freshness
+    values: list[Attribute]
+    switch: Attribute | None
+    spark: Spark | None
+
+    @property
+    def command(self) -> DeviceCommand | None:
+        """What became of the last order to its switch, if it is open or of this day."""
+        command: DeviceCommand | None = getattr(self.switch, "last_command", None)
+        if command and self.switch:
+            command.attribute = self.switch
+        return command
+
+
+@dataclass(frozen=True)
+class Pages:
+    number: int
+    total: int
+    found: dict[str, Any]
+
+    @property
+    def last(self) -> int:
+        return max(1, ceil(self.total / DEVICES_A_PAGE))
+
+    @property
+    def start(self) -> int:
+        return (self.number - 1) * DEVICES_A_PAGE
+
+    @property
+    def before(self) -> str:
+        return self.link(page=self.number - 1) if self.number > 1 else ""
+
+    @property
+    def after(self) -> str:
+        return self.link(page=self.number + 1) if self.number < self.last else ""
+
+    def link(self, **changes: Any) -> str:
+        wanted = {name: value for name, value in {**self.found, "page": None, **changes}.items() if value}
+        return f"?{urlencode(wanted)}"
+
+
+@readable
+@require_safe
+def status(request: HttpRequest) -> HttpResponse:
+    now = timezone.now()
+    found = FindDevices(request.GET).wanted()
+    devices = Device.objects.present()
+    if found["q"]:
+        devices = devices.matching(found["q"])
+    if found["gateway"]:
+        devices = devices.filter(gateway=found["gateway"])
+    counts = devices.count_by_freshness(now)
+    state = Freshness(found["state"]) if found["state"] else None
+    if state:
+        devices = devices.in_state(state, now)
+    total = counts[state] if state else sum(counts.values())
+    pages = Pages(min(found["page"] or 1, max(1, ceil(total / DEVICES_A_PAGE))), total, found)
+    shown = devices.worst_first(now).select_related("gateway")[pages.start : pages.start + DEVICES_A_PAGE]
+    broken = list(Gateway.objects.active().filter(failures__gt=0).order_by("-refused", "name", "pk")[: BROKEN_SHOWN + 1])
+    return render(
+        request,
+        "core/status.html",
+        {
+            "now": now,
+            "rows": rows(list(shown) if total else [], now),
+            "counts": [(freshness, count, pages.link(state=freshness.value)) for freshness, count in counts.items()],
+            "everything": sum(counts.values()),
+            "pages": pages,
+            "found": found,
+            "state": state,
+            "broken": broken[:BROKEN_SHOWN],
+            "more_broken": len(broken) > BROKEN_SHOWN,
+            "health": runs.health(now),
+        },
+    )
+
+
+def rows(devices: Sequence[Device], now: datetime) -> list[Row]:
+    """Rows for these devices: three queries for any number of them."""
+    attributes = attributes_of(devices, now)
+    drawn = {device.pk: words.drawn(attributes[device.pk]) for device in devices}
+    sparks = sparks_of([attribute for attribute in drawn.values() if attribute], now)
+    return [
+        Row(
+            device=device,
+            freshness=device.freshness(now),
+            values=words.foremost(attributes[device.pk], VALUES_A_DEVICE),
+            switch=main_switch(attributes[device.pk]),
+            spark=sparks.get(attribute.pk) if (attribute := drawn[device.pk]) else None,
+        )
+        for device in devices
+    ]
+
+
+def attributes_of(devices: Iterable[Device], now: datetime) -> dict[int, list[Attribute]]:
+    """Attributes by device, each with `last_command`, the newest order if it is open or of this day."""
+    by_pk = {device.pk: device for device in devices}
+    newest = DeviceCommand.objects.filter(attribute=OuterRef("pk")).order_by("-requested_at").values("pk")[:1]
+    matters = Q(commands__state__in=OPEN) | Q(commands__requested_at__gte=now - DAY)
+    grouped: dict[int, list[Attribute]] = {pk: [] for pk in by_pk}
+    if not by_pk:
+        return grouped
+    found = Attribute.objects.filter(device__in=by_pk).annotate(
+        last_command=FilteredRelation("commands", condition=Q(commands__pk=Subquery(newest)) & matters)
+    )
+    for attribute in found.select_related("last_command").order_by("pk"):  # type: ignore[misc]  # stubs miss FilteredRelation
+        attribute.device = by_pk[attribute.device_id]
+        grouped[attribute.device_id].append(attribute)
+    return grouped
+
+
+def sparks_of(attributes: Sequence[Attribute], now: datetime) -> dict[int, Spark]:
+    """The last day of each attribute, from one bounded query."""
+    times = [now - DAY + DAY * place / (SPARK_POINTS - 1) for place in range(SPARK_POINTS)]
+    samples = Observation.objects.all().sample([attribute.pk for attribute in attributes], times)
+    return {attribute.pk: _spark(attribute, times, samples[attribute.pk]) for attribute in attributes}
+
+
+def _spark(attribute: Attribute, times: Sequence[datetime], values: Sequence[float | None]) -> Spark:
+    until = attribute.heard_at + late_after() if attribute.heard_at else times[0]
+    kept = [value if time <= until else None for time, value in zip(times, values, strict=True)]
+    known = [value for value in kept if value is not None]
+    if not known:
+        return Spark("", f"{words.label(attribute)}: nothing heard in the last day")
+    told = " to ".join(
+        dict.fromkeys(words.value_text(_as_told(attribute, value), attribute.unit) for value in (min(known), max(known)))
+    )
+    return Spark(chart.sparkline(kept), f"{words.label(attribute)}, last day: {told}")
+
+
+def _as_told(attribute: Attribute, number: float) -> float | bool:
+    return bool(number) if attribute.kind == "boolean" else number

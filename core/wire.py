@@ -1,0 +1,104 @@
+"""How things look in JSON: one place for the page, the socket, the API, the status command and the relay.
+
+Times are ISO 8601, UTC, with a Z. Nothing here ever carries a credential.
+"""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+from core.models import Attribute, Device, DeviceCommand, Gateway, Run
+
+Json = dict[str, Any]
+
+
+def time(value: datetime | None) -> str | None:
+    return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z") if value else None
+
+
+def device(device: Device, attributes: Iterable[Attribute], now: datetime) -> Json:
+    """A device and its attributes. The device's gateway is read."""
+    return {
+        "id": device.pk,
+        "name": str(device),
+        "model": device.model,
+        "vendor_id": device.vendor_id,
+        "gateway": {"id": device.gateway_id, "name": str(device.gateway), "vendor": device.gateway.vendor},
+        "place": {"name": device.place, "latitude": device.latitude, "longitude": device.longitude, "zone": device.zone},
+        "enabled": device.enabled,
+        "freshness": device.freshness(now).value,
+        "heard_at": time(device.heard_at),
+        "measured_at": time(device.measured_at),
+        "rule": device.rule or None,
+        "decision": {"reason": device.decision, "decided_at": time(device.decided_at)} if device.decided_at else None,
+        "attributes": [attribute(one, now) for one in attributes],
+    }
+
+
+def attribute(attribute: Attribute, now: datetime) -> Json:
+    """An attribute with its latest value. The attribute's device and gateway are read."""
+    return {
+        "id": attribute.pk,
+        "name": attribute.name,
+        "kind": attribute.kind,
+        "unit": attribute.unit,
+        "minimum": attribute.minimum,
+        "maximum": attribute.maximum,
+        "choices": list(attribute.choices),
+        "writable": attribute.writable,
+        "value": attribute.value,
+        "available": attribute.available,
+        "freshness": attribute.freshness(now).value,
+        "observed_at": time(attribute.observed_at),
+        "heard_at": time(attribute.heard_at),
+    }
+
+
+def device_command(command: DeviceCommand) -> Json:
+    """An order and all that became of it. The command's attribute is read."""
+    return {
+        "id": command.pk,
+        "attribute": command.attribute_id,
+        "device": command.attribute.device_id,
+        "value": command.value,
+        "state": command.state,
+        "open": command.is_open,
+        "source": command.source,
+        "user": command.user_id,
+        "reason": command.reason,
+        "error": command.error,
+        "requested_at": time(command.requested_at),
+        "sent_at": time(command.sent_at),
+        "accepted_at": time(command.accepted_at),
+        "finished_at": time(command.finished_at),
+    }
+
+
+def gateway(gateway: Gateway) -> Json:
+    return {
+        "id": gateway.pk,
+        "name": str(gateway),
+        "vendor": gateway.vendor,
+        "address": gateway.address,
+        "enabled": gateway.enabled,
+        "has_credential": bool(gateway.credential),
+        "asked_at": time(gateway.asked_at),
+        "answered_at": time(gateway.answered_at),
+        "failures": gateway.failures,
+        "error": gateway.error,
+        "refused": gateway.refused,
+        "retry_at": time(gateway.retry_at),
+    }
+
+
+def run(run: Run) -> Json:
+    return {
+        "id": run.pk,
+        "task": run.task,
+        "outcome": run.outcome,
+        "started_at": time(run.started_at),
+        "finished_at": time(run.finished_at),
+        "seconds": run.seconds,
+        "counts": run.counts,
+        "error": run.error,
+    }

@@ -1,0 +1,19 @@
+"""Rows for the tests of tasks: a gateway with devices, as discovery would have stored them."""
+
+from core.models import Attribute, Device, Gateway, Secret
+from core.readings import Kind
+
+
+def make_gateway(name: str = "Hub", address: str = "http://127.0.0.1:1", vendor: str = "shelly", credential: str = "") -> Gateway:
+    gateway = Gateway(vendor=vendor, name=name, address=address)
+    gateway.credential = Secret.seal(credential)
+    gateway.save()
+    return gateway
+
+
+def make_device(gateway: Gateway, vendor_id: str = "plug", **fields: object) -> Device:
+    """A plug: a switch it can be ordered, and the power it measures."""
+    device = Device.objects.create(gateway=gateway, vendor_id=vendor_id, name=vendor_id.title(), **fields)
+    Attribute.objects.create(device=device, name="on", kind=Kind.BOOLEAN, writable=True)
+    Attribute.objects.create(device=device, name="power", kind=Kind.NUMBER, unit="W", minimum=-10_000, maximum=100_000)
+    return device

@@ -1,0 +1,149 @@
+"""The lease keeps runs of one task apart; the log tells what ran, what vanished and what was missed."""
+
+import os
+import signal
+from datetime import UTC, datetime, timedelta
+from threading import Barrier, Event, Thread
+
+import pytest
+from django.db import connection, transaction
+from django.utils import timezone
+
+from core.models import Lease, Run
+from core.models.run import Outcome
+from core.tasks.runs import AlreadyRunning, LeaseLost, Terminated, health, missed_slots, running
+
+pytestmark = pytest.mark.django_db
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+def minutes(number: float) -> timedelta:
+    return timedelta(minutes=number)
+
+
+def ran(*ages: float, outcome: Outcome = Outcome.DONE) -> None:
+    for age in ages:
+        Run.objects.create(task="poll", outcome=outcome, started_at=NOW - minutes(age), finished_at=NOW - minutes(age))
+
+
+def test_a_run_that_ends_is_done_and_lets_go():
+    with running("poll"):
+        assert Run.objects.get().outcome == Outcome.RUNNING
+    assert Run.objects.get().outcome == Outcome.DONE
+    with running("poll"):
+        pass
+
+
+def test_a_second_run_of_the_task_finds_it_taken():
+    with running("poll"), pytest.raises(AlreadyRunning, match="another run is at work"), running("poll"):
+        pytest.fail("two runs at once")
+
+
+def test_runs_of_different_tasks_do_not_mind_each_other():
+    with running("poll"), running("decide"):
+        assert Run.objects.count() == 2
+
+
+def test_a_run_that_fails_says_why_and_lets_go():
+    with pytest.raises(ZeroDivisionError), running("poll"):
+        raise ZeroDivisionError("by zero")
+    run = Run.objects.get()
+    assert (run.outcome, run.error) == (Outcome.BROKEN, "ZeroDivisionError: by zero")
+    with running("poll"):
+        pass
+
+
+def test_sigterm_ends_the_run_and_lets_go():
+    with pytest.raises(Terminated) as ended, running("poll"):
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert ended.value.code == 143
+    assert Run.objects.get().outcome == Outcome.BROKEN
+    with running("poll"):
+        pass
+
+
+def test_a_killed_run_is_taken_over_when_its_lease_is_over_and_called_vanished():
+    Lease.objects.create(task="poll", token=7, expires_at=timezone.now() - minutes(1))
+    Run.objects.create(task="poll")
+    with running("poll") as holding:
+        assert holding.token == 8
+    assert list(Run.objects.order_by("pk").values_list("outcome", flat=True)) == [Outcome.VANISHED, Outcome.DONE]
+
+
+def test_a_killed_run_keeps_others_out_while_its_lease_lasts():
+    Lease.objects.create(task="poll", token=7, expires_at=timezone.now() + minutes(1))
+    with pytest.raises(AlreadyRunning), running("poll"):
+        pytest.fail("the lease was not over")
+
+
+def test_a_run_that_lost_its_lease_cannot_write_and_does_not_end_the_new_holders():
+    with pytest.raises(LeaseLost), running("poll") as holding:
+        Lease.objects.update(token=holding.token + 1, holder="another")
+        with transaction.atomic():
+            holding.renew()
+    assert Lease.objects.get().holder == "another"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_many_that_start_at_once_one_runs():
+    barrier, done, winners, losers = Barrier(8), Event(), [], []
+
+    def start():
+        barrier.wait()
+        try:
+            with running("poll"):
+                winners.append(1)
+                done.wait()
+        except AlreadyRunning:
+            losers.append(1)
+            if len(losers) == 7:
+                done.set()
+        finally:
+            connection.close()
+
+    threads = [Thread(target=start) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert (len(winners), len(losers)) == (1, 7)
+
+
+@pytest.mark.parametrize(
+    ("ages", "missed"),
+    [
+        ((), 0),
+        ((5,), 0),
+        ((25, 15, 5), 0),
+        ((26, 14, 5), 0),
+        ((45, 5), 3),
+        ((35,), 3),
+        ((1500, 5), 143),
+        ((3000,), 143),
+    ],
+)
+def test_missed_slots_are_the_gaps_between_runs(ages, missed):
+    ran(*ages)
+    assert missed_slots("poll", NOW) == missed
+
+
+def test_healthy_while_the_last_completed_poll_is_young():
+    ran(19)
+    assert health(NOW).ok
+    assert health(NOW).next_poll_at == NOW - minutes(9)
+
+
+def test_unhealthy_when_the_last_completed_poll_is_older_than_two_intervals():
+    ran(21)
+    ran(3, outcome=Outcome.BROKEN)
+    assert not health(NOW).ok
+    assert health(NOW).reason.startswith("The last completed poll is 21 minutes old")
+
+
+def test_unhealthy_before_the_first_poll():
+    assert health(NOW).reason.startswith("No poll has completed yet")
+
+
+def test_the_next_poll_is_expected_at_the_pace_of_the_last_two():
+    ran(1.5, 1)
+    assert health(NOW).next_poll_at == NOW - minutes(0.5)
