@@ -8,8 +8,10 @@ LOCAL_POSTGRESQL = postgres://postgres@127.0.0.1:5432/test
 POSTGRESQL = $(if $(TEST_DATABASE_URL),$(TEST_DATABASE_URL),$(LOCAL_POSTGRESQL))
 
 PYTHON_HERE = $(VENV)/bin/python
+# An environment whose Python was upgraded away is made again.
+$(shell $(PYTHON_HERE) -c "" 2>/dev/null || rm -f $(VENV)/.runs $(VENV)/.tests)
 # Tests and checks see a development machine, whatever is set in the shell that runs them.
-SETTINGS := DYNO $(shell sed -nE 's/.*environment\.[a-z]+\("([A-Z_]+)".*/\1/p' iotapp/settings.py)
+SETTINGS := DYNO $(shell sed -nE 's/.*environment\.[a-z]+."([A-Z_]+)".*/\1/p' iotapp/settings.py)
 DEVELOPMENT = env $(foreach name,$(SETTINGS),-u $(name)) DEBUG=1
 PRODUCTION = env $(foreach name,$(SETTINGS),-u $(name)) ALLOWED_HOSTS=example.org DATABASE_URL=$(LOCAL_POSTGRESQL) \
 	SECRET_KEY="$$($(PYTHON_HERE) -c 'import secrets; print(secrets.token_urlsafe(50))')"

@@ -119,15 +119,9 @@ def sparkline(values: Sequence[float | None]) -> str:
     return "".join(path)
 
 
-def draw(
-    pieces: Sequence[Piece], start: datetime, end: datetime, *, unit: str = "", words: tuple[str, str] | None = None
-) -> Chart:
+def draw(pieces: Sequence[Piece], start: datetime, end: datetime, words: tuple[str, str] | None = None) -> Chart:
     """The whole chart. `words` are what 0 and 1 mean, for something that is either one or the other."""
-    levels = (
-        [(0.0, words[0]), (1.0, words[1])]
-        if words
-        else [(level, f"{_plain(level)} {unit}".strip()) for level in round_levels(*_range(pieces))]
-    )
+    levels = [(0.0, words[0]), (1.0, words[1])] if words else [(level, _plain(level)) for level in round_levels(*_range(pieces))]
     low, high = (-0.15, 1.15) if words else (levels[0][0], levels[-1][0])
 
     def x(time: datetime) -> float:

@@ -11,11 +11,11 @@ from django.apps import AppConfig
 from django.conf import settings
 from django.core import checks
 
+from core.addresses import refusal
 from iotapp.environment import NETWORK_NAMES, Network
 
 SHORTEST_KEY = 32
 HOME_NETWORKS = [ip_network(block) for blocks in NETWORK_NAMES.values() for block in blocks]
-NEVER_REACHED = [ip_network(block) for block in ("169.254.0.0/16", "fe80::/10", "224.0.0.0/4", "ff00::/8")]
 
 Messages = list[checks.CheckMessage]
 
@@ -97,16 +97,13 @@ def check_gateway_networks(app_configs: Sequence[AppConfig] | None, **options: A
 
 
 def network_messages(network: Network) -> Iterator[checks.CheckMessage]:
-    """Addresses of cloud metadata are link-local and stay out of reach whatever is set: who names them should know."""
-    if any(is_within(network, home) for home in HOME_NETWORKS):
-        return
-    if any(network.version == other.version and network.overlaps(other) for other in NEVER_REACHED):
+    if never := refusal(network.network_address, [network]):
         yield checks.Error(
-            f"GATEWAY_NETWORKS holds {network}, with link-local or multicast addresses that are never reached.",
+            f"GATEWAY_NETWORKS holds {network}, but {never}",
             hint="Name only the networks of your devices, such as 192.168.1.0/24, or private.",
             id="core.E005",
         )
-    else:
+    elif not any(is_within(network, home) for home in HOME_NETWORKS):
         yield checks.Warning(
             f"GATEWAY_NETWORKS holds {network}, which is more than private addresses.",
             hint="Take it out: public addresses need no permission. Name only the private networks of your devices.",

@@ -65,7 +65,7 @@ def _field(attribute: Attribute) -> forms.Field:
     return forms.CharField(max_length=LONGEST_TEXT)
 
 
-class DeviceForm(forms.ModelForm[Device]):
+class DeviceForm(forms.ModelForm):  # type: ignore[type-arg]  # generic only in the stubs
     class Meta:
         model = Device
         fields = ("name", "place", "latitude", "longitude", "zone", "rule", "enabled")

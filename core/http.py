@@ -121,7 +121,8 @@ class Http:
     ) -> bytes:
         """The bytes of an answer, for vendors that speak something else than JSON.
 
-        `path` is appended to the address; characters that a path cannot hold are quoted. A query goes into `params`.
+        `path` is appended to the address; characters that a path cannot hold are quoted. A query goes into `params`: one in
+        the path is a ValueError. Ids that come from outside are to be quoted by the caller.
         """
         response, content = self._exchange(self._prepared(method, path, params, body, content_type))
         challenge = response.headers.get("WWW-Authenticate", "")
@@ -203,9 +204,9 @@ class Http:
 
     def _raise(self, response: Response, content: bytes, path: str) -> None:
         status, where = response.status_code, self._where(path)
-        if 300 <= status < 400:
-            target = self._safe(response.headers.get("Location", "nowhere").partition("?")[0])
-            raise ApiRefused(f"{where} redirects to {target[:200]}: if that is right, enter it as the address.", status=status)
+        if 300 <= status < 400 and (target := response.headers.get("Location")):
+            target = self._safe(re.split("[?#]", target)[0])[:200]
+            raise ApiRefused(f"{where} redirects to {target}: if that is right, enter it as the address.", status=status)
         said = f" {self._excerpt(content)}" if content else ""
         if status in (401, 403):
             what = "refused the credential" if status == 401 else "does not allow this"
@@ -234,7 +235,11 @@ class Http:
         known = [self.credential, *(value for name, value in self.headers.items() if name not in _PLAIN_HEADERS)]
         known += [part for secret in known for part in re.split(r"[^\w.~+/-]+", secret) if len(part) >= 6]
         known += self.auth.secrets if isinstance(self.auth, Credentials) else ()
-        spelled = {form for secret in known for form in (secret, quote(secret, ""), quote_plus(secret), json.dumps(secret)[1:-1])}
+        spelled = {
+            form
+            for secret in known
+            for form in (secret, quote(secret), quote(secret, ""), quote_plus(secret), json.dumps(secret)[1:-1])
+        }
         return sorted((secret for secret in spelled if secret.strip()), key=len, reverse=True)
 
 
@@ -248,21 +253,24 @@ def _checked(address: str) -> str:
     example = "An address looks like http://192.168.1.20 or https://example.org:8123/path"
     try:
         parts = urlsplit(address.strip())
-        port, host = parts.port, parts.hostname or ""
-        if not (is_ipv6 := ":" in host):
-            host = host.encode("idna").decode()
-        elif "%" in host or not ip_address(host):
-            host = ""
+        port, host = parts.port, _checked_host(parts.hostname or "")
     except ValueError:
         raise ApiRefused(f"This is no address. {example}.") from None
-    if parts.scheme not in ("http", "https") or not (is_ipv6 or _HOST.fullmatch(host)) or port == 0:
+    if parts.scheme not in ("http", "https") or not host or port == 0:
         raise ApiRefused(f"This is no http or https address. {example}.")
     if "@" in parts.netloc:
         raise ApiRefused(f"The address holds a user name or password: enter these as the credential. {example}.")
     if "?" in address or "#" in address:
         raise ApiRefused(f"The address holds a query or a fragment: leave out what follows ? or #. {example}.")
-    netloc = (f"[{host}]" if is_ipv6 else host) + (f":{port}" if port else "")
-    return f"{parts.scheme}://{netloc}{quote(parts.path.rstrip('/'), safe=_IN_PATH)}"
+    return f"{parts.scheme}://{host}{f':{port}' if port else ''}{quote(parts.path.rstrip('/'), safe=_IN_PATH)}"
+
+
+def _checked_host(host: str) -> str:
+    """As it goes into a URL; empty if it cannot. Raises ValueError."""
+    if ":" in host:
+        return "" if "%" in host else f"[{ip_address(host)}]"
+    host = host.encode("idna").decode()
+    return host if _HOST.fullmatch(host) else ""
 
 
 def _is_sendable(text: str) -> bool:

@@ -57,14 +57,15 @@ class DeviceSpec:
 class Reading:
     """A value of one attribute, as the vendor told it.
 
-    `value` None: the vendor answered that it has no value now (unknown, unavailable). `observed_at` is the vendor's own
-    time of measurement (aware); None: it gave none, and the time of the call stands for it.
+    `value` None: the vendor answered that it has no value now; with `reachable` False, because it cannot reach the device.
+    `observed_at` is the vendor's own time of measurement (aware); None: it gave none, and the time of the call stands for it.
     """
 
     vendor_id: str
     attribute: str
     value: Value | None
     observed_at: datetime | None = None
+    reachable: bool = True
 
 
 class Unacceptable(ValueError):

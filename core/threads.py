@@ -74,10 +74,9 @@ class _Crew(Generic[Item, Result]):
         self.deadline_seconds = deadline_seconds
         self.threads: set[threading.Thread] = set()
         self.hanging: set[threading.Thread] = set()
-        self.leaving = 0
         self.dismissed = False
         self.jobs: SimpleQueue[_Job[Item] | None] = SimpleQueue()
-        self.ended: SimpleQueue[tuple[_Job[Item], Result | Exception]] = SimpleQueue()
+        self.ended: SimpleQueue[tuple[_Job[Item], Result | Exception, bool]] = SimpleQueue()
         self.open: dict[_Job[Item], None] = {}  # in the order given, which is the order they begin in
 
     @property
@@ -86,8 +85,8 @@ class _Crew(Generic[Item, Result]):
 
     @property
     def able(self) -> int:
-        """Threads that work or can."""
-        return len(self.threads) - len(self.hanging) - self.leaving
+        """How many threads work or can: those whose job was given up do not count."""
+        return len(self.threads) - len(self.hanging)
 
     def give(self, item: Item) -> None:
         job = _Job(item)
@@ -118,15 +117,16 @@ class _Crew(Generic[Item, Result]):
             for _ in self.threads:
                 self.jobs.put(None)
 
-    def _settle(self, job: _Job[Item], outcome: Result | Exception) -> Iterator[tuple[Item, Result | Exception]]:
+    def _settle(self, job: _Job[Item], outcome: Result | Exception, leaves: bool) -> Iterator[tuple[Item, Result | Exception]]:
         if job in self.open:
             del self.open[job]
             yield job.item, outcome
         elif job.thread:  # given up, and came back after all
             self.hanging.discard(job.thread)
-            if self.able > self.size:  # it was replaced: one leaves
-                self.leaving += 1
-                self.jobs.put(None)
+            if leaves:
+                self.threads.discard(job.thread)
+            if not self.jobs.empty():
+                self._start_thread()
 
     def _give_up(self) -> Iterator[tuple[Item, Exception]]:
         """Jobs that began too long ago, and when that leaves nobody to begin the others, the others."""
@@ -151,9 +151,9 @@ class _Crew(Generic[Item, Result]):
         try:
             thread.start()
         except RuntimeError:  # the system allows no more threads (256 on a small dyno)
-            if not self.able:
+            if not self.threads:
                 raise
-            self.size = self.able
+            self.size = max(1, self.able)
         else:
             self.threads.add(thread)
 
@@ -161,8 +161,12 @@ class _Crew(Generic[Item, Result]):
         while (job := self.jobs.get()) and not self.dismissed:
             job.thread = threading.current_thread()
             job.started_at = monotonic()
-            self.ended.put((job, self._outcome(job.item)))
-            del job  # a thread that waits keeps nothing alive
+            outcome = self._outcome(job.item)
+            leaves = job.thread in self.hanging  # it was replaced
+            self.ended.put((job, outcome, leaves))
+            if leaves:
+                return
+            del job, outcome  # a thread that waits keeps nothing alive
 
     def _outcome(self, item: Item) -> Result | Exception:
         try:

@@ -65,6 +65,13 @@ def ago(time: datetime, now: datetime) -> str:
     return f"in {words}" if time > now else f"{words} ago"
 
 
+def press_text(attribute: Attribute, value: bool) -> str:
+    """What a button says that orders this value."""
+    if attribute.name == "locked":
+        return "Lock" if value else "Unlock"
+    return f"Turn {'' if attribute.name == 'on' else label(attribute) + ' '}{value_text(value)}"
+
+
 def command_text(command: DeviceCommand, unit: str = "") -> str:
     """What was ordered, and what became of it."""
     return f"{value_text(command.value, unit)}: {STATE_WORDS[State(command.state)]}"

@@ -14,6 +14,9 @@ ROOT = Path(__file__).resolve().parent.parent
 CORE = ROOT / "core"
 COMMANDS = sorted((CORE / "management" / "commands").glob("[!_]*.py"))
 
+LONGEST_COMMAND = 75
+"""Lines. Most take 30; what is longer holds something that belongs into a task."""
+
 OUTSIDE = (
     *("readings", "http", "addresses", "credentials", "strict_json", "transport", "threads"),
     *("vendors", "feeds", "rules", "planner", "simulator", "simulated_devices"),
@@ -90,7 +93,7 @@ def test_a_command_is_thin(path: Path) -> None:
     """It parses arguments, calls a task and prints: no queries of its own, nothing of the pages."""
     forbidden = ("django.db", "requests", "core.views", "core.forms")
     assert not [module for module in imports(path) if module.startswith(forbidden)]
-    assert len(path.read_text().splitlines()) <= 60
+    assert path.read_text().count("\n") <= LONGEST_COMMAND
 
 
 def test_honcho_reads_the_procfile() -> None:

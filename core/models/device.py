@@ -45,6 +45,9 @@ class Freshness(StrEnum):
 
 
 STALE_AFTER = timedelta(days=1)
+MOVES_DAILY = frozenset({"temperature", "humidity", "pressure", "illuminance"})
+"""What no day leaves as it is. A hub that goes on telling the same measurement of it passes on a dead sensor; of a door, a
+power of 0 W or a gas meter it may be true for months."""
 
 
 def late_after() -> timedelta:
@@ -108,7 +111,7 @@ class Device(models.Model):
 
     # Over all its attributes, so that a page of devices is sorted by what is wrong without reading their attributes.
     heard_at = models.DateTimeField(null=True, blank=True, editable=False)
-    measured_at = models.DateTimeField(null=True, blank=True, editable=False, help_text="Newest time of a sensor's number")
+    measured_at = models.DateTimeField(null=True, blank=True, editable=False, help_text="Newest measurement of what moves daily")
     available = models.BooleanField(default=True, editable=False)
 
     objects = DeviceQuerySet.as_manager()
@@ -221,7 +224,7 @@ class Attribute(models.Model):
     def freshness(self, now: datetime) -> Freshness:
         if self.device.is_paused:
             return Freshness.PAUSED
-        measured_at = self.observed_at if self.is_measured else None
+        measured_at = self.observed_at if moves_daily(self.name, self.writable) else None
         return freshness(self.heard_at, measured_at, self.available, self.device.gateway.failures, now)
 
 
@@ -230,6 +233,11 @@ def as_value(kind: str, number: float | None, text: str | None) -> Value | None:
     if kind == Kind.BOOLEAN:
         return None if number is None else bool(number)
     return number if kind == Kind.NUMBER else text
+
+
+def moves_daily(name: str, writable: bool) -> bool:
+    """Whether an attribute of this name (temperature, temperature_2) shows by its time of measurement that it lives."""
+    return not writable and name.rstrip("_0123456789") in MOVES_DAILY
 
 
 def main_switch(attributes: Sequence[Attribute]) -> Attribute | None:

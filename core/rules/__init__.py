@@ -53,6 +53,10 @@ class Rule:
     """None leaves the device alone."""
 
 
+class UnknownRule(LookupError):
+    """There is no file for this rule (any more)."""
+
+
 def names() -> list[str]:
     return sorted(module.name for module in pkgutil.iter_modules(__path__))
 
@@ -64,6 +68,6 @@ def choices() -> list[tuple[str, str]]:
 
 def load(name: str) -> Rule:
     if name not in names():
-        raise LookupError(f"There is no rule {name!r}. Known: {', '.join(names())}.")
+        raise UnknownRule(f"There is no rule {name!r}. Known: {', '.join(names())}.")
     module = import_module(f"{__name__}.{name}")
     return Rule(name, module.Options, module.decide)

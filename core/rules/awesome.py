@@ -7,7 +7,7 @@ from core.rules import Decision, Situation
 
 @dataclass(frozen=True)
 class Options:
-    clean_below: float = 150  # gCO2/kWh
+    clean_below: float = 180  # gCO2/kWh
 
 
 def decide(situation: Situation) -> Decision | None:

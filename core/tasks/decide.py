@@ -92,7 +92,7 @@ def _one(device: Device, outside: _Outside, now: datetime) -> Verdict:
     """A verdict for one device. Whatever its rule does, the others get theirs."""
     try:
         return _verdict(device, outside, now)
-    except (ApiError, ApiRefused, LookupError, Unacceptable) as error:
+    except (ApiError, ApiRefused, rules.UnknownRule, Unacceptable) as error:
         return Verdict(device, f"no decision: {error}", problem=True)
     except Exception as error:  # a rule is a newcomer's code: its fault is told, and is its own device's alone
         logger.exception("The rule %s failed for %s", device.rule, device)

@@ -15,10 +15,11 @@ from django.utils import timezone
 
 from core.http import ApiError, ApiRefused
 from core.models import Attribute, Device, Gateway, SecretUnreadable, Silence
-from core.models.device import late_after
+from core.models.device import late_after, moves_daily
 from core.readings import Kind, Reading, Unacceptable, clean_value
 from core.tasks.bulk import BulkStatement
 from core.tasks.runs import Holding
+from core.vendors import UnknownVendor
 
 DEVICES_A_BATCH = 500
 LONGEST_WAIT_SECONDS = 1.0
@@ -172,6 +173,8 @@ class _Batch:
             elif reading.value is None:
                 self.unavailable.append(attribute[0])
                 self.recorded.unavailable += 1
+                if reading.reachable:
+                    measured.setdefault(reading.vendor_id, None)
             else:
                 try:
                     measured_at = self._take_value(answer, reading, attribute)
@@ -188,7 +191,7 @@ class _Batch:
                 self.devices.append((device, None, None, False))
 
     def _take_value(self, answer: Answer, reading: Reading, attribute: tuple[Any, ...]) -> datetime | None:
-        """Put one reading in its rows. Returns the time of measurement, if the attribute is a sensor's number."""
+        """Put one reading in its rows. Returns the time of measurement, if it tells a dead sensor from a living one."""
         pk, kind, writable, minimum, maximum, choices, heard_at = attribute
         kind = Kind(kind)
         value = clean_value(reading.value, kind, minimum=minimum, maximum=maximum, choices=choices)
@@ -199,7 +202,7 @@ class _Batch:
             self.latest[pk] = (pk, answer.asked_at, observed_at, number, text)
         if heard_at and answer.asked_at - heard_at > late_after():
             self.silences.append(Silence(attribute_id=pk, starts_at=heard_at, ends_at=answer.asked_at))
-        return observed_at if kind is Kind.NUMBER and not writable else None
+        return observed_at if moves_daily(reading.attribute, writable) else None
 
     def _clean_time(self, observed_at: datetime) -> datetime:
         if observed_at.tzinfo is None:
@@ -255,7 +258,7 @@ def rest_after(failures: int, refused: bool, retry_after: float | None) -> timed
 
 def complaint(error: Exception) -> str:
     """An error as a person should read it: ours are sentences, others name what broke."""
-    ours = isinstance(error, ApiError | ApiRefused | SecretUnreadable | TimeoutError | LookupError)
+    ours = isinstance(error, ApiError | ApiRefused | SecretUnreadable | TimeoutError | UnknownVendor)
     text = str(error) if ours and str(error) else f"{type(error).__name__}: {error} (a fault in the vendor's client)"
     return text.replace("\x00", "")[:500]
 

@@ -185,7 +185,7 @@ def _note(command: DeviceCommand, error: Exception | None) -> None:
     if error is None:
         command.move(Event.ACCEPT, now)
         fields |= {"accepted_at": now, "confirm_by": settles_at + CONFIRM_WITHIN}
-    elif isinstance(error, ApiRefused | SecretUnreadable | LookupError):
+    elif isinstance(error, ApiRefused | SecretUnreadable | vendors.UnknownVendor):
         command.move(Event.REFUSE, now)
     fields |= {"state": command.state, "finished_at": command.finished_at}
     # Only while it is still ours: if this process slept past its claim, others have judged and perhaps sent again.

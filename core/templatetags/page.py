@@ -72,6 +72,13 @@ def in_words(attribute: Attribute) -> str:
 
 
 @register.filter
+def presses(attribute: Attribute) -> list[tuple[str, str]]:
+    """The buttons of a switch, as (value, what it says): the one that changes something, or both where nobody knows."""
+    told = [True, False] if attribute.value is None else [not attribute.value]
+    return [(words.value_text(value), words.press_text(attribute, value)) for value in told]
+
+
+@register.filter
 def ordered(command: DeviceCommand) -> str:
     return words.value_text(command.value, command.attribute.unit)
 

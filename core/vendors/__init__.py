@@ -56,7 +56,8 @@ class Vendor(ABC):
     def read(self, vendor_ids: Collection[str]) -> Iterable[Reading]:
         """What these devices say now, in as few calls as the API allows. Others may be yielded too and are ignored.
 
-        A device that the vendor no longer knows yields nothing; one it knows but cannot reach yields value None.
+        A device that the vendor no longer knows yields nothing; one that it knows and cannot reach yields readings with
+        value None that say so.
         """
 
     @abstractmethod
@@ -72,6 +73,10 @@ class Vendor(ABC):
         raise NotImplementedError(f"{self.label} keeps no history")
 
 
+class UnknownVendor(LookupError):
+    """There is no file for this vendor (any more)."""
+
+
 def names() -> list[str]:
     return sorted(module.name for module in pkgutil.iter_modules(__path__))
 
@@ -83,6 +88,6 @@ def choices() -> list[tuple[str, str]]:
 
 def load(name: str) -> type[Vendor]:
     if name not in names():
-        raise LookupError(f"There is no vendor {name!r}. Known: {', '.join(names())}.")
+        raise UnknownVendor(f"There is no vendor {name!r}. Known: {', '.join(names())}.")
     client: type[Vendor] = import_module(f"{__name__}.{name}").Client
     return client

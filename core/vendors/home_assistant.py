@@ -22,7 +22,8 @@ from core.http import ApiError, ApiRefused, Http, bearer
 from core.readings import AttributeSpec, DeviceSpec, Kind, Reading, Unacceptable, Value, clean_name, clean_value
 from core.vendors import Identity, Vendor
 
-SILENT = ("unknown", "unavailable")
+UNREACHABLE = "unavailable"
+SILENT = ("unknown", UNREACHABLE)
 LONGEST_UNIT = 20
 _ENTITY_ID = re.compile(r"[a-z0-9_]{1,99}\.[a-z0-9_]{1,99}")
 _DEVICE_CLASS = re.compile(r"[a-z][a-z0-9_]{0,59}")
@@ -277,7 +278,7 @@ def _reading(entity: Entity, row: Row, spec: AttributeSpec) -> Reading:
         value = value if number is None else number
     if value is not None and not isinstance(value, bool | int | float | str):
         value = str(value)
-    return Reading(entity.entity_id, spec.name, value, entity.observed_at)
+    return Reading(entity.entity_id, spec.name, value, entity.observed_at, entity.state != UNREACHABLE)
 
 
 class Client(Vendor):

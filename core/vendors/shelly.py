@@ -332,7 +332,7 @@ def _values(part: Part) -> Iterator[Value | None]:
         yield None
     elif kind is Kind.NUMBER:
         if isinstance(told, int | float) and not isinstance(told, bool) and abs(told) <= LARGEST_NUMBER:
-            yield told / part.field.divisor
+            yield told if part.field.divisor == 1 else round(told / part.field.divisor, 6)  # in mWh, without binary noise
     elif isinstance(told, bool if kind is Kind.BOOLEAN else str):
         yield told
 

@@ -91,7 +91,7 @@ def _drawn(
     how: str,
 ) -> History:
     is_switch = attribute.kind == Kind.BOOLEAN
-    chart = draw(pieces, start, end, unit=attribute.unit, words=("off", "on") if is_switch else None)
+    chart = draw(pieces, start, end, words=("off", "on") if is_switch else None)
     every = max(1, ceil(len(told) / TABLE_ROWS))
     return History(
         start=start,

@@ -40,9 +40,12 @@ def folder(load: Callable[[str], Any]) -> Any:
     return SimpleNamespace(__name__="core.vendors", names=lambda: ["mine"], load=load)
 
 
+@pytest.mark.django_db
 def test_the_project_as_it_is_passes() -> None:
-    django_checks.run_checks()
-    assert checks.check_plug_ins(None) == []
+    assert django_checks.run_checks() == []
+    assert {"check_plug_ins", "check_field_keys", "check_gateway_networks", "check_public_status"} <= {
+        check.__name__ for check in django_checks.registry.registry.get_checks(include_deployment_checks=True)
+    }
 
 
 def test_a_plug_in_that_does_not_load_is_named_with_its_contract() -> None:
@@ -108,11 +111,12 @@ def test_a_short_field_key_is_an_error(settings: Settings) -> None:
         ("127.0.0.0/8", []),
         ("fd00::/8", []),
         ("8.8.8.0/24", ["core.W001"]),
-        ("192.0.0.0/8", ["core.W001"]),
+        ("172.0.0.0/8", ["core.W001"]),
         ("0.0.0.0/0", ["core.E005"]),
         ("169.254.169.254/32", ["core.E005"]),
         ("fe80::/10", ["core.E005"]),
         ("::/0", ["core.E005"]),
+        ("100.100.100.200/32", ["core.E005"]),
     ],
 )
 def test_networks_stay_in_the_home(settings: Settings, network: str, ids: list[str]) -> None:

@@ -38,9 +38,9 @@ def test_the_run_keeps_its_counts(home):
 
 def test_one_gateway_never_stops_another(home, simulator, settings):
     settings.GATEWAY_TIMEOUT_SECONDS = 0.5
-    simulator.faults[0] = [Fault("hang")]
-    simulator.faults[1] = [Fault("garbage")]
-    simulator.faults[2] = [Fault("unreachable")]
+    simulator.devices[0].faults = [Fault("hang")]
+    simulator.devices[1].faults = [Fault("garbage")]
+    simulator.devices[2].faults = [Fault("unreachable")]
     summary = poll.poll()
     assert [name for name, _ in sorted(summary.asked.failed)] == sorted(str(gateway) for gateway in home[:3])
     assert summary.asked.recorded.stored > 0
@@ -48,25 +48,25 @@ def test_one_gateway_never_stops_another(home, simulator, settings):
 
 
 def test_a_gateway_that_fails_is_left_alone_for_longer_and_asked_at_once_on_request(home, simulator, time_machine):
-    simulator.faults[0] = [Fault("500")]
+    simulator.devices[0].faults = [Fault("500")]
     for _ in range(2):
         poll.poll()
     assert [name for name, _ in poll.poll().resting] == [str(home[0])]
     assert poll.poll(force=True).asked.gateways == 4
-    simulator.faults[0] = []
+    simulator.devices[0].faults = []
     assert poll.poll(home[0].pk).asked.failed == []
     assert poll.poll().resting == []
 
 
 def test_the_vendors_wish_to_be_left_alone_is_kept(home, simulator):
-    simulator.faults[0] = [Fault("429", 3600)]
+    simulator.devices[0].faults = [Fault("429", 3600)]
     poll.poll()
     home[0].refresh_from_db()
     assert timedelta(minutes=59) < home[0].retry_at - timezone.now() <= timedelta(minutes=60)
 
 
 def test_a_refused_password_waits_for_a_person(home, simulator):
-    simulator.faults[0] = [Fault("unauthorised")]
+    simulator.devices[0].faults = [Fault("unauthorised")]
     poll.poll()
     home[0].refresh_from_db()
     assert home[0].refused

@@ -16,6 +16,8 @@ from tests.core.tasks.homes import make_device, make_gateway
 
 pytestmark = pytest.mark.django_db
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+AWAY = (None, None, False)
+"""Value, time, reachable."""
 
 
 @pytest.fixture
@@ -119,10 +121,10 @@ def test_readings_of_strangers_and_unknown_attributes_are_counted_not_stored(gat
     assert (recorded.stored, recorded.unknown) == (0, 2)
 
 
-def test_no_value_now_keeps_the_latest_and_makes_the_device_unreachable(gateway, device):
+def test_a_vendor_that_cannot_reach_the_device_keeps_the_latest_and_says_so(gateway, device):
     record([answer(gateway, ("plug", "power", 5.0), ("plug", "on", True))])
     later = NOON + timedelta(minutes=1)
-    record([answer(gateway, ("plug", "power", None), ("plug", "on", None), at=later)])
+    record([answer(gateway, ("plug", "power", *AWAY), ("plug", "on", *AWAY), at=later)])
     device.refresh_from_db()
     latest = power(device)
     assert (latest.value, latest.available, latest.heard_at) == (5.0, False, NOON)
@@ -137,16 +139,29 @@ def test_a_device_the_vendor_no_longer_knows_is_unreachable(gateway, device):
 
 
 def test_a_value_again_makes_the_device_fresh(gateway, device):
-    record([answer(gateway, ("plug", "power", None), ("plug", "on", None))])
+    record([answer(gateway, ("plug", "power", *AWAY), ("plug", "on", *AWAY))])
     record([answer(gateway, ("plug", "power", 5.0), at=NOON + timedelta(minutes=1))])
     device.refresh_from_db()
     assert device.freshness(NOON + timedelta(minutes=1)) is Freshness.FRESH
 
 
-def test_a_sensor_that_measures_no_more_behind_a_live_hub_is_stale(gateway, device):
-    record([answer(gateway, ("plug", "power", 5.0, NOON - timedelta(days=2)))])
+def test_no_value_yet_from_a_device_that_is_there_is_no_alarm(gateway, device):
+    record([answer(gateway, ("plug", "power", None), ("plug", "on", None))])
     device.refresh_from_db()
-    assert device.freshness(NOON) is Freshness.STALE
+    assert device.freshness(NOON) is Freshness.FRESH
+    assert power(device).available is False
+
+
+@pytest.mark.parametrize(
+    ("name", "freshness"),
+    [("temperature", Freshness.STALE), ("humidity_2", Freshness.STALE), ("gas", Freshness.FRESH), ("power", Freshness.FRESH)],
+)
+def test_a_measurement_that_moves_daily_and_did_not_shows_a_dead_sensor_behind_a_live_hub(gateway, device, name, freshness):
+    Attribute.objects.get_or_create(device=device, name=name, defaults={"kind": Kind.NUMBER})
+    record([answer(gateway, ("plug", name, 5.0, NOON - timedelta(days=2)))])
+    device.refresh_from_db()
+    assert device.freshness(NOON) is freshness
+    assert device.attributes.get(name=name).freshness(NOON) is freshness
 
 
 def test_silence_is_kept_when_nobody_heard_for_long(gateway, device):

@@ -63,7 +63,7 @@ def test_an_order_for_what_is_so_already_is_confirmed_without_effect(simulator, 
 
 
 def test_an_acknowledgement_that_lies_is_never_confirmed(simulator, switch):
-    simulator.faults[0] = [Fault("lying")]
+    simulator.devices[0].faults = [Fault("lying")]
     command = order_and_send(switch)
     assert command.state == State.ACCEPTED
     let_time_pass(minutes=10)
@@ -74,7 +74,7 @@ def test_an_acknowledgement_that_lies_is_never_confirmed(simulator, switch):
 
 
 def test_a_lost_command_is_read_back_and_sent_again(simulator, switch):
-    simulator.faults[0] = [Fault("lost_command", count=1)]
+    simulator.devices[0].faults = [Fault("lost_command", count=1)]
     command = order_and_send(switch)
     assert (command.state, command.attempts) == (State.REQUESTED, 1)
     let_time_pass(seconds=60)
@@ -85,7 +85,7 @@ def test_a_lost_command_is_read_back_and_sent_again(simulator, switch):
 
 
 def test_a_lost_answer_is_read_back_and_not_sent_again(simulator, switch):
-    simulator.faults[0] = [Fault("lost_answer", count=1)]
+    simulator.devices[0].faults = [Fault("lost_answer", count=1)]
     command = order_and_send(switch)
     assert (command.state, command.attempts) == (State.CONFIRMED, 1)
     assert (simulator.devices[0].writes, simulator.devices[0].effects) == (1, 1)
@@ -101,7 +101,7 @@ def test_a_command_that_expired_is_not_sent(simulator, switch):
 
 
 def test_a_command_that_was_lost_and_then_expired_has_failed(simulator, switch):
-    simulator.faults[0] = [Fault("lost_command")]
+    simulator.devices[0].faults = [Fault("lost_command")]
     command = order_and_send(switch)
     let_time_pass(minutes=3)
     send.carry_on()
@@ -111,17 +111,17 @@ def test_a_command_that_was_lost_and_then_expired_has_failed(simulator, switch):
 
 
 def test_a_refusal_is_a_failure_at_once(simulator, switch):
-    simulator.faults[0] = [Fault("unauthorised")]
+    simulator.devices[0].faults = [Fault("unauthorised")]
     command = order_and_send(switch)
     assert command.state == State.FAILED
     assert command.error == "The device wants its admin password."
 
 
 def test_a_device_that_is_away_leaves_the_outcome_open_until_it_is_known(simulator, switch):
-    simulator.faults[0] = [Fault("unreachable")]
+    simulator.devices[0].faults = [Fault("unreachable")]
     command = order_and_send(switch)
     assert command.state == State.SENDING
-    simulator.faults[0] = []
+    simulator.devices[0].faults = []
     let_time_pass(seconds=60)
     send.carry_on()
     let_time_pass(seconds=30)
@@ -131,7 +131,7 @@ def test_a_device_that_is_away_leaves_the_outcome_open_until_it_is_known(simulat
 
 
 def test_a_device_that_stays_away_is_given_up_loudly(simulator, switch):
-    simulator.faults[0] = [Fault("unreachable")]
+    simulator.devices[0].faults = [Fault("unreachable")]
     command = order_and_send(switch)
     let_time_pass(hours=1)
     send.carry_on()
@@ -242,7 +242,7 @@ def test_a_removed_or_disabled_device_takes_no_orders(heater, switch):
 def test_one_gateway_that_hangs_does_not_stop_the_others(simulator, heater, switch, settings):
     gateways.add("shelly", simulator.address(1))
     other = Attribute.objects.get(device__name="Car charger", name="on")
-    simulator.faults[0] = [Fault("drip_headers")]
+    simulator.devices[0].faults = [Fault("drip_headers")]
     settings.GATEWAY_TIMEOUT_SECONDS = 0.5
     commands = send.send([order(switch).pk, order(other).pk])
     assert [command.state for command in commands] == [State.SENDING, State.CONFIRMED]

@@ -1,0 +1,186 @@
+"""The admin: for looking into things. Fast with 10,000 devices and millions of observations; what tasks write is read-only."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.contrib.auth.admin import UserAdmin
+from django.core.paginator import Paginator
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.functional import cached_property
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from core import words
+from core.models import Attribute, Device, DeviceCommand, Gateway, Lease, Observation, Run, Secret, Silence, User
+
+CHOSEN = "attribute__id__exact"
+COUNTED_AT_MOST = 10_000
+"""A list says no more pages than this has rows: counting millions takes longer than anybody reads."""
+
+
+class BoundedPaginator(Paginator):  # type: ignore[type-arg]  # generic only in the stubs
+    @cached_property
+    def count(self) -> int:
+        rows = self.object_list
+        return rows.order_by()[:COUNTED_AT_MOST].count() if isinstance(rows, QuerySet) else len(rows)
+
+
+class Base(admin.ModelAdmin):  # type: ignore[type-arg]  # generic only in the stubs
+    paginator = BoundedPaginator
+    show_full_result_count = False
+    list_per_page = 50
+    list_max_show_all = 50
+
+
+class ReadOnly(Base):
+    """Written by tasks alone."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+
+class OfOneAttribute(ReadOnly):
+    """Rows that are listed for one attribute only, by its index: a list over all of them would sort millions."""
+
+    list_select_related = ("attribute__device",)
+    sortable_by = ()
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        rows = super().get_queryset(request)
+        return rows if request.GET.get(CHOSEN) or self._is_of_one_row(request) else rows.none()
+
+    def _is_of_one_row(self, request: HttpRequest) -> bool:
+        return bool(request.resolver_match and "object_id" in request.resolver_match.kwargs)
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        if not request.GET.get(CHOSEN):
+            title = f"Open an attribute to see its {self.opts.verbose_name_plural}"
+            extra_context = {**(extra_context or {}), "title": title}
+        return super().changelist_view(request, extra_context)
+
+
+@admin.register(Observation)
+class ObservationAdmin(OfOneAttribute):
+    list_display = ("attribute", "observed_at", "number", "text")
+    ordering = ("attribute_id", "-observed_at")
+
+
+@admin.register(Silence)
+class SilenceAdmin(OfOneAttribute):
+    list_display = ("attribute", "starts_at", "ends_at")
+    ordering = ("attribute_id", "-starts_at")
+
+
+class CredentialForm(forms.ModelForm):  # type: ignore[type-arg]  # generic only in the stubs
+    new_credential = forms.CharField(
+        required=False,
+        max_length=4000,
+        widget=forms.PasswordInput(render_value=False, attrs={"autocomplete": "off"}),
+        help_text="Left empty, the stored one stays. It is never shown.",
+    )
+
+    class Meta:
+        model = Gateway
+        fields = ("name", "enabled")
+
+    def save(self, commit: bool = True) -> Any:
+        if plain := self.cleaned_data["new_credential"]:
+            self.instance.credential = Secret.seal(plain)
+        return super().save(commit)
+
+
+class Kept(Base):
+    """Added by asking a gateway, removed on its own page and then in steps: a cascade over millions would take minutes."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+
+@admin.register(Gateway)
+class GatewayAdmin(Kept):
+    form = CredentialForm
+    list_display = ("name", "vendor", "address", "enabled", "failures", "error", "answered_at", "retry_at")
+    list_filter = ("vendor", "enabled", "refused", ("removed_at", admin.EmptyFieldListFilter))
+    search_fields = ("name", "address", "key")
+    readonly_fields = (
+        *("vendor", "address", "key", "created_at", "removed_at", "asked_at", "answered_at"),
+        *("failures", "error", "refused", "retry_at", "claimed_until"),
+    )
+    fields = ("name", "enabled", "new_credential", *readonly_fields)
+
+
+@admin.register(Device)
+class DeviceAdmin(Kept):
+    list_display = ("name", "place", "gateway", "model", "rule", "enabled", "heard_at", "measured_at", "available")
+    list_select_related = ("gateway",)
+    list_filter = ("enabled", "available", "rule", "gateway__vendor", ("removed_at", admin.EmptyFieldListFilter))
+    search_fields = ("name", "place", "model", "vendor_id", "gateway__name")
+    readonly_fields = (
+        *("gateway", "vendor_id", "model", "attributes_of_it", "heard_at", "measured_at", "available"),
+        *("decision", "decided_at", "removed_at"),
+    )
+    fields = ("name", "place", "latitude", "longitude", "zone", "rule", "enabled", *readonly_fields)
+
+    @admin.display(description="attributes")
+    def attributes_of_it(self, device: Device) -> SafeString:
+        return _list_link(Attribute, f"device__id__exact={device.pk}", "attributes")
+
+
+@admin.register(Attribute)
+class AttributeAdmin(ReadOnly):
+    list_display = ("name", "device", "kind", "value_now", "writable", "available", "observed_at", "heard_at", "history")
+    list_select_related = ("device",)
+    list_filter = ("kind", "writable", "available")
+    search_fields = ("name", "device__name")
+
+    @admin.display(description="value")
+    def value_now(self, attribute: Attribute) -> str:
+        return words.value_text(attribute.value, attribute.unit)
+
+    @admin.display(description="history")
+    def history(self, attribute: Attribute) -> SafeString:
+        chosen = f"{CHOSEN}={attribute.pk}"
+        return format_html("{} {}", _list_link(Observation, chosen, "observations"), _list_link(Silence, chosen, "silences"))
+
+
+@admin.register(DeviceCommand)
+class DeviceCommandAdmin(ReadOnly):
+    list_display = ("attribute", "of_device", "value", "state", "source", "user", "requested_at", "finished_at", "error")
+    list_select_related = ("attribute__device", "user")
+    list_filter = ("state", "source")
+    search_fields = ("attribute__device__name", "attribute__name")
+
+    @admin.display(description="device")
+    def of_device(self, command: DeviceCommand) -> str:
+        return str(command.attribute.device)
+
+
+@admin.register(Run)
+class RunAdmin(ReadOnly):
+    list_display = ("task", "outcome", "started_at", "seconds", "counts")
+    list_filter = ("task", "outcome")
+
+
+@admin.register(Lease)
+class LeaseAdmin(ReadOnly):
+    list_display = ("task", "token", "holder", "expires_at")
+
+
+admin.site.register(User, UserAdmin)
+
+
+def _list_link(model: type[Model], query: str, says: str) -> SafeString:
+    address = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
+    return format_html('<a href="{}?{}">{}</a>', address, query, says)

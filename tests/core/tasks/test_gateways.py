@@ -1,0 +1,99 @@
+"""Adding, discovering, moving and removing gateways and devices."""
+
+import pytest
+from django.core.exceptions import ValidationError
+
+from core.http import ApiError, ApiRefused
+from core.models import Device, Gateway, Observation
+from core.tasks import gateways, keep, poll
+
+pytestmark = pytest.mark.django_db
+
+
+def test_a_gateway_is_asked_who_it_is_and_stored_with_its_devices(simulator):
+    found = gateways.add("shelly", f" {simulator.address(0)}/ ")
+    assert (found.gateway.name, found.gateway.address) == ("Heater", simulator.address(0))
+    device = Device.objects.get()
+    assert [attribute.name for attribute in device.attributes.all()][:2] == ["on", "power"]
+
+
+def test_nothing_is_stored_when_nobody_answers(db):
+    with pytest.raises(ApiError):
+        gateways.add("shelly", "http://127.0.0.1:9")
+    assert not Gateway.objects.exists()
+
+
+def test_the_same_gateway_twice_is_told(simulator):
+    gateway = gateways.add("shelly", simulator.address(0)).gateway
+    with pytest.raises(gateways.AlreadyThere, match="already stored") as there:
+        gateways.add("shelly", simulator.address(0))
+    assert there.value.gateway == gateway
+
+
+def test_the_same_gateway_by_another_address_is_told(simulator):
+    gateways.add("shelly", simulator.address(0))
+    with pytest.raises(gateways.AlreadyThere):
+        gateways.add("shelly", simulator.address(0).replace("127.0.0.1", "localhost"))
+
+
+def test_an_unknown_vendor_is_told(db):
+    with pytest.raises(LookupError, match="Known: home_assistant, shelly"):
+        gateways.add("toaster", "http://127.0.0.1:9")
+
+
+def test_discovering_again_changes_no_name_that_a_person_gave(simulator, heater):
+    gateways.change_device(heater.pk, name="Bathroom")
+    found = gateways.discover(heater.gateway_id)
+    assert (found.new, found.known) == ([], [heater.pk])
+    assert Device.objects.get().name == "Bathroom"
+
+
+def test_a_removed_device_stays_away_until_it_is_restored(heater):
+    gateways.remove_device(heater.pk)
+    assert gateways.discover(heater.gateway_id).left_out == [heater.vendor_id]
+    assert not Device.objects.present().exists()
+    assert gateways.discover(heater.gateway_id, restore=True).known == [heater.pk]
+    assert Device.objects.active().get() == heater
+
+
+def test_a_device_removed_and_pruned_is_restored_with_its_attributes(heater):
+    names = list(heater.attributes.values_list("name", flat=True))
+    gateways.remove_device(heater.pk)
+    keep.prune()
+    assert not heater.attributes.exists()
+    gateways.discover(heater.gateway_id, restore=True)
+    assert list(heater.attributes.values_list("name", flat=True)) == names
+
+
+def test_a_removed_gateway_is_out_of_sight_and_its_credential_is_gone(heater):
+    gateways.change(heater.gateway_id, name="Plug", enabled=True, credential="secret")
+    gateways.remove(heater.gateway_id)
+    assert not Gateway.objects.present().exists()
+    assert not Gateway.objects.get().credential
+
+
+def test_pruning_deletes_what_is_left_of_a_removed_gateway(heater):
+    poll.poll()
+    gateways.remove(heater.gateway_id)
+    pruned = keep.prune()
+    assert pruned["gateways"] == 1
+    assert not Gateway.objects.exists()
+    assert not Observation.objects.exists()
+
+
+def test_a_removed_gateway_can_be_added_again(simulator, heater):
+    gateways.remove(heater.gateway_id)
+    assert len(gateways.add("shelly", simulator.address(0)).new) == 1
+
+
+def test_a_gateway_moves_only_to_where_it_answers_itself(simulator, heater):
+    with pytest.raises(ApiRefused, match="Car charger"):
+        gateways.move(heater.gateway_id, simulator.address(1))
+    elsewhere = simulator.address(0).replace("127.0.0.1", "localhost")
+    assert gateways.move(heater.gateway_id, elsewhere).address == elsewhere
+
+
+@pytest.mark.parametrize("field", [{"zone": "Europe/Atlantis"}, {"rule": "magic"}, {"latitude": 91.0}])
+def test_what_a_device_cannot_have_is_refused(heater, field):
+    with pytest.raises(ValidationError):
+        gateways.change_device(heater.pk, **field)

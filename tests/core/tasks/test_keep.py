@@ -1,0 +1,64 @@
+"""The database does not grow without end, and no step holds up a poll."""
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from core.models import DeviceCommand, Observation, Run, Silence
+from core.models.run import Outcome
+from core.tasks import keep
+from core.tasks.runs import running
+from tests.core.tasks.homes import make_device, make_gateway
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def power():
+    return make_device(make_gateway()).attributes.get(name="power")
+
+
+def store(power, *ages):
+    now = timezone.now()
+    Observation.objects.bulk_create(
+        [Observation(attribute=power, observed_at=now - timedelta(days=age), number=1.0) for age in ages]
+    )
+
+
+def test_what_is_older_than_the_days_to_keep_goes_and_the_rest_stays(power, settings):
+    settings.KEEP_DAYS = 30
+    store(power, 40, 31, 29, 0)
+    assert keep.prune() == {"observations": 2}
+    assert Observation.objects.count() == 2
+
+
+def test_days_can_be_chosen_for_once(power):
+    store(power, 3, 1)
+    assert keep.prune(days=2)["observations"] == 1
+
+
+def test_old_silences_commands_and_runs_go_too_but_nothing_open(power):
+    now, old = timezone.now(), timezone.now() - timedelta(days=500)
+    Silence.objects.create(attribute=power, starts_at=old, ends_at=old + timedelta(hours=1))
+    for state in ("confirmed", "accepted"):
+        DeviceCommand.objects.create(attribute=power, number=1.0, state=state, requested_at=old, expires_at=now)
+    for outcome in (Outcome.DONE, Outcome.RUNNING):
+        Run.objects.create(task="poll", started_at=old, outcome=outcome)
+    assert keep.prune() == {"silences": 1, "device commands": 1, "runs": 1}
+
+
+def test_a_poll_prunes_a_bounded_number_of_rows(power, monkeypatch):
+    monkeypatch.setattr(keep, "ROWS_A_STEP", 10)
+    store(power, *(500 + number / 1000 for number in range(100)))
+    with running("poll") as holding:
+        keep.prune_a_little(holding)
+    assert Observation.objects.count() == 100 - 10 * keep.STEPS_A_POLL
+
+
+def test_progress_is_told_step_by_step(power, monkeypatch):
+    monkeypatch.setattr(keep, "ROWS_A_STEP", 10)
+    store(power, *(500 + number / 1000 for number in range(25)))
+    told = []
+    keep.prune(progress=told.append)
+    assert told == [10, 10, 5]

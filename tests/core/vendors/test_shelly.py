@@ -1,0 +1,578 @@
+"""Shelly's client against a real local server that answers with recorded payloads of many models."""
+
+import hashlib
+import json
+import threading
+from collections.abc import Iterator
+from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from core.http import ApiError, ApiRefused, Http
+from core.readings import AttributeSpec, Kind, Reading, Value
+from core.vendors.shelly import Client
+
+PAYLOADS = Path(__file__).parent / "payloads" / "shelly"
+LOOPBACK = (ip_network("127.0.0.0/8"),)
+ID = "shellyplus1pm-a8032abe54dc"
+INFO, STATUS, CONFIG = (f"/rpc/Shelly.{method}" for method in ("GetDeviceInfo", "GetStatus", "GetConfig"))
+
+
+def payload(name: str) -> Any:
+    return json.loads((PAYLOADS / f"{name}.json").read_text())
+
+
+class Peer:
+    """One device: answers a path with a status and JSON (or bytes as they are), and keeps the frames it was sent."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, tuple[int, Any]] = {"/rpc": (200, payload("set_accepted"))}
+        self.headers: dict[str, str] = {}
+        self.asked: list[str] = []
+        self.frames: list[Any] = []
+        self.authorizations: list[str | None] = []
+        self.password = ""
+        self.hangs = False
+        self.hanging = threading.Event()
+        self.is_("plus_1pm")
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01})
+        self.thread.start()
+
+    def is_(self, model: str) -> None:
+        for path, kind in ((INFO, "info"), (STATUS, "status"), (CONFIG, "config")):
+            if (PAYLOADS / f"{model}_{kind}.json").exists():
+                self.answers[path] = (200, payload(f"{model}_{kind}"))
+
+    def client(self, timeout_seconds: float = 5, credential: str = "") -> Client:
+        address = f"http://127.0.0.1:{self.server.server_port}"
+        return Client(Http(address, credential=credential, networks=LOOPBACK, timeout_seconds=timeout_seconds))
+
+    def status(self) -> dict[str, Any]:
+        return self.answers[STATUS][1]
+
+    def attributes(self) -> dict[str, AttributeSpec]:
+        (device,) = self.client().devices()
+        return {attribute.name: attribute for attribute in device.attributes}
+
+    def values(self) -> dict[str, Value | None]:
+        vendor_id = self.answers[INFO][1]["id"]
+        readings = list(self.client().read([vendor_id]))
+        assert {reading.vendor_id for reading in readings} <= {vendor_id}
+        return {reading.attribute: reading.value for reading in readings}
+
+    def stop(self) -> None:
+        self.hanging.set()
+        self.server.shutdown()
+        self.server.server_close()
+        self.thread.join()
+
+    def _handler(peer) -> type[BaseHTTPRequestHandler]:
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.answer()
+
+            def do_POST(self) -> None:
+                peer.frames.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+                self.answer()
+
+            def answer(self) -> None:
+                peer.asked.append(self.path)
+                peer.authorizations.append(self.headers["Authorization"])
+                if peer.hangs:
+                    peer.hanging.wait(10)
+                    return
+                status, body = peer.answers.get(self.path, (404, {"code": 404, "message": f"No handler for {self.path}"}))
+                content = body if isinstance(body, bytes) else json.dumps(body).encode()
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(content)))
+                for name, value in peer.headers.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(content)
+
+            def log_message(self, *args: object) -> None:
+                pass
+
+        return Handler
+
+
+@pytest.fixture
+def peer() -> Iterator[Peer]:
+    peer = Peer()
+    yield peer
+    peer.stop()
+
+
+# Who it is
+
+
+def test_a_device_says_who_it_is(peer):
+    identity = peer.client().identify()
+    assert (identity.key, identity.name) == (ID, "Boiler")
+    assert peer.asked == [INFO]
+
+
+def test_a_nameless_device_is_called_by_its_id(peer):
+    peer.is_("pro_4pm")
+    assert peer.client().identify().name == "shellypro4pm-f008d1d8b8b8"
+
+
+def test_the_password_is_proved_where_one_is_set(peer):
+    peer.answers[INFO][1]["auth_en"] = True
+    peer.answers[STATUS] = (401, {})
+    with pytest.raises(ApiRefused, match="wants its admin password"):
+        peer.client().identify()
+    with pytest.raises(ApiRefused, match="does not accept this password"):
+        peer.client(credential="wrong").identify()
+
+
+def test_the_password_answers_the_challenge_with_sha_256(peer):
+    realm, nonce = ID, "60dc59c6"
+    peer.answers[STATUS] = (401, {})
+    peer.headers = {"WWW-Authenticate": f'Digest qop="auth", realm="{realm}", nonce="{nonce}", algorithm=SHA-256'}
+    with pytest.raises(ApiRefused):
+        peer.client(credential="secret").read([ID])
+    told = dict(part.strip().split("=", 1) for part in (peer.authorizations[-1] or "").removeprefix("Digest ").split(","))
+    told = {key: value.strip('"') for key, value in told.items()}
+    ha1, ha2 = (hashlib.sha256(text.encode()).hexdigest() for text in (f"admin:{realm}:secret", f"GET:{STATUS}"))
+    expected = f"{ha1}:{nonce}:{told['nc']}:{told['cnonce']}:auth:{ha2}"
+    assert told["response"] == hashlib.sha256(expected.encode()).hexdigest()
+
+
+def test_a_device_of_the_first_generation_is_refused_in_a_sentence(peer):
+    peer.answers = {"/shelly": (200, payload("gen_1"))}
+    with pytest.raises(ApiRefused, match="first generation"):
+        peer.client().identify()
+
+
+def test_a_locked_device_of_the_first_generation_is_refused_in_a_sentence(peer):
+    peer.answers = {"/shelly": (200, payload("gen_1")), INFO: (401, b"401 Unauthorized")}
+    with pytest.raises(ApiRefused, match="first generation"):
+        peer.client().identify()
+
+
+def test_without_get_device_info_the_introduction_serves(peer):
+    peer.answers["/shelly"] = peer.answers.pop(INFO)
+    assert peer.client().identify().key == ID
+
+
+def test_something_that_is_no_shelly_is_refused(peer):
+    peer.answers = {}
+    with pytest.raises(ApiRefused, match="404"):
+        peer.client().identify()
+    peer.answers = {"/shelly": (200, [])}
+    with pytest.raises(ApiRefused, match="404"):
+        peer.client().identify()
+
+
+def test_an_outage_while_it_is_asked_who_it_is_may_pass(peer):
+    peer.answers[INFO] = (500, b"")
+    with pytest.raises(ApiError):
+        peer.client().identify()
+
+
+@pytest.mark.parametrize("changed", [{"id": None}, {"mac": None}, {"mac": "nonsense"}, {"id": ["x"]}, {"id": "x\n"}])
+def test_a_device_that_does_not_say_who_it_is_is_not_taken(peer, changed):
+    peer.answers[INFO][1].update(changed)
+    with pytest.raises(ApiError, match="who it is"):
+        peer.client().identify()
+
+
+@pytest.mark.parametrize("vendor_id", ["shellyplus1pm-000000000000", "x" * 300 + "a8032abe54dc"])
+def test_an_id_that_answers_could_not_be_recognised_by_is_refused(peer, vendor_id):
+    peer.answers[INFO][1]["id"] = vendor_id
+    with pytest.raises(ApiRefused, match="does not end in its MAC address"):
+        peer.client().identify()
+
+
+# What it is
+
+
+def test_a_plug_is_one_device_with_its_switch_first(peer):
+    (device,) = peer.client().devices()
+    assert (device.vendor_id, device.name, device.model) == (ID, "Boiler", "Plus1PM")
+    assert device.attributes[0] == AttributeSpec("on", Kind.BOOLEAN, writable=True)
+    assert [attribute.name for attribute in device.attributes[1:]] == [
+        *("power", "voltage", "current", "energy", "energy_returned", "frequency", "chip_temperature", "input")
+    ]
+    assert not any(attribute.writable for attribute in device.attributes[1:])
+    assert peer.asked == [INFO, STATUS]
+
+
+def test_nonsense_is_out_of_the_range_of_its_attribute(peer):
+    peer.is_("plus_ht")
+    bounds = {name: (spec.unit, spec.minimum, spec.maximum) for name, spec in peer.attributes().items()}
+    assert bounds == {
+        "temperature": ("°C", -100, 1000),
+        "humidity": ("%", 0, 100),
+        "battery": ("%", 0, 100),
+        "battery_voltage": ("V", 0, 1000),
+    }
+
+
+def test_several_switches_are_told_apart_by_a_suffix(peer):
+    peer.is_("pro_4pm")
+    switches = [name for name, spec in peer.attributes().items() if spec.writable]
+    assert switches == ["on", "on_1", "on_2", "on_3"]
+
+
+def test_the_name_is_looked_for_in_the_configuration(peer):
+    peer.is_("pro_4pm")
+    (device,) = peer.client().devices()
+    assert device.name == "Workshop"
+    assert peer.asked == [INFO, STATUS, CONFIG]
+
+
+def test_the_only_named_component_names_a_nameless_device(peer):
+    peer.is_("pro_4pm")
+    peer.answers[CONFIG] = (200, {"sys": {"device": {"name": None}}, "switch:0": {"name": "Pump"}, "switch:1": {"name": ""}})
+    assert [device.name for device in peer.client().devices()] == ["Pump"]
+
+
+@pytest.mark.parametrize("answer", [(404, b"Not Found"), (200, payload("no_handler")), (200, {"sys": 3}), (200, {})])
+def test_firmware_without_the_configuration_is_called_by_its_id(peer, answer):
+    peer.is_("pro_4pm")
+    peer.answers[CONFIG] = answer
+    assert [device.name for device in peer.client().devices()] == ["shellypro4pm-f008d1d8b8b8"]
+
+
+def test_a_failing_configuration_is_not_taken_for_a_missing_one(peer):
+    peer.is_("pro_4pm")
+    peer.answers[CONFIG] = (500, {"code": -108, "message": "out of memory"})
+    with pytest.raises(ApiError):
+        peer.client().devices()
+
+
+def test_a_device_without_components_has_no_attributes(peer):
+    peer.answers[STATUS] = (200, {"sys": {"mac": "A8032ABE54DC"}})
+    assert peer.attributes() == {}
+    assert peer.values() == {}
+
+
+# What it says
+
+
+def test_values_come_in_the_usual_units(peer):
+    assert peer.values() == {
+        "on": True,
+        "power": 749.2,
+        "voltage": 231.4,
+        "current": 3.241,
+        "energy": 11.679357,
+        "energy_returned": 0.0,
+        "frequency": 50.0,
+        "chip_temperature": 47.3,
+        "input": False,
+    }
+    assert peer.asked == [STATUS]
+
+
+def test_a_reading_carries_no_time_for_the_answer_is_the_state_at_the_call(peer):
+    assert {reading.observed_at for reading in peer.client().read([ID])} == {None}
+
+
+def test_each_switch_has_its_own_values(peer):
+    peer.is_("pro_4pm")
+    values = peer.values()
+    assert [values[name] for name in ("on", "on_1", "on_2", "on_3")] == [False, False, True, False]
+    assert (values["power"], values["power_2"], values["energy_3"]) == (0.0, 1500.0, 3.0)
+    assert values["input_3"] is None
+
+
+def test_three_phases_and_their_counters(peer):
+    peer.is_("pro_3em")
+    values = peer.values()
+    assert (values["power"], values["power_a"], values["power_c"]) == (235.8, 951.2, -715.4)
+    assert (values["energy"], values["energy_returned"], values["energy_returned_c"]) == (666.66672, 98.7654, 98.7654)
+    assert (values["voltage_b"], values["current"], values["temperature"]) == (236.2, 7.056, 46.8)
+
+
+def test_a_meter_beside_a_switch_keeps_its_names_apart(peer):
+    peer.is_("pro_em_50")
+    values = peer.values()
+    assert values["on"] is False
+    assert (values["meter_power"], values["meter_power_1"]) == (-0.4, 501.8)
+    assert (values["meter_energy"], values["meter_energy_returned_1"]) == (2776.17511, 0.0)
+    assert "power" not in values and "energy" not in values
+
+
+def test_a_meter_alone_has_plain_names(peer):
+    peer.is_("pm_mini_g3")
+    assert peer.values() == {
+        **{"power": 0.0, "voltage": 238.3, "current": 0.0, "energy": 2.69073, "energy_returned": 0.0, "frequency": 50.0}
+    }
+
+
+def test_zero_degrees_and_an_empty_clock_are_values_like_any_other(peer):
+    peer.is_("plus_ht")
+    assert peer.values() == {"temperature": 0.0, "humidity": 61.4, "battery": 64.0, "battery_voltage": 5.38}
+
+
+def test_sensors_of_an_add_on_are_told_apart_from_the_relay(peer):
+    peer.is_("plus_1_addon")
+    values = peer.values()
+    assert (values["chip_temperature"], values["temperature_100"], values["temperature_101"]) == (51.2, -3.6, None)
+    assert (values["humidity_100"], values["voltmeter_voltage_100"], values["input"]) == (88.1, 4.321, True)
+
+
+def test_a_dimmer_has_a_brightness(peer):
+    peer.is_("dimmer_g3")
+    values = peer.values()
+    assert (values["on"], values["brightness"], values["input"], values["input_percent_1"]) == (True, 40.0, None, 47.5)
+
+
+def test_a_cover_has_a_position_and_a_state(peer):
+    peer.is_("plus_2pm_cover")
+    assert (peer.values()["position"], peer.values()["state"]) == (35.0, "stopped")
+    assert peer.attributes()["position"].writable
+    assert "closing" in peer.attributes()["state"].choices
+
+
+def test_a_cover_that_was_never_calibrated_cannot_be_sent_anywhere(peer):
+    peer.is_("plus_2pm_cover")
+    peer.status()["cover:0"] |= {"pos_control": False, "current_pos": None}
+    assert not peer.attributes()["position"].writable
+    assert peer.values()["position"] is None
+
+
+def test_alarms_are_read(peer):
+    peer.status().update({"smoke:0": {"id": 0, "alarm": True, "mute": False}, "flood:1": {"id": 1, "alarm": False}})
+    assert (peer.values()["smoke"], peer.values()["flood_1"]) == (True, False)
+
+
+def test_null_is_the_answer_that_there_is_no_value(peer):
+    peer.status()["switch:0"] |= {"output": None, "apower": None, "temperature": {"tC": None}}
+    values = peer.values()
+    assert (values["on"], values["power"], values["chip_temperature"], values["voltage"]) == (None, None, None, 231.4)
+
+
+@pytest.mark.parametrize("odd", ["749", [1], {}, True, 10**17, -1e300])
+def test_a_number_of_an_odd_kind_costs_nothing_but_itself(peer, odd):
+    peer.status()["switch:0"]["apower"] = odd
+    assert "power" not in peer.values()
+    assert peer.values()["voltage"] == 231.4
+
+
+@pytest.mark.parametrize("odd", [1, "on", 0.0, []])
+def test_a_state_that_is_neither_on_nor_off_is_left_out(peer, odd):
+    peer.status()["switch:0"]["output"] = odd
+    assert "on" not in peer.values()
+
+
+def test_missing_fields_cost_nothing_but_themselves(peer):
+    del peer.status()["switch:0"]["apower"], peer.status()["switch:0"]["aenergy"]["total"]
+    peer.status()["switch:0"]["temperature"] = None
+    assert peer.values().keys() == {"on", "voltage", "current", "energy_returned", "frequency", "input"}
+
+
+@pytest.mark.parametrize("key", ["switch", "switch:", "switch:x", "switch:00", "switch:²", "switch:99999", "toaster:0", ":0"])
+def test_what_is_no_component_is_passed_over(peer, key):
+    del peer.status()["switch:0"]
+    peer.status()[key] = {"output": True}
+    assert peer.values() == {"input": False}
+
+
+def test_the_device_that_took_over_the_address_is_not_taken_for_the_old_one(peer):
+    with pytest.raises(ApiRefused, match="Another device answers at this address"):
+        peer.client().read(["shellyplus1pm-000000000001"])
+
+
+def test_of_several_devices_once_at_an_address_only_the_present_one_is_read(peer):
+    readings = peer.client().read(["shellyplus1pm-000000000001", ID])
+    assert {reading.vendor_id for reading in readings} == {ID}
+
+
+@pytest.mark.parametrize("system", [None, [], {}, {"mac": None}, {"mac": "A8032ABE54"}, {"mac": "A8032ABE54DZ"}])
+def test_a_status_that_does_not_say_whose_it_is_is_not_taken(peer, system):
+    peer.status()["sys"] = system
+    with pytest.raises(ApiError, match="does not say whose it is"):
+        peer.client().read([ID])
+
+
+# When it fails
+
+
+def test_a_wrong_password_is_for_a_person(peer):
+    peer.answers[STATUS] = (401, {})
+    with pytest.raises(ApiRefused) as refusal:
+        peer.client(credential="wrong").read([ID])
+    assert refusal.value.status == 401
+
+
+def test_too_many_requests_may_pass(peer):
+    peer.answers[STATUS] = (429, b"")
+    peer.headers = {"Retry-After": "17"}
+    with pytest.raises(ApiError) as error:
+        peer.client().read([ID])
+    assert (error.value.status, error.value.retry_after) == (429, 17)
+
+
+def test_an_outage_may_pass(peer):
+    peer.answers[STATUS] = (503, b"busy")
+    with pytest.raises(ApiError) as error:
+        peer.client().read([ID])
+    assert error.value.status == 503
+
+
+def test_silence_may_pass(peer):
+    peer.hangs = True
+    with pytest.raises(ApiError, match="within"):
+        peer.client(timeout_seconds=0.2).read([ID])
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"", b'{"sys": NaN}', b"\xff", b"[" * 2000])
+def test_garbage_may_pass(peer, body):
+    peer.answers[STATUS] = (200, body)
+    with pytest.raises(ApiError):
+        peer.client().read([ID])
+
+
+@pytest.mark.parametrize("answer", [[], 3, "on", None, {}])
+def test_json_that_is_no_status_may_pass(peer, answer):
+    peer.answers[STATUS] = (200, answer)
+    with pytest.raises(ApiError):
+        peer.client().read([ID])
+
+
+@pytest.mark.parametrize("code", [404, 401, -103, -105, -109])
+@pytest.mark.parametrize("framed", [True, False])
+def test_an_error_for_good_comes_with_status_200(peer, code, framed):
+    error = {"code": code, "message": "No."}
+    peer.answers[STATUS] = (200, {"id": 1, "error": error} if framed else error)
+    with pytest.raises(ApiRefused, match=r"GetStatus with an error: No\."):
+        peer.client().read([ID])
+
+
+@pytest.mark.parametrize("code", [-104, -108, -114, -1, 500, None, "404", [404], -105.5])
+def test_an_error_that_may_pass_comes_with_status_200(peer, code):
+    peer.answers[STATUS] = (200, {"code": code, "message": "Not now."})
+    with pytest.raises(ApiError, match=r"Not now\."):
+        peer.client().read([ID])
+
+
+def test_an_error_in_a_word_is_an_error(peer):
+    peer.answers[STATUS] = (200, {"error": "broken"})
+    with pytest.raises(ApiError, match="broken"):
+        peer.client().read([ID])
+
+
+# What it is told
+
+
+def test_an_order_is_one_frame(peer):
+    peer.client().write(ID, "on", False)
+    assert peer.frames == [{"id": 1, "method": "Switch.Set", "params": {"id": 0, "on": False}}]
+    assert peer.asked == [STATUS, "/rpc"]
+
+
+def test_the_way_back_travels_with_the_order(peer):
+    peer.client().write(ID, "on", True, timedelta(minutes=1))
+    assert peer.frames[0]["params"] == {"id": 0, "on": True, "toggle_after": 60}
+
+
+def test_an_order_reaches_the_component_its_attribute_stands_in(peer):
+    peer.is_("pro_4pm")
+    peer.client().write("shellypro4pm-f008d1d8b8b8", "on_3", True)
+    assert peer.frames[0]["params"] == {"id": 3, "on": True}
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value", "params"), [("brightness", 80.0, {"id": 0, "brightness": 80}), ("on", False, {"id": 0, "on": False})]
+)
+def test_a_light_is_dimmed_and_switched(peer, attribute, value, params):
+    peer.is_("dimmer_g3")
+    peer.answers["/rpc"] = (200, {"id": 1, "src": "shellydimmerg3-b08184f2e0a4", "result": None})
+    peer.client().write("shellydimmerg3-b08184f2e0a4", attribute, value)
+    assert peer.frames == [{"id": 1, "method": "Light.Set", "params": params}]
+
+
+def test_a_cover_is_sent_to_a_position(peer):
+    peer.is_("plus_2pm_cover")
+    peer.answers["/rpc"] = (200, {"id": 1, "src": "shellyplus2pm-5443b23d81f8", "result": None})
+    peer.client().write("shellyplus2pm-5443b23d81f8", "position", 20)
+    assert peer.frames == [{"id": 1, "method": "Cover.GoToPosition", "params": {"id": 0, "pos": 20}}]
+
+
+def test_only_what_is_switched_has_a_timer(peer):
+    peer.is_("dimmer_g3")
+    with pytest.raises(ApiRefused, match="no timer"):
+        peer.client().write("shellydimmerg3-b08184f2e0a4", "brightness", 50, timedelta(minutes=1))
+    with pytest.raises(ApiRefused, match="longer than nothing"):
+        peer.client().write("shellydimmerg3-b08184f2e0a4", "on", True, timedelta(0))
+    assert peer.frames == []
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value", "why"),
+    [
+        ("power", 5, "no 'power' that can be set"),
+        ("on_1", True, "no 'on_1' that can be set"),
+        ("on", 1, "neither true nor false"),
+        ("on", "on", "neither true nor false"),
+        ("brightness", 101, "above the most"),
+        ("brightness", 33.4, "no whole number"),
+        ("brightness", True, "no number"),
+    ],
+)
+def test_an_order_that_makes_no_sense_is_never_sent(peer, attribute, value, why):
+    peer.is_("dimmer_g3")
+    with pytest.raises(ApiRefused, match=why):
+        peer.client().write("shellydimmerg3-b08184f2e0a4", attribute, value)
+    assert peer.frames == []
+
+
+def test_the_device_that_took_over_the_address_is_not_switched(peer):
+    with pytest.raises(ApiRefused, match="Another device"):
+        peer.client().write("shellyplus1pm-000000000001", "on", True)
+    assert peer.frames == []
+
+
+def test_a_refused_order_did_not_happen(peer):
+    peer.answers["/rpc"] = (200, payload("set_refused"))
+    with pytest.raises(ApiRefused, match="Missing required argument"):
+        peer.client().write(ID, "on", True)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [None, [], "ok", {}, {"id": 1}, {"id": 2, "result": {"was_on": True}}, {"id": 1, "result": "ok"}, {"was_on": True}],
+)
+def test_only_a_well_formed_result_means_accepted(peer, answer):
+    peer.answers["/rpc"] = (200, answer)
+    with pytest.raises(ApiError, match="nobody knows"):
+        peer.client().write(ID, "on", True)
+
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=8,
+)
+FIELDS = ("id", "output", "apower", "voltage", "aenergy", "temperature", "tC", "rh", "state", "current_pos", "total", "battery")
+components = st.dictionaries(st.sampled_from(FIELDS), st.dictionaries(st.sampled_from(FIELDS), anything) | anything)
+KINDS = ("switch:0", "switch:1", "light:0", "cover:0", "pm1:0", "em:0", "em1:0", "emdata:0", "temperature:0", "voltmeter:0")
+statuses = st.dictionaries(st.sampled_from(KINDS) | st.text(max_size=8), components | anything)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+@given(answer=anything | statuses, order=anything, knows_itself=st.booleans())
+def test_whatever_it_answers_is_a_reading_or_one_of_two_errors(peer, answer, order, knows_itself):
+    if knows_itself and isinstance(answer, dict):
+        answer = answer | {"sys": {"mac": "A8032ABE54DC"}}
+    peer.answers[STATUS], peer.answers["/rpc"] = (200, answer), (200, order)
+    try:
+        readings = peer.client().read([ID])
+        assert all(isinstance(reading, Reading) and isinstance(reading.value, Value | None) for reading in readings)
+        names = [reading.attribute for reading in readings]
+        assert len(names) == len(set(names))
+        peer.client().devices()
+        peer.client().write(ID, "on", True)
+    except (ApiError, ApiRefused) as error:
+        assert str(error)
