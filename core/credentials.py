@@ -59,6 +59,8 @@ class Digest(Credentials):
         # Challenges are joined with commas: Digest realm="a", algorithm=SHA-256, Digest realm="a", algorithm=MD5
         offers = [_parameters(text) for text in re.split(r"(?i)(?:^|,)\s*digest\s+", challenge)[1:]]
         best = min(filter(self._is_spoken, offers), key=self._rank, default=None)
+        if not (challenge.isascii() and challenge.isprintable()):
+            best = None  # it would have to be sent back
         self.challenge, self.count = best or {}, 0
         return best is not None
 

@@ -62,16 +62,16 @@ class Simulator:
         return f"http://{host}:{self.port}/{number}"
 
     def spread(self, faults: Iterable[tuple[Fault, float]]) -> None:
-        """Give all devices their faults anew, each to its share of the devices. A device gets one, but those of a share of 1."""
-        found: list[list[Fault]] = [[] for _ in self.devices]
+        """Give all devices their faults anew, each to its share of them. Shares below 1 fall on different devices."""
+        scattered = sorted(self.devices, key=lambda device: device.number * GOLDEN % 1)
+        for device in scattered:
+            device.faults = []
         begin = 0.0
         for fault, share in faults:
-            for number, its in enumerate(found):
-                if share >= 1 or begin <= number * GOLDEN % 1 < begin + share:
-                    its.append(replace(fault))
-            begin += share if share < 1 else 0
-        for device, its in zip(self.devices, found, strict=True):
-            device.faults = its
+            first, begin = begin, begin + share if share < 1 else begin
+            its = scattered if share >= 1 else scattered[round(first * len(scattered)) : round(begin * len(scattered))]
+            for device in its:
+                device.faults.append(replace(fault))
 
     def counts(self) -> dict[str, int]:
         """The sums over all devices."""

@@ -719,6 +719,16 @@ def test_digest_is_answered(algorithm, qop):
         assert digest_client(server).get("/rpc", {"id": 0})["method"] == "GET"
 
 
+def test_digest_sends_back_what_is_opaque_and_escapes_what_is_quoted():
+    challenge = r'WWW-Authenticate: Digest realm="a \"b\"", nonce="n", opaque="xyz", qop="auth"'
+    with serving(always(answer(b"", "401 X", challenge))) as server, pytest.raises(ApiRefused):
+        digest_client(server).get("/")
+    sent = server.requests[-1].headers["authorization"]
+    assert r'realm="a \"b\""' in sent
+    assert 'opaque="xyz"' in sent
+    assert "algorithm" not in sent
+
+
 def test_digest_knows_sessions():
     with serving(DigestServer("MD5-sess")) as server:
         assert digest_client(server).get("/rpc")["method"] == "GET"
@@ -766,6 +776,7 @@ def test_a_wrong_password_is_refused_after_one_attempt():
         "Basic realm=x",
         'Digest realm="a", nonce="b", algorithm=SHA-3',
         'Digest realm="a", nonce="b", qop="auth-int"',
+        'Digest realm="a", nonce="\x7f", qop="auth"',
     ],
 )
 def test_a_challenge_we_cannot_answer_is_refused(challenge):

@@ -126,12 +126,12 @@ def test_a_late_result_is_discarded():
 
 def test_when_those_that_hung_come_back_the_work_goes_on():
     def items():
-        yield from range(1 + AHEAD)
+        yield from range(2 + AHEAD)
         time.sleep(0.5)
         yield from range(1_000, 1_020)
 
-    answers = dict(run(lambda number: time.sleep(0.3 if number < 2 else 0), items(), workers=1, deadline_seconds=0.1))
-    assert all(isinstance(answers[number], TimeoutError) for number in range(1 + AHEAD))
+    answers = dict(run(lambda number: time.sleep(0.4 if number < 2 else 0), items(), workers=1, deadline_seconds=0.1))
+    assert all(isinstance(answers[number], TimeoutError) for number in range(2 + AHEAD))
     assert [answers[number] for number in range(1_000, 1_020)] == [None] * 20
 
 

@@ -1,0 +1,244 @@
+"""Commands as a person or a scheduler meets them: what they print, store, and how they end."""
+
+import json
+import socket
+import subprocess
+import sys
+from io import StringIO
+
+import pytest
+from django.conf import settings
+from django.core.management import CommandError, call_command, get_commands
+
+from core.models import Device, DeviceCommand, Gateway, Observation, Run
+from core.models.device_command import State
+from core.simulator import Fault, Simulator
+from core.tasks import gateways
+from core.tasks.runs import running
+
+pytestmark = pytest.mark.django_db
+OURS = sorted(name for name, app in get_commands().items() if app == "core")
+
+
+@pytest.fixture
+def simulator():
+    with Simulator(devices=4) as running_simulator:
+        yield running_simulator
+
+
+@pytest.fixture
+def heater(simulator):
+    [pk] = gateways.add("shelly", simulator.address(0)).new
+    return Device.objects.get(pk=pk)
+
+
+def say(*words, **options):
+    out = StringIO()
+    call_command(*words, stdout=out, **options)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_every_command_says_what_it_is_for(name):
+    shown = subprocess.run([sys.executable, "manage.py", name, "--help"], cwd=settings.BASE_DIR, capture_output=True, text=True)
+    assert shown.returncode == 0
+    assert "." in shown.stdout.split("\n\n")[1]
+
+
+def test_add_gateway_lists_what_it_found_and_what_to_do_next(simulator):
+    said = say("add_gateway", "shelly", simulator.address(0), name="Bath")
+    assert said.startswith("Added Bath (gateway ")
+    assert "Heater: on, power" in said
+    assert "set_rule" in said
+    assert Observation.objects.exists()
+
+
+def test_add_gateway_takes_the_credential_from_the_environment_never_from_an_argument(monkeypatch):
+    monkeypatch.setenv("GATEWAY_CREDENTIAL", "wonder")
+    with Simulator(devices=1, password="wonder") as protected:
+        say("add_gateway", "shelly", protected.address(0))
+    assert Gateway.objects.get().credential.reveal() == "wonder"
+
+
+def test_add_gateway_with_a_wrong_password_says_so_and_stores_nothing(monkeypatch):
+    monkeypatch.setenv("GATEWAY_CREDENTIAL", "wrong")
+    with Simulator(devices=1, password="wonder") as protected, pytest.raises(CommandError, match="password"):
+        say("add_gateway", "shelly", protected.address(0))
+    assert not Gateway.objects.exists()
+
+
+def test_add_gateway_where_nobody_answers_says_so():
+    with pytest.raises(CommandError, match="127.0.0.1:9"):
+        say("add_gateway", "shelly", "http://127.0.0.1:9")
+
+
+def test_poll_devices_sums_up_in_a_line(heater):
+    assert say("poll_devices").startswith("Asked 1 gateways in ")
+
+
+def test_poll_devices_ends_badly_and_names_what_failed_and_why(heater, simulator):
+    simulator.devices[0].faults = [Fault("500")]
+    with pytest.raises(CommandError, match=r"Not answered:\n  Heater: .*500"):
+        say("poll_devices")
+
+
+def test_poll_devices_leaves_a_resting_gateway_alone_and_ends_well(heater, simulator):
+    simulator.devices[0].faults = [Fault("unauthorised")]
+    with pytest.raises(CommandError):
+        say("poll_devices")
+    assert "resting until" in say("poll_devices")
+    with pytest.raises(CommandError):
+        say("poll_devices", force=True)
+
+
+def test_poll_devices_while_another_polls_ends_well(heater):
+    with running("poll"):
+        assert "another run is at work" in say("poll_devices")
+
+
+def test_poll_devices_of_one_gateway(heater):
+    assert say("poll_devices", gateway=heater.gateway_id).startswith("Asked 1")
+    with pytest.raises(CommandError, match="does not exist"):
+        say("poll_devices", gateway=999)
+
+
+def test_poll_devices_for_a_program(heater):
+    told = json.loads(say("poll_devices", json=True))
+    assert (told["gateways"], told["failed"], told["failures"]) == (1, 0, [])
+
+
+def test_discover_devices_tells_new_from_known(heater):
+    assert say("discover_devices") == "Heater: 0 new, 1 known.\n"
+    gateways.remove_device(heater.pk)
+    assert "1 left out because they were removed" in say("discover_devices")
+    assert say("discover_devices", restore=True) == "Heater: 0 new, 1 known.\n"
+
+
+def test_discover_devices_names_what_failed(heater, simulator):
+    simulator.devices[0].faults = [Fault("500")]
+    with pytest.raises(CommandError, match="Heater: "):
+        say("discover_devices")
+
+
+def test_discover_devices_without_gateway_says_what_to_do():
+    with pytest.raises(CommandError, match="add_gateway"):
+        say("discover_devices")
+
+
+def test_set_attribute_says_that_it_took_effect(heater, simulator):
+    assert say("set_attribute", heater.pk, "on", "on") == "Heater: on on: confirmed.\n"
+    assert simulator.devices[0].on
+    command = DeviceCommand.objects.get()
+    assert (command.source, command.reason) == ("human", "ordered on the command line")
+
+
+def test_set_attribute_that_is_not_confirmed_ends_badly(heater, simulator):
+    simulator.devices[0].faults = [Fault("lying")]
+    with pytest.raises(CommandError, match="accepted"):
+        say("set_attribute", heater.pk, "on", "on")
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [(("colour", "red"), "It has: on, power"), (("on", "maybe"), "neither true nor false"), (("power", "5"), "can only be read")],
+)
+def test_set_attribute_refuses_in_words(heater, words, why):
+    with pytest.raises(CommandError, match=why):
+        say("set_attribute", heater.pk, *words)
+    assert not DeviceCommand.objects.exists()
+
+
+def test_set_rule_and_do_something_awesome(heater, simulator):
+    assert "No device has a rule" in say("do_something_awesome")
+    assert say("set_rule", heater.pk, "awesome") == "Heater: the rule awesome decides from now on.\n"
+    say("poll_devices")
+    assert say("do_something_awesome", dry_run=True).startswith("Heater: o")
+    assert say("do_something_awesome").startswith("Heater: o")
+    assert say("do_something_awesome", device=heater.pk).startswith("Heater: o")
+    assert say("set_rule", heater.pk, "none") == "Heater: nobody decides from now on.\n"
+    with pytest.raises(CommandError, match="has no rule"):
+        say("do_something_awesome", device=heater.pk)
+
+
+def test_do_something_awesome_ends_badly_where_no_decision_is_possible(heater):
+    gateways.change_device(heater.pk, rule="awesome")
+    with pytest.raises(CommandError, match="1 of 1 devices need a look: Heater"):
+        say("do_something_awesome")
+
+
+def test_do_something_awesome_while_another_decides_ends_well(heater):
+    with running("decide"):
+        assert "another run is at work" in say("do_something_awesome")
+
+
+def test_set_rule_for_a_device_that_is_not_there():
+    with pytest.raises(CommandError, match="Device 999"):
+        say("set_rule", 999, "awesome")
+
+
+def test_status_without_devices_says_what_to_do():
+    assert "add_gateway" in say("status")
+
+
+def test_status_shows_what_is_wrong_and_what_is_fine(heater, simulator):
+    say("poll_devices")
+    assert "fresh" in say("status")
+    simulator.devices[0].faults = [Fault("500")]
+    for _ in range(2):
+        with pytest.raises(CommandError):
+            say("poll_devices")
+    assert "Heater fails: " in say("status")
+    assert f"poll_devices --gateway {heater.gateway_id}" in say("status")
+
+
+def test_status_for_a_program(heater):
+    say("poll_devices")
+    told = json.loads(say("status", json=True))
+    assert told["healthy"] is True
+    [device] = told["devices"]
+    assert (device["name"], device["freshness"]) == ("Heater", "fresh")
+    assert {attribute["name"] for attribute in device["attributes"]} >= {"on", "power"}
+
+
+def test_prune_says_what_it_deleted(heater):
+    assert say("prune") == "Deleted nothing: all is younger.\n"
+    say("poll_devices")
+    Observation.objects.update(observed_at="2020-01-01T00:00Z")
+    assert say("prune", days=30).startswith("Deleted ")
+
+
+def test_prune_refuses_days_that_are_none():
+    with pytest.raises(CommandError, match="not a number of days"):
+        call_command("prune", "--days", "0")
+
+
+def test_a_database_that_is_not_set_up_is_told_in_a_line(tmp_path):
+    shown = subprocess.run(
+        [sys.executable, "manage.py", "poll_devices"],
+        cwd=settings.BASE_DIR,
+        capture_output=True,
+        text=True,
+        env={"PATH": "/usr/bin", "DEBUG": "1", "DATABASE_URL": f"sqlite:///{tmp_path}/new.sqlite3"},
+    )
+    assert shown.returncode == 1
+    assert shown.stderr.strip().endswith("Run: python manage.py migrate")
+    assert "Traceback" not in shown.stderr
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_demo_shows_fresh_devices_and_a_decision_and_can_be_repeated():
+    for _ in range(2):
+        said = say("demo", once=True)
+        assert said.count("fresh") == 4
+        assert "Heater: o" in said
+    assert Gateway.objects.count() == 4
+    assert Run.objects.of("poll").completed().count() >= 4
+    assert not DeviceCommand.objects.filter(state=State.FAILED).exists()
+
+
+def test_the_demo_says_which_port_is_taken():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(CommandError, match="make demo PORT="):
+            say("demo", port=taken.getsockname()[1])
