@@ -56,10 +56,11 @@ endif
 check: lint test other  ## What continuous integration runs
 
 lint: $(VENV)/.tests
-	$(PYTHON_HERE) -m ruff format --check .
-	$(PYTHON_HERE) -m ruff check .
-	$(DEVELOPMENT) $(PYTHON_HERE) -m mypy
-	$(DEVELOPMENT) DATABASE_URL=sqlite://:memory: $(PYTHON_HERE) manage.py makemigrations --check --dry-run
+	@echo "Format, lint, types, migrations, deployment:"
+	@$(PYTHON_HERE) -m ruff format --check .
+	@$(PYTHON_HERE) -m ruff check .
+	@$(DEVELOPMENT) $(PYTHON_HERE) -m mypy
+	@$(DEVELOPMENT) DATABASE_URL=sqlite://:memory: $(PYTHON_HERE) manage.py makemigrations --check --dry-run
 	@$(PRODUCTION) $(PYTHON_HERE) manage.py check --deploy --fail-level WARNING
 
 # The tests once more on the other of Python 3.11 with Django 5.2, and a newer Python with Django 6.

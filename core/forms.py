@@ -4,7 +4,7 @@ from typing import Any
 
 from django import forms
 
-from core import vendors
+from core import rules, vendors
 from core.models import Attribute, Device, Freshness, Gateway
 from core.readings import LONGEST_TEXT, Kind, Value
 
@@ -46,7 +46,7 @@ class OrderForm(forms.Form):
         self.fields["value"] = field = _field(attribute)
         field.label = f"New value of {attribute.name.replace('_', ' ')}"
         if attribute.value is not None and not isinstance(attribute.value, bool):
-            field.initial = attribute.value
+            field.initial = f"{attribute.value:g}" if isinstance(attribute.value, float) else attribute.value
 
     def ordered(self) -> Value:
         value: Value = self.cleaned_data["value"]
@@ -65,7 +65,13 @@ def _field(attribute: Attribute) -> forms.Field:
     return forms.CharField(max_length=LONGEST_TEXT)
 
 
+def _rules() -> list[tuple[str, str]]:
+    return [("", "none: nobody decides"), *rules.choices()]
+
+
 class DeviceForm(forms.ModelForm):  # type: ignore[type-arg]  # generic only in the stubs
+    rule = forms.ChoiceField(choices=_rules, required=False)
+
     class Meta:
         model = Device
         fields = ("name", "place", "latitude", "longitude", "zone", "rule", "enabled")
@@ -74,8 +80,9 @@ class DeviceForm(forms.ModelForm):  # type: ignore[type-arg]  # generic only in 
             "place": "Where it stands, in your words",
             "latitude": "In degrees, south is negative",
             "longitude": "In degrees, west is negative",
+            "zone": "Such as Europe/London",
         }
-        labels = {"zone": "Time zone", "latitude": "Latitude", "longitude": "Longitude"}
+        labels = {"zone": "Time zone"}
 
 
 def _credential(**options: Any) -> forms.CharField:
@@ -92,17 +99,16 @@ def _address() -> forms.CharField:
 
 
 class AddGatewayForm(forms.Form):
-    vendor = forms.ChoiceField()
+    vendor = forms.ChoiceField(choices=vendors.choices)
     address = _address()
     credential = _credential()
     name = forms.CharField(max_length=120, required=False, help_text="Left empty, it is called what it calls itself")
 
     def __init__(self, data: Any = None) -> None:
         super().__init__(data)
-        self.kinds = [(name, vendors.load(name)) for name in vendors.names()]
-        choose = self.fields["vendor"]
-        if isinstance(choose, forms.ChoiceField):
-            choose.choices = [(name, client.label) for name, client in self.kinds]
+        kinds = [(name, vendors.load(name)) for name in vendors.names()]
+        # Rows of text: a template would call a class.
+        self.hints = [(name, kind.label, kind.address_example, kind.credential_hint) for name, kind in kinds]
 
 
 class GatewayForm(forms.Form):

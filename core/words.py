@@ -7,7 +7,7 @@ from core.models.device_command import State
 from core.readings import Kind, Value
 
 FRESHNESS_MEANS = {
-    Freshness.UNREACHABLE: "its gateway fails, or cannot reach it",
+    Freshness.UNREACHABLE: "its gateway does not answer, or cannot reach it",
     Freshness.STALE: "its own measurement is older than a day",
     Freshness.LATE: "nobody asked for more than two intervals",
     Freshness.NEVER: "not heard yet",
@@ -72,9 +72,15 @@ def press_text(attribute: Attribute, value: bool) -> str:
     return f"Turn {'' if attribute.name == 'on' else label(attribute) + ' '}{value_text(value)}"
 
 
-def command_text(command: DeviceCommand, unit: str = "") -> str:
-    """What was ordered, and what became of it."""
-    return f"{value_text(command.value, unit)}: {STATE_WORDS[State(command.state)]}"
+def order_text(command: DeviceCommand) -> str:
+    """What was ordered: on, target temperature 21 °C. The command's attribute is read."""
+    said = value_text(command.value, command.attribute.unit)
+    return said if command.attribute.name == "on" else f"{label(command.attribute)} {said}"
+
+
+def command_text(command: DeviceCommand) -> str:
+    """What was ordered, and what became of it. The command's attribute is read."""
+    return f"{order_text(command)}: {STATE_WORDS[State(command.state)]}"
 
 
 def foremost(attributes: list[Attribute], most: int) -> list[Attribute]:

@@ -11,6 +11,7 @@ from itertools import islice
 from typing import Any
 
 from django.db import transaction
+from django.db.models import Case, F, When
 from django.utils import timezone
 
 from core.http import ApiError, ApiRefused
@@ -126,6 +127,7 @@ class _Batch:
         self.answers = answers
         self.recorded = recorded
         self.now = timezone.now()
+        self.late_after = late_after()
         self.observations: list[tuple[Any, ...]] = []
         self.latest: dict[int, tuple[Any, ...]] = {}
         self.unavailable: list[int] = []
@@ -158,7 +160,11 @@ class _Batch:
             .values_list("pk", "gateway_id", "vendor_id")
         )
         self.device_pks = {(gateway, vendor_id): pk for pk, gateway, vendor_id in locked}
-        columns = ("device_id", "name", "pk", "kind", "writable", "minimum", "maximum", "choices", "heard_at")
+        # What few attributes need is fetched for those only: lists of choices, and the times of those that were silent.
+        late = max(answer.asked_at for answer in good) - self.late_after
+        choices = Case(When(kind=Kind.CHOICE, then=F("choices")))
+        silent_since = Case(When(heard_at__lt=late, then=F("heard_at")))
+        columns = ("device_id", "name", "pk", "kind", "writable", "minimum", "maximum", choices, silent_since)
         found = Attribute.objects.filter(device__in=self.device_pks.values()).order_by().values_list(*columns)
         self.attributes: dict[tuple[int, str], tuple[Any, ...]] = {row[:2]: row[2:] for row in found}
 
@@ -192,16 +198,16 @@ class _Batch:
 
     def _take_value(self, answer: Answer, reading: Reading, attribute: tuple[Any, ...]) -> datetime | None:
         """Put one reading in its rows. Returns the time of measurement, if it tells a dead sensor from a living one."""
-        pk, kind, writable, minimum, maximum, choices, heard_at = attribute
+        pk, kind, writable, minimum, maximum, choices, silent_since = attribute
         kind = Kind(kind)
-        value = clean_value(reading.value, kind, minimum=minimum, maximum=maximum, choices=choices)
+        value = clean_value(reading.value, kind, minimum=minimum, maximum=maximum, choices=choices or ())
         observed_at = answer.asked_at if reading.observed_at is None else self._clean_time(reading.observed_at)
         number, text = (value, None) if kind.is_number else (None, value)
         self.observations.append((pk, observed_at, number, text))
         if pk not in self.latest or observed_at > self.latest[pk][2]:
             self.latest[pk] = (pk, answer.asked_at, observed_at, number, text)
-        if heard_at and answer.asked_at - heard_at > late_after():
-            self.silences.append(Silence(attribute_id=pk, starts_at=heard_at, ends_at=answer.asked_at))
+        if silent_since and answer.asked_at - silent_since > self.late_after:
+            self.silences.append(Silence(attribute_id=pk, starts_at=silent_since, ends_at=answer.asked_at))
         return observed_at if moves_daily(reading.attribute, writable) else None
 
     def _clean_time(self, observed_at: datetime) -> datetime:

@@ -80,7 +80,7 @@ def presses(attribute: Attribute) -> list[tuple[str, str]]:
 
 @register.filter
 def ordered(command: DeviceCommand) -> str:
-    return words.value_text(command.value, command.attribute.unit)
+    return words.order_text(command)
 
 
 @register.filter

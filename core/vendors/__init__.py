@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from importlib import import_module
 from typing import ClassVar
 
@@ -86,6 +87,7 @@ def choices() -> list[tuple[str, str]]:
     return [(name, load(name).label) for name in names()]
 
 
+@cache  # a poll asks ten thousand times
 def load(name: str) -> type[Vendor]:
     if name not in names():
         raise UnknownVendor(f"There is no vendor {name!r}. Known: {', '.join(names())}.")

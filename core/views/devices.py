@@ -89,7 +89,8 @@ def _order(request: HttpRequest, attribute: Attribute, form: OrderForm) -> None:
         messages.error(request, f"{error}.")
         return
     command = next(iter(send.send([command.pk])), command)
-    told = f"{attribute.device}, {words.label(attribute)} {words.command_text(command, attribute.unit)}."
+    command.attribute = attribute
+    told = f"{attribute.device}, {words.command_text(command)}."
     messages.add_message(request, LEVELS.get(State(command.state), messages.INFO), f"{told} {command.error}".strip())
 
 

@@ -99,7 +99,7 @@ def _drawn(
         chart=chart if pieces else None,
         readouts=[Readout(column, _readout(attribute, column)) for column in chart.columns],
         table=[(time, _say(attribute, number)) for time, number in told[::-1][::every]],
-        how=how + (f"; the table has every {every}th" if every > 1 else ""),
+        how=how + (f"; the table shows one in {every}" if every > 1 else ""),
     )
 
 

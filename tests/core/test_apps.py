@@ -4,6 +4,9 @@ import sys
 
 import pytest
 
+from core.apps import close_pools
+from core.models import User
+
 
 @pytest.mark.postgresql
 def test_a_process_ends_at_once_with_its_pool_of_connections(database_url: str) -> None:
@@ -16,3 +19,10 @@ def test_a_process_ends_at_once_with_its_pool_of_connections(database_url: str) 
 def test_a_process_that_asked_no_database_never_imports_the_pool() -> None:
     program = "import django, sys; django.setup(); sys.exit('psycopg_pool' in sys.modules)"
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+@pytest.mark.postgresql
+def test_a_closed_pool_opens_again(transactional_db: None) -> None:
+    assert not User.objects.exists()
+    close_pools()
+    assert not User.objects.exists()

@@ -50,7 +50,7 @@ def test_the_project_as_it_is_passes() -> None:
 
 def test_a_plug_in_that_does_not_load_is_named_with_its_contract() -> None:
     [error] = checks.broken(folder(vendors.load), checks.vendor_complaint, "core.E001")
-    assert str(error.msg).startswith("core/vendors/mine.py: LookupError: There is no vendor 'mine'")
+    assert str(error.msg).startswith("core/vendors/mine.py: UnknownVendor: There is no vendor 'mine'")
     assert "core/vendors/__init__.py" in str(error.hint)
 
 

@@ -185,7 +185,7 @@ def test_the_deadline_holds_however_slowly_they_answer(slow):
         started_at = time.monotonic()
         with pytest.raises(ApiError) as failed:
             client(server, timeout_seconds=0.4).get("/")
-        assert 0.35 < time.monotonic() - started_at < 0.8
+        assert 0.35 < time.monotonic() - started_at < 1.5
     assert str(failed.value) == f"{server.address} did not answer within 0.4 s."
     assert len(server.requests) == 1
 
@@ -196,7 +196,7 @@ def test_the_deadline_holds_over_tls(slow, tls):
         started_at = time.monotonic()
         with pytest.raises(ApiError, match="did not answer within"):
             client(server, timeout_seconds=0.4).get("/")
-        assert time.monotonic() - started_at < 0.8
+        assert time.monotonic() - started_at < 1.5
 
 
 def test_the_deadline_holds_when_tls_never_begins():
@@ -238,7 +238,7 @@ def test_a_gzip_bomb_stops_at_the_limit():
     started_at = time.monotonic()
     error = error_of(answer(bomb, "200 OK", "Content-Encoding: gzip"), max_bytes=100_000)
     assert "more than 100,000 bytes" in str(error)
-    assert time.monotonic() - started_at < 0.5
+    assert time.monotonic() - started_at < 2
 
 
 def test_a_huge_answer_stops_at_the_limit():

@@ -43,6 +43,8 @@ function moveTicks(chart, start, end) {
   chart.querySelector(".zone").textContent = `of ${Intl.DateTimeFormat().resolvedOptions().timeZone}`;
 }
 
+const GAP = "nothing heard";
+
 function readable(chart) {
   const [start, end] = [chart.dataset.start, chart.dataset.end].map((seconds) => Number(seconds) * 1000);
   const plot = chart.querySelector(".plot");
@@ -55,12 +57,12 @@ function readable(chart) {
     const when = local(time, { weekday: "short", day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
     return { rect, words: `${when}: ${words}` };
   });
-  let at = hits.length - 1;
+  let at = Math.max(0, hits.findLastIndex(({ words }) => !words.endsWith(GAP)));
 
-  function read(place) {
+  function read(place, shown = true) {
     hits[at].rect.classList.remove("read");
     at = Math.max(0, Math.min(hits.length - 1, place));
-    hits[at].rect.classList.add("read");
+    hits[at].rect.classList.toggle("read", shown);
     told.textContent = hits[at].words;
     plot.setAttribute("aria-valuenow", at);
     plot.setAttribute("aria-valuetext", hits[at].words);
@@ -82,7 +84,7 @@ function readable(chart) {
     read(goes[event.key]);
   });
   moveTicks(chart, start, end);
-  read(at);
+  read(at, false);
 }
 
 document.querySelectorAll(".chart").forEach(readable);

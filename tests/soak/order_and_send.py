@@ -1,0 +1,41 @@
+"""A process that orders and sends, and carries on with what others left, until it is killed: `python -m` this, a seed, and
+for how many rounds. Says the number of each order once it is committed."""
+
+import random
+import sys
+import time
+from datetime import timedelta
+
+import django
+
+django.setup()
+
+from core.models import Attribute, DeviceCommand  # noqa: E402 (needs what stands above)
+from core.models.device_command import Source  # noqa: E402
+from core.tasks import send  # noqa: E402
+
+NEVER = timedelta(days=30)
+"""Until when an order is good: what a proof counts must not expire."""
+
+
+def main(seed: int, rounds: int) -> None:
+    dice = random.Random(seed)
+    for _ in range(rounds):
+        send.carry_on()
+        switches = list(Attribute.objects.filter(name="on").values_list("pk", flat=True))
+        pks = [order(pk) for pk in dice.sample(switches, dice.randint(1, len(switches)))]
+        send.send(dice.choice([pks, None]))
+        time.sleep(dice.uniform(0, 0.02))
+
+
+def order(switch_pk: int) -> int:
+    """The other way round than the order before, so that each that arrives has an effect of its own."""
+    before = DeviceCommand.objects.filter(attribute=switch_pk).order_by("pk").last()
+    value = before is None or not before.number
+    command = send.order(switch_pk, value, source=Source.HUMAN, reason="a proof", expires_in=NEVER)
+    print(command.pk, flush=True)
+    return command.pk
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))

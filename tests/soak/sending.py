@@ -1,0 +1,200 @@
+"""Proof: however processes die, each order takes effect once or is replaced, and none is believed that did not."""
+
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from django.db import connection
+
+from core.models import Attribute, DeviceCommand
+from core.models.device_command import State
+from core.simulator import Device as SimulatedDevice
+from core.simulator import Fault, Simulator
+from core.tasks import gateways
+from tests.soak.kills import Assassin, Ended, let_time_pass, start
+
+SPANS = (timedelta(), timedelta(seconds=20), timedelta(seconds=120))
+"""What passes between a kill and the next process: nothing, the claim of a command, that of a gateway."""
+LAST_ROUNDS = 8
+"""How many clean polls the rest of the orders gets, a quarter of an hour apart: as long as the longest wait for a retry."""
+FAULTS: tuple[Callable[[random.Random], list[Fault]], ...] = (
+    lambda dice: [],
+    lambda dice: [Fault("latency", dice.uniform(0.0, 0.1))],
+    lambda dice: [Fault("drip_body", 0.001, writes_only=True)],  # done, and the answer takes its time
+    lambda dice: [Fault("lost_command", dice.uniform(0.0, 0.05), count=1)],
+    lambda dice: [Fault("lost_answer", dice.uniform(0.0, 0.05), count=1)],
+)
+
+
+@dataclass(frozen=True)
+class Write:
+    """An order that reached a device, and the command that was being sent to it then."""
+
+    at: datetime
+    device: int
+    value: bool
+    has_effect: bool
+    command: int | None
+
+
+class Watched(SimulatedDevice):
+    """Keeps what it showed to each read, and when."""
+
+    asked: threading.Event
+    shown: list[tuple[datetime, bool]]
+
+    def status(self, now: float) -> str:
+        self.asked.set()
+        self.shown.append((datetime.fromtimestamp(now, UTC), self.on))
+        return super().status(now)
+
+
+class WatchedSimulator(Simulator):
+    """Plugs whose every read and write is kept."""
+
+    def __init__(self, devices: int) -> None:
+        super().__init__(devices=0)
+        # Every fourth is a plug; those between are other kinds of device.
+        self.devices = [Watched(number, time.time()) for number in range(4 * devices)]
+        self.plugs = self.devices[::4]
+        self.asked = threading.Event()
+        for plug in self.plugs:
+            plug.asked, plug.shown = self.asked, []
+        self.written: list[Write] = []
+        self.switches: dict[int, int] = {}
+        self.clerk = ThreadPoolExecutor(1)  # Django refuses to query in the thread of an event loop
+
+    def stop(self) -> None:
+        super().stop()
+        self.clerk.submit(lambda: connection.close()).result()
+        self.clerk.shutdown()
+
+    def order(self, device: SimulatedDevice, on: bool, toggle_after: float | None) -> bool:
+        was_on = super().order(device, on, toggle_after)
+        at, command = datetime.now(UTC), self.clerk.submit(being_sent, self.switches[device.number]).result()
+        self.written.append(Write(at, device.number, on, on != was_on, command))
+        return was_on
+
+
+def being_sent(switch_pk: int) -> int | None:
+    return DeviceCommand.objects.filter(attribute=switch_pk, state=State.SENDING).values_list("pk", flat=True).first()
+
+
+@dataclass
+class Orders:
+    """What was done and what came of it; all but the first block must be zero."""
+
+    kills: int = 0
+    committed: int = 0
+    confirmed: int = 0
+    superseded: int = 0
+    writes: int = 0
+    effects: int = 0
+    sent_again: int = 0
+
+    lost: int = 0
+    twice: int = 0
+    falsely_confirmed: int = 0
+    wrong: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        return (
+            f"sending: {self.kills} kills, {self.committed} orders committed ({self.confirmed} confirmed, {self.superseded} "
+            f"superseded by newer ones), {self.writes} writes ({self.sent_again} orders sent again), {self.effects} effects: "
+            f"{self.lost} lost, {self.twice} effects twice, {self.falsely_confirmed} falsely confirmed; {len(self.wrong)} wrong"
+        )
+
+    @property
+    def faults(self) -> list[str]:
+        counted = ("lost", "twice", "falsely_confirmed")
+        return [f"{name}: {getattr(self, name)}" for name in counted if getattr(self, name)] + self.wrong
+
+
+def kill_sending(kills: int, database_url: str, plugs: int = 4, seed: int = 1) -> Orders:
+    """Kill a process that orders and sends so many times, let clean polls finish, and hold the ledger against the devices."""
+    dice, orders = random.Random(seed), Orders()
+    with WatchedSimulator(plugs) as simulator:
+        for plug in simulator.plugs:
+            [pk] = gateways.add("shelly", simulator.address(plug.number)).new
+            simulator.switches[plug.number] = Attribute.objects.get(device=pk, name="on").pk
+        assassin = Assassin((), database_url, simulator.asked, dice, until_request=0.8, after_request=1.2, early=2)
+        said: list[int] = []
+        while orders.kills < kills:
+            _torment(simulator, dice)
+            assassin.command = ("-m", "tests.soak.order_and_send", str(dice.randrange(10**6)), "100")
+            ended = assassin.strike()
+            if not ended.was_killed:
+                orders.wrong.append(f"it ended by itself: {ended}")
+                break
+            orders.kills += 1
+            said += [int(line) for line in ended.said.splitlines() if line.isdigit()]
+            let_time_pass(dice.choice(SPANS))
+        for plug in simulator.plugs:
+            plug.faults = []
+        _finish(database_url, orders)
+        _check(simulator, said, orders)
+    return orders
+
+
+def _torment(simulator: WatchedSimulator, dice: random.Random) -> None:
+    for plug in simulator.plugs:
+        plug.faults = dice.choice(FAULTS)(dice)
+
+
+def _finish(database_url: str, orders: Orders) -> None:
+    for _ in range(LAST_ROUNDS):
+        let_time_pass(timedelta(minutes=15))
+        process = start(("manage.py", "poll_devices"), database_url)
+        said, _ = process.communicate(timeout=60)
+        if process.returncode:
+            orders.wrong.append(f"a clean poll: {Ended(process.returncode, said)}")
+        if not DeviceCommand.objects.open().exists():
+            return
+
+
+def _check(simulator: WatchedSimulator, said: list[int], orders: Orders) -> None:
+    commands = {command.pk: command for command in DeviceCommand.objects.select_related("attribute")}
+    states = Counter(command.state for command in commands.values())
+    orders.committed, orders.confirmed, orders.superseded = len(commands), states[State.CONFIRMED], states[State.SUPERSEDED]
+    orders.sent_again = sum(command.attempts > 1 for command in commands.values())
+    orders.lost = len(set(said) - set(commands)) + len(commands) - orders.confirmed - orders.superseded
+    orders.writes, orders.effects = len(simulator.written), sum(plug.effects for plug in simulator.plugs)
+    _check_effects(simulator, commands, orders)
+    for plug in simulator.plugs:
+        of_plug = [command for command in commands.values() if command.attribute_id == simulator.switches[plug.number]]
+        _check_plug(plug, sorted(of_plug, key=lambda command: command.pk), simulator.written, orders)
+
+
+def _check_effects(simulator: WatchedSimulator, commands: dict[int, DeviceCommand], orders: Orders) -> None:
+    """Each effect is that of one order, of its value, and after those of older orders."""
+    effects = [write for write in simulator.written if write.has_effect]
+    orders.twice = sum(count - 1 for count in Counter(write.command for write in effects).values())
+    if len(effects) != orders.effects:
+        orders.wrong.append(f"{len(effects)} effects by orders, and the devices count {orders.effects}")
+    latest: dict[int, int] = {}
+    for write in simulator.written:
+        command = commands.get(write.command or 0)
+        if command is None or command.value is not write.value or command.pk < latest.get(write.device, 0):
+            orders.wrong.append(f"nobody ordered this, or not then: {write}")
+        else:
+            latest[write.device] = command.pk
+
+
+def _check_plug(plug: Watched, commands: list[DeviceCommand], written: list[Write], orders: Orders) -> None:
+    if commands and (commands[-1].state != State.CONFIRMED or plug.on is not commands[-1].value):
+        orders.wrong.append(f"the last order of {plug.name} is {commands[-1]}, and it is {plug.on}")
+    effects = {write.command: write.at for write in written if write.device == plug.number and write.has_effect}
+    for command in commands:
+        if command.state == State.CONFIRMED:
+            orders.falsely_confirmed += not _was_seen(plug, command, effects.get(command.pk))
+
+
+def _was_seen(plug: Watched, command: DeviceCommand, effect_at: datetime | None) -> bool:
+    """Whether the last read before it was confirmed showed the value, and came after it took effect."""
+    reads = [(at, on) for at, on in plug.shown if command.finished_at and at <= command.finished_at]
+    return bool(reads) and reads[-1][1] is command.value and (effect_at is None or reads[-1][0] >= effect_at)

@@ -1,0 +1,46 @@
+"""The long proofs, on the database that DATABASE_URL names. `make soak` runs them on both and shows the numbers."""
+
+import os
+
+import pytest
+
+from tests.soak.outages import poll_through_an_outage
+from tests.soak.polling import kill_polls
+from tests.soak.sending import kill_sending
+
+pytestmark = [pytest.mark.soak, pytest.mark.django_db(transaction=True)]
+KILLS = int(os.environ.get("SOAK_KILLS", "200"))
+
+
+@pytest.fixture
+def say(capsys):
+    """Print to the terminal, past pytest's capture: the numbers are what a soak is for."""
+
+    def shown(words: object) -> None:
+        with capsys.disabled():
+            print(f"\n{words}")
+
+    return shown
+
+
+def test_polls_killed_at_random_moments(database_url, say):
+    polls = kill_polls(KILLS, database_url, sizes=[700, *[40] * 6])
+    say(polls)
+    assert polls.kills == KILLS
+    assert not polls.faults
+
+
+def test_sending_killed_at_random_moments(database_url, say):
+    orders = kill_sending(KILLS, database_url)
+    say(orders)
+    assert orders.kills == KILLS
+    assert not orders.faults
+
+
+def test_a_third_of_the_gateways_away(database_url, say):
+    outage = poll_through_an_outage(300, database_url, deadline_seconds=10)
+    say(outage)
+    assert (outage.code, outage.faulty) == (1, 90)
+    assert (outage.failed, outage.named) == (90, 90)
+    assert (outage.healthy_unstored, outage.faulty_stored) == (0, 0)
+    assert outage.process_seconds < 2 * outage.deadline_seconds
