@@ -67,7 +67,7 @@ def held(
 
     A value told before a silence and not since holds again after it: the device was heard, and had nothing new to say.
     """
-    ends = [at for at, _ in points[1:]] + [until]
+    ends = [*(at for at, _ in points[1:]), until][: len(points)]
     pieces: list[Piece] = []
     first = 0
     for (at, value), end in zip(points, ends, strict=True):

@@ -30,6 +30,7 @@ from urllib3.exceptions import DecodeError, HTTPError, IncompleteRead, ReadTimeo
 from core import strict_json, transport
 from core.addresses import Network
 from core.credentials import Credentials, basic, bearer, digest
+from core.errors import ApiError, ApiRefused
 
 __all__ = ["ApiError", "ApiRefused", "Http", "Network", "basic", "bearer", "digest"]
 
@@ -41,26 +42,6 @@ LATER = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_R
 
 # It logs addresses with their query at DEBUG and at WARNING, and a query may hold a key.
 logging.getLogger("urllib3").setLevel(logging.ERROR)
-
-
-class ApiError(Exception):
-    """The vendor did not answer, or answered that it cannot now: try again later.
-
-    `status` is the HTTP status if there was one; `retry_after` the seconds that the vendor asked us to wait, a day at most.
-    """
-
-    def __init__(self, message: str, *, status: int | None = None, retry_after: float | None = None) -> None:
-        super().__init__(message)
-        self.status = status
-        self.retry_after = retry_after
-
-
-class ApiRefused(Exception):
-    """The vendor, or our own rules, said no: a person must act. `status` is the HTTP status if there was one."""
-
-    def __init__(self, message: str, *, status: int | None = None) -> None:
-        super().__init__(message)
-        self.status = status
 
 
 class Http:

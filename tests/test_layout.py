@@ -18,7 +18,7 @@ LONGEST_COMMAND = 75
 """Lines. Most take 30; what is longer holds something that belongs into a task."""
 
 OUTSIDE = (
-    *("readings", "http", "addresses", "credentials", "strict_json", "transport", "threads"),
+    *("readings", "errors", "http", "addresses", "credentials", "strict_json", "transport", "threads"),
     *("vendors", "feeds", "rules", "planner", "simulator", "simulated_devices"),
 )
 """Knows neither Django nor the database: what it needs is passed in."""

@@ -1,5 +1,6 @@
 """One execution of a task, and the lease that keeps executions of one task apart."""
 
+from datetime import datetime
 from enum import StrEnum
 from typing import Self
 
@@ -20,6 +21,10 @@ class Outcome(StrEnum):
 class RunQuerySet(models.QuerySet["Run"]):
     def of(self, task: str) -> Self:
         return self.filter(task=task)
+
+    def until(self, now: datetime) -> Self:
+        """Not those of a clock that ran ahead."""
+        return self.filter(started_at__lte=now)
 
     def completed(self) -> Self:
         return self.filter(outcome=Outcome.DONE)

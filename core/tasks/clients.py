@@ -4,13 +4,14 @@ from django.conf import settings
 from django.db import connection
 
 from core import vendors
-from core.http import Http
 from core.models import Gateway, Secret
 from core.vendors import Vendor
 
 
 def client_for(gateway: Gateway, timeout_seconds: float | None = None) -> Vendor:
     """Raises SecretUnreadable. The deadline covers everything the client is asked, from its first call on."""
+
+    from core.http import Http  # loads requests, which a poll that asks nobody should not pay for
 
     def store(credential: str) -> None:
         """Called in a worker thread, which keeps no database connection."""

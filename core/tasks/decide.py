@@ -10,7 +10,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from core import feeds, rules, schedule, words
-from core.http import ApiError, ApiRefused
+from core.errors import ApiError, ApiRefused
 from core.models import Attribute, Device, DeviceCommand, Freshness
 from core.models.device import main_switch
 from core.models.device_command import FINAL, Source, State

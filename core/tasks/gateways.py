@@ -6,7 +6,7 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
-from core.http import ApiRefused
+from core.errors import ApiRefused
 from core.models import Attribute, Device, Gateway, Secret
 from core.readings import AttributeSpec, DeviceSpec, clean_name
 from core.tasks.clients import client_for

@@ -10,6 +10,7 @@ from core import schedule
 from core.models import Gateway
 from core.tasks import keep, send
 from core.tasks.ask import Asked, Progress, ask
+from core.tasks.clock import forget_the_future
 from core.tasks.runs import Holding, running
 
 
@@ -65,12 +66,13 @@ def poll(gateway_pk: int | None = None, *, force: bool = False, progress: Progre
             summary = _poll_all(holding, force, progress)
     else:
         summary = PollSummary(ask([Gateway.objects.present().get(pk=gateway_pk)], progress=progress))
-        send.carry_on()
+        send.judge()
     summary.seconds = (timezone.now() - began).total_seconds()
     return summary
 
 
 def _poll_all(holding: Holding, force: bool, progress: Progress | None) -> PollSummary:
+    forget_the_future(holding)
     due, resting = _due(force)
     summary = PollSummary(ask(due, holding=holding, progress=progress), resting)
     send.carry_on(holding)

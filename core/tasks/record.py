@@ -14,7 +14,7 @@ from django.db import transaction
 from django.db.models import Case, F, When
 from django.utils import timezone
 
-from core.http import ApiError, ApiRefused
+from core.errors import ApiError, ApiRefused
 from core.models import Attribute, Device, Gateway, SecretUnreadable, Silence
 from core.models.device import late_after, moves_daily
 from core.readings import Kind, Reading, Unacceptable, clean_value

@@ -14,6 +14,7 @@ from itertools import pairwise
 from types import FrameType
 
 from django.db import IntegrityError, transaction
+from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -87,7 +88,8 @@ def _acquire(task: str) -> Holding:
         pass  # another process made the row at the same moment
     with transaction.atomic():
         lease = Lease.objects.select_for_update().get(task=task)
-        taken = Lease.objects.filter(task=task, token=lease.token, expires_at__lte=Now()).update(
+        over = Q(expires_at__lte=Now()) | Q(expires_at__gt=Now() + DAY)  # the database's clock ran ahead once
+        taken = Lease.objects.filter(over, task=task, token=lease.token).update(
             token=lease.token + 1,
             holder=f"{socket.gethostname()} process {os.getpid()}",
             expires_at=Now() + timedelta(seconds=LEASE_SECONDS),
@@ -129,14 +131,14 @@ def _sigterm_as_exit() -> Iterator[None]:
 
 def missed_slots(task: str, now: datetime) -> int:
     """How many runs of the last day did not happen, by the gaps between those that did. Nothing is missed before the first."""
-    return _missed(_latest(task), schedule.interval(task), now)
+    return _missed(_latest(task, now), schedule.interval(task), now)
 
 
-def _latest(task: str) -> list[Run]:
+def _latest(task: str, now: datetime) -> list[Run]:
     """The newest runs, newest first: a day of them, four times over if the scheduler is quicker than asked."""
     a_day = min(4 * int(DAY / schedule.interval(task)) + 2, MOST_RUNS)
     columns = ("task", "outcome", "started_at", "finished_at")  # what failed may be long, and nobody asks for it here
-    return list(Run.objects.of(task).order_by("-started_at").only(*columns)[:a_day])
+    return list(Run.objects.of(task).until(now).order_by("-started_at").only(*columns)[:a_day])
 
 
 def _missed(newest_first: Sequence[Run], every: timedelta, now: datetime) -> int:
@@ -159,9 +161,9 @@ class Health:
 def health(now: datetime) -> Health:
     """Whether polling goes on: the newest completed poll is younger than two intervals."""
     every = schedule.interval(schedule.POLL)
-    latest = _latest(schedule.POLL)
+    latest = _latest(schedule.POLL, now)
     completed = [run for run in latest if run.outcome == Outcome.DONE][:2]
-    completed = completed or list(Run.objects.of(schedule.POLL).completed().order_by("-started_at")[:2])
+    completed = completed or list(Run.objects.of(schedule.POLL).completed().until(now).order_by("-started_at")[:2])
     if not completed:
         return Health(False, "No poll has completed yet. Run: python manage.py poll_devices", None, None, 0)
     last = completed[0]

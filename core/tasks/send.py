@@ -16,7 +16,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from core import vendors, words
-from core.http import ApiRefused
+from core.errors import ApiRefused
 from core.models import Attribute, DeviceCommand, SecretUnreadable, User
 from core.models.device import late_after
 from core.models.device_command import CONFIRM_WITHIN, DeviceCommandQuerySet, Event, Source, State, after

@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
 from importlib import import_module
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from core.http import Http
 from core.readings import DeviceSpec, Reading, Value
+
+if TYPE_CHECKING:
+    from core.http import Http  # loads requests, which only who asks a vendor should pay for
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,7 @@ class Vendor(ABC):
     has_timer: ClassVar[bool] = False
     """Whether `revert_after` is carried out by the device itself, even if we are dead by then."""
 
-    def __init__(self, http: Http) -> None:
+    def __init__(self, http: "Http") -> None:
         self.http = http
 
     @abstractmethod

@@ -13,12 +13,13 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from core.forms import AddGatewayForm, GatewayForm
 from core.http import ApiError, ApiRefused
-from core.models import Gateway
+from core.models import Gateway, SecretUnreadable
 from core.tasks import gateways, poll
 from core.views.access import permitted, readable
 
 GATEWAYS_A_PAGE = 50
 NO_ENTRY = (401, 403)
+WRONG = (ApiError, ApiRefused, gateways.AlreadyThere, SecretUnreadable)
 
 
 def _present(pk: int) -> Gateway:
@@ -49,14 +50,14 @@ def _tried(form: Form) -> gateways.Discovered | None:
     """Ask the gateway who it is. What goes wrong is said at the field that it is about."""
     try:
         return gateways.add(**form.cleaned_data)
-    except (ApiError, ApiRefused, gateways.AlreadyThere) as error:
+    except WRONG as error:
         _complain(form, error)
     return None
 
 
-def _complain(form: Form, error: Exception, credential: str = "credential") -> None:
-    field = credential if getattr(error, "status", None) in NO_ENTRY else "address"
-    form.add_error(field, f"{error}")
+def _complain(form: Form, error: Exception) -> None:
+    no_entry = isinstance(error, SecretUnreadable) or getattr(error, "status", None) in NO_ENTRY
+    form.add_error("credential" if no_entry else "address", str(error))
 
 
 def _ask(request: HttpRequest, gateway: Gateway) -> None:
@@ -85,7 +86,7 @@ def _changed(gateway: Gateway, form: GatewayForm) -> bool:
     try:
         if typed["address"].strip().rstrip("/") != gateway.address:
             gateways.move(gateway.pk, typed["address"])
-    except (ApiError, ApiRefused, gateways.AlreadyThere) as error:
+    except WRONG as error:
         _complain(form, error)
         return False
     return True
@@ -103,7 +104,7 @@ def discover(request: HttpRequest, pk: int) -> HttpResponse:
     gateway = _present(pk)
     try:
         found = gateways.discover(pk, restore="restore" in request.POST)
-    except (ApiError, ApiRefused) as error:
+    except WRONG as error:
         messages.error(request, f"{gateway} could not be asked: {error}")
         return redirect("gateway", pk)
     parts = [f"{_devices(len(found.new))} new, {len(found.known)} known."]

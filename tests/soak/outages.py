@@ -40,8 +40,8 @@ class Outage:
         return (
             f"outage: {self.faulty} of {self.gateways} gateways hang, drip or fail: exit {self.code}, {self.failed} failed, "
             f"{self.named} of them named; {self.stored} observations of the others, {self.healthy_unstored} of them not stored, "
-            f"{self.faulty_stored} stored of those that failed; {self.seconds:.1f} s ({self.process_seconds:.1f} s with the start "
-            f"of the process) at a deadline of {self.deadline_seconds:g} s"
+            f"{self.faulty_stored} stored of those that failed; {self.seconds:.1f} s ({self.process_seconds:.1f} s with the "
+            f"start of the process) at a deadline of {self.deadline_seconds:g} s"
         )
 
 

@@ -4,12 +4,14 @@ import os
 
 import pytest
 
+from tests.soak.hostility import attack
 from tests.soak.outages import poll_through_an_outage
 from tests.soak.polling import kill_polls
 from tests.soak.sending import kill_sending
 
 pytestmark = [pytest.mark.soak, pytest.mark.django_db(transaction=True)]
 KILLS = int(os.environ.get("SOAK_KILLS", "200"))
+ANSWERS = int(os.environ.get("SOAK_ANSWERS", "1000000"))
 
 
 @pytest.fixture
@@ -44,3 +46,13 @@ def test_a_third_of_the_gateways_away(database_url, say):
     assert (outage.failed, outage.named) == (90, 90)
     assert (outage.healthy_unstored, outage.faulty_stored) == (0, 0)
     assert outage.process_seconds < 2 * outage.deadline_seconds
+
+
+@pytest.mark.sqlite  # once: it makes databases of both kinds itself
+def test_a_million_hostile_answers(tmp_path, say):
+    hostility = attack(ANSWERS, every=250, folder=tmp_path)
+    say(hostility)
+    assert hostility.answers == ANSWERS
+    assert not hostility.uncaught
+    assert not hostility.different
+    assert hostility.unstorable == 0

@@ -1,0 +1,239 @@
+"""The device page and its buttons."""
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from core.models import Attribute, Device, DeviceCommand, Observation, Silence
+from core.simulator import Fault
+from core.tasks import poll
+from tests.core.tasks.homes import make_device, make_gateway
+from tests.core.views.conftest import log_in
+
+pytestmark = pytest.mark.django_db
+MINUTE = timedelta(minutes=1)
+
+
+@pytest.fixture
+def plug():
+    return make_device(make_gateway("Hall hub"), "kettle")
+
+
+@pytest.fixture
+def thermostat(plug):
+    Attribute.objects.create(device=plug, name="target", kind="number", unit="°C", minimum=5, maximum=30, writable=True)
+    Attribute.objects.create(device=plug, name="mode", kind="choice", choices=["off", "heat"], writable=True)
+    Attribute.objects.create(device=plug, name="note", kind="text", writable=True)
+    return plug
+
+
+def page(client, address):
+    response = client.get(address)
+    assert response.status_code == 200
+    return response.content.decode()
+
+
+def fill(attribute, step, count, value=lambda place: float(place % 100)):
+    """`count` observations, `step` apart, the newest now."""
+    now = timezone.now()
+    Observation.objects.bulk_create(
+        Observation(attribute=attribute, observed_at=now - step * place, number=value(place)) for place in range(count)
+    )
+    attribute.number, attribute.observed_at, attribute.heard_at = value(0), now, now
+    attribute.save()
+
+
+def test_every_attribute_is_shown_with_its_value_and_freshness(client, thermostat):
+    fill(thermostat.attributes.get(name="power"), MINUTE, 3, lambda place: 431.5)
+    shown = page(client, f"/devices/{thermostat.pk}/")
+    for words in ("431.5 W", "target", "mode", "note", "fresh", "never"):
+        assert words in shown
+
+
+def test_each_writable_kind_has_its_control(owner, thermostat):
+    shown = page(owner, f"/devices/{thermostat.pk}/")
+    assert "Turn on" in shown
+    assert 'min="5.0"' in shown
+    assert '<option value="heat">' in shown
+    assert "5 to 30" in shown
+
+
+def test_there_are_no_controls_without_permission(client, reader, thermostat):
+    for browser in (client, reader):
+        assert "<button" not in page(browser, f"/devices/{thermostat.pk}/").split("<main")[1]
+
+
+def test_a_device_that_does_not_exist_or_was_removed_is_not_found(client, plug):
+    Device.objects.filter(pk=plug.pk).update(removed_at=timezone.now())
+    assert client.get(f"/devices/{plug.pk}/").status_code == 404
+    assert client.get(f"/devices/{10**25}/").status_code == 404
+
+
+@pytest.mark.parametrize(("span", "points"), [("day", 25), ("week", 61), ("month", 61)])
+def test_the_chart_draws_what_is_stored_in_its_span(client, plug, span, points):
+    power = plug.attributes.get(name="power")
+    fill(power, timedelta(hours=1), 61)
+    shown = page(client, f"/devices/{plug.pk}/?attribute={power.pk}&span={span}")
+    assert f"{points - 1 if span == 'day' else points} values stored" in shown
+    assert shown.count("<title>") > 240  # a readout for each column
+
+
+def test_more_than_two_thousand_values_are_sampled_and_the_caption_says_so(client, plug):
+    power = plug.attributes.get(name="power")
+    fill(power, MINUTE / 3, 2100)
+    assert "Sampled at 480 points" in page(client, f"/devices/{plug.pk}/?attribute={power.pk}")
+
+
+def test_a_silence_is_a_gap_in_the_chart(client, plug):
+    power = plug.attributes.get(name="power")
+    fill(power, timedelta(hours=1), 20)
+    whole = page(client, f"/devices/{plug.pk}/?attribute={power.pk}").count("nothing heard")
+    now = timezone.now()
+    Silence.objects.create(attribute=power, starts_at=now - timedelta(hours=8.5), ends_at=now - timedelta(hours=7.5))
+    broken = page(client, f"/devices/{plug.pk}/?attribute={power.pk}").count("nothing heard")
+    assert broken - whole in range(8, 11)  # an hour of 240 columns a day
+
+
+def test_the_same_value_told_again_is_no_gap(client, plug):
+    on = plug.attributes.get(name="on")
+    fill(on, timedelta(days=3), 2, lambda place: 1.0)
+    Observation.objects.filter(observed_at__gt=timezone.now() - timedelta(days=1)).delete()
+    assert "nothing heard" not in page(client, f"/devices/{plug.pk}/?attribute={on.pk}").replace("<title>", "", 1)
+
+
+def test_an_attribute_that_was_never_heard_has_an_empty_chart(client, plug):
+    assert "Nothing was heard in this time" in page(client, f"/devices/{plug.pk}/")
+
+
+def test_text_is_listed_instead_of_drawn(client, thermostat):
+    mode = thermostat.attributes.get(name="mode")
+    Observation.objects.create(attribute=mode, observed_at=timezone.now(), text="heat")
+    shown = page(client, f"/devices/{thermostat.pk}/?attribute={mode.pk}")
+    assert "<figure" not in shown
+    assert "<td>heat</td>" in shown
+
+
+@pytest.mark.parametrize("query", ["span=decade", "attribute=x", f"attribute={10**30}", "attribute=0"])
+def test_nonsense_in_the_address_is_no_error(client, plug, query):
+    page(client, f"/devices/{plug.pk}/?{query}")
+
+
+def test_a_device_page_costs_the_same_whatever_it_holds(client, thermostat, django_assert_max_num_queries):
+    for attribute in thermostat.attributes.filter(kind="number"):
+        fill(attribute, MINUTE, 50)
+    with django_assert_max_num_queries(7):
+        page(client, f"/devices/{thermostat.pk}/")
+
+
+def test_pressing_orders_sends_reads_back_and_tells(owner, heater, simulator):
+    simulator.devices[0].on = False
+    on = heater.attributes.get(name="on")
+    response = owner.post(f"/attributes/{on.pk}/order/", {"value": "on", "next": "/?page=1"}, follow=True)
+    assert response.redirect_chain == [("/?page=1", 302)]
+    assert simulator.devices[0].on
+    assert "Heater, on: confirmed." in response.content.decode()
+    command = DeviceCommand.objects.get()
+    assert (command.source, command.reason, command.user.username) == ("human", "Pressed by user-6", "user-6")
+
+
+def test_a_device_that_lies_is_told_loudly(owner, heater, simulator):
+    simulator.devices[0].on = False
+    simulator.devices[0].faults = [Fault("lying")]
+    on = heater.attributes.get(name="on")
+    shown = owner.post(f"/attributes/{on.pk}/order/", {"value": "on"}, follow=True).content.decode()
+    assert "accepted, not seen in effect yet" in shown
+    assert DeviceCommand.objects.get().state == "accepted"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("on", "maybe"), ("on", ""), ("target", "31"), ("target", "nan"), ("target", "x"), ("mode", "boil"), ("power", "5")],
+)
+def test_what_cannot_be_ordered_is_told_and_not_stored(owner, thermostat, name, value):
+    attribute = thermostat.attributes.get(name=name)
+    response = owner.post(f"/attributes/{attribute.pk}/order/", {"value": value}, follow=True)
+    assert '<li class="error">' in response.content.decode()
+    assert not DeviceCommand.objects.exists()
+
+
+@pytest.mark.parametrize("elsewhere", ["https://evil.example/", "//evil.example/", "javascript:alert(1)", "/\\evil.example"])
+def test_a_form_never_leads_to_another_site(owner, thermostat, elsewhere):
+    attribute = thermostat.attributes.get(name="mode")
+    response = owner.post(f"/attributes/{attribute.pk}/order/", {"value": "boil", "next": elsewhere})
+    assert response.headers["Location"] == f"/devices/{thermostat.pk}/"
+
+
+def test_an_order_needs_the_permission_and_a_token(client, reader, plug):
+    from django.test import Client
+
+    address = f"/attributes/{plug.attributes.get(name='on').pk}/order/"
+    assert client.post(address, {"value": "on", "next": "/?q=k"}).headers["Location"] == "/login/?next=/%3Fq%3Dk"
+    assert reader.post(address, {"value": "on"}).status_code == 403
+    assert Client(enforce_csrf_checks=True).post(address, {"value": "on"}).status_code == 403
+    assert not DeviceCommand.objects.exists()
+
+
+def test_an_order_is_never_a_get(owner, plug):
+    assert owner.get(f"/attributes/{plug.attributes.get(name='on').pk}/order/").status_code == 405
+
+
+def test_ask_now_polls_the_gateway_at_once(owner, heater):
+    shown = owner.post(f"/devices/{heater.pk}/ask/", follow=True).content.decode()
+    assert "answered." in shown
+    assert Observation.objects.exists()
+
+
+def test_ask_now_tells_why_it_failed(owner, heater, simulator):
+    poll.poll(heater.gateway_id)
+    simulator.devices[0].faults = [Fault("500")]
+    assert "did not answer:" in owner.post(f"/devices/{heater.pk}/ask/", follow=True).content.decode()
+
+
+def test_a_device_is_changed_by_its_form(owner, plug):
+    typed = {
+        "name": "Big kettle",
+        "place": "Kitchen",
+        "latitude": "52.5",
+        "longitude": "-1.5",
+        "zone": "Europe/London",
+        "rule": "awesome",
+    }
+    response = owner.post(f"/devices/{plug.pk}/change/", typed)
+    assert response.headers["Location"] == f"/devices/{plug.pk}/"
+    plug.refresh_from_db()
+    assert {name: str(getattr(plug, name)) for name in typed} == typed
+    assert not plug.enabled
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("name", ""), ("latitude", "91"), ("zone", "Mars/Olympus"), ("rule", "magic"), ("longitude", "nan")]
+)
+def test_a_wrong_field_is_told_at_the_field_and_nothing_is_changed(owner, plug, field, value):
+    shown = owner.post(f"/devices/{plug.pk}/change/", {"name": "New", "enabled": "on", field: value}).content.decode()
+    assert f'id="id_{field}_error"' in shown
+    plug.refresh_from_db()
+    assert plug.name == "Kettle"
+    assert "<h1>Change Kettle</h1>" in shown
+
+
+def test_removing_asks_first(owner, plug):
+    assert "Remove Kettle?" in page(owner, f"/devices/{plug.pk}/remove/")
+    assert Device.objects.present().exists()
+
+
+def test_a_removed_device_is_gone(owner, plug):
+    assert "Kettle was removed" in owner.post(f"/devices/{plug.pk}/remove/", follow=True).content.decode()
+    assert not Device.objects.present().exists()
+
+
+@pytest.mark.parametrize(
+    ("path", "permission"), [("change", "change_device"), ("remove", "delete_device"), ("ask", "change_device")]
+)
+def test_each_button_has_its_permission(client, reader, plug, path, permission):
+    address = f"/devices/{plug.pk}/{path}/"
+    assert client.post(address).headers["Location"].startswith("/login/")
+    refused = reader.post(address)
+    assert refused.status_code == 403
+    assert f"core.{permission}" in refused.content.decode()
+    assert log_in(permission).post(address).status_code in (200, 302)

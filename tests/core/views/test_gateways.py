@@ -1,0 +1,152 @@
+"""Pages of gateways: added only after they answered, changed, removed."""
+
+import pytest
+from django.utils import timezone
+
+from core.models import Device, Gateway, Observation, Secret
+from core.simulator import Simulator
+from tests.core.tasks.homes import make_device, make_gateway
+from tests.core.views.conftest import log_in
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def hub():
+    return make_gateway("Hall hub", credential="old secret")
+
+
+def page(client, address):
+    response = client.get(address)
+    assert response.status_code == 200
+    return response.content.decode()
+
+
+def test_the_empty_list_tells_what_to_type(client):
+    assert "manage.py add_gateway" in page(client, "/gateways/")
+
+
+def test_the_list_tells_how_each_does(client, hub):
+    make_device(hub)
+    Gateway.objects.filter(pk=hub.pk).update(failures=2, error="401: no entry", refused=True)
+    shown = page(client, "/gateways/")
+    for words in ("Hall hub", "refused", "401: no entry", "2 times in a row", "A person must act"):
+        assert words in shown
+
+
+def test_addresses_are_only_for_people_who_are_logged_in(client, reader, hub):
+    assert hub.address not in page(client, "/gateways/")
+    assert hub.address in page(reader, "/gateways/")
+
+
+def test_the_list_has_pages_and_a_bounded_number_of_queries(client, django_assert_max_num_queries):
+    for number in range(60):
+        make_gateway(f"hub {number}", f"http://127.0.0.1:{number + 1}")
+    with django_assert_max_num_queries(2):
+        assert "Page 2 of 2" in page(client, "/gateways/?page=9")
+
+
+def test_adding_shows_an_example_for_each_vendor(owner):
+    shown = page(owner, "/gateways/add/")
+    for words in ("Shelly", "Home Assistant", "Address such as <code>http"):
+        assert words in shown
+
+
+def test_a_gateway_that_answers_is_added_with_its_devices_and_asked_for_values(owner, simulator):
+    response = owner.post("/gateways/add/", {"vendor": "shelly", "address": simulator.address(0), "name": "Bath"}, follow=True)
+    gateway = Gateway.objects.get()
+    assert response.redirect_chain == [(f"/?gateway={gateway.pk}", 302)]
+    assert gateway.name == "Bath"
+    assert "Bath was added. 1 device found." in response.content.decode()
+    assert Observation.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("typed", "field"),
+    [
+        ({"vendor": "toaster", "address": "http://127.0.0.1:9"}, "vendor"),
+        ({"vendor": "shelly", "address": ""}, "address"),
+        ({"vendor": "shelly", "address": "nonsense"}, "address"),
+        ({"vendor": "shelly", "address": "http://127.0.0.1:9"}, "address"),
+        ({"vendor": "shelly", "address": "http://169.254.169.254"}, "address"),
+    ],
+)
+def test_what_does_not_answer_is_told_at_the_field_and_not_stored(owner, typed, field):
+    shown = owner.post("/gateways/add/", typed).content.decode()
+    assert f'id="id_{field}_error"' in shown
+    assert not Gateway.objects.exists()
+
+
+def test_a_wrong_credential_is_told_at_the_credential_and_never_rendered_back(owner):
+    with Simulator(devices=1, password="right") as protected:
+        typed = {"vendor": "shelly", "address": protected.address(0), "credential": "wrong-secret"}
+        shown = owner.post("/gateways/add/", typed).content.decode()
+    assert 'id="id_credential_error"' in shown
+    assert "wrong-secret" not in shown
+
+
+def test_the_same_gateway_twice_is_told(owner, heater, simulator):
+    shown = owner.post("/gateways/add/", {"vendor": "shelly", "address": simulator.address(0)}).content.decode()
+    assert "already stored" in shown
+    assert Gateway.objects.count() == 1
+
+
+def test_a_gateway_is_renamed_and_disabled_and_keeps_its_credential(owner, hub):
+    shown = page(owner, f"/gateways/{hub.pk}/")
+    assert "old secret" not in shown
+    owner.post(f"/gateways/{hub.pk}/", {"name": "Attic hub", "address": hub.address, "credential": ""})
+    hub.refresh_from_db()
+    assert (hub.name, hub.enabled, hub.credential.reveal()) == ("Attic hub", False, "old secret")
+
+
+def test_a_new_credential_takes_the_place_of_the_old(owner, hub):
+    owner.post(f"/gateways/{hub.pk}/", {"name": "Hub", "address": hub.address, "credential": "new secret", "enabled": "on"})
+    hub.refresh_from_db()
+    assert hub.credential.reveal() == "new secret"
+
+
+def test_a_credential_that_cannot_be_read_breaks_no_page(owner, hub):
+    Gateway.objects.filter(pk=hub.pk).update(credential=Secret("garbage"))
+    page(owner, "/gateways/")
+    page(owner, f"/gateways/{hub.pk}/")
+    assert "Enter the credential again" in owner.post(f"/gateways/{hub.pk}/discover/", follow=True).content.decode()
+
+
+def test_a_gateway_moves_only_to_where_it_answers_itself(owner, heater, simulator):
+    gateway = heater.gateway
+    typed = {"name": gateway.name, "address": simulator.address(1), "enabled": "on"}
+    assert 'id="id_address_error"' in owner.post(f"/gateways/{gateway.pk}/", typed).content.decode()
+    typed["address"] = simulator.address(0).replace("127.0.0.1", "localhost")
+    assert owner.post(f"/gateways/{gateway.pk}/", typed).status_code == 302
+    gateway.refresh_from_db()
+    assert gateway.address == typed["address"]
+
+
+def test_discovering_again_tells_what_is_new_and_what_was_left_out(owner, heater):
+    Device.objects.filter(pk=heater.pk).update(removed_at=timezone.now())
+    address = f"/gateways/{heater.gateway_id}/discover/"
+    assert "1 removed by a person earlier, left out" in owner.post(address, follow=True).content.decode()
+    owner.post(address, {"restore": "1"})
+    assert Device.objects.present().exists()
+
+
+def test_discovering_at_one_that_is_away_is_told(owner, hub):
+    assert "could not be asked" in owner.post(f"/gateways/{hub.pk}/discover/", follow=True).content.decode()
+
+
+def test_removing_asks_first_and_wipes_the_credential(owner, hub):
+    assert "Remove Hall hub?" in page(owner, f"/gateways/{hub.pk}/remove/")
+    owner.post(f"/gateways/{hub.pk}/remove/")
+    hub.refresh_from_db()
+    assert (hub.removed_at is not None, bool(hub.credential)) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("path", "permission"),
+    [("add/", "add_gateway"), ("{}/", "change_gateway"), ("{}/discover/", "change_gateway"), ("{}/remove/", "delete_gateway")],
+)
+def test_each_page_has_its_permission(client, reader, hub, path, permission):
+    address = f"/gateways/{path.format(hub.pk)}"
+    assert client.post(address).headers["Location"].startswith("/login/")
+    assert reader.post(address).status_code == 403
+    assert log_in(permission).post(address).status_code in (200, 302)
