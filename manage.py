@@ -14,6 +14,9 @@ def main() -> None:
         sys.exit(f"{error}. Run it as .venv/bin/python manage.py (make demo creates .venv).")
     try:
         execute_from_command_line(sys.argv)
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever reads us, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except ImproperlyConfigured as error:
         sys.exit(f"Settings: {error}")
 

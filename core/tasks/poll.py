@@ -11,6 +11,7 @@ from core.models import Gateway
 from core.tasks import keep, send
 from core.tasks.ask import Asked, Progress, ask
 from core.tasks.clock import forget_the_future
+from core.tasks.judge import judge
 from core.tasks.runs import Holding, running
 
 
@@ -66,7 +67,7 @@ def poll(gateway_pk: int | None = None, *, force: bool = False, progress: Progre
             summary = _poll_all(holding, force, progress)
     else:
         summary = PollSummary(ask([Gateway.objects.present().get(pk=gateway_pk)], progress=progress))
-        send.judge()
+        judge()
     summary.seconds = (timezone.now() - began).total_seconds()
     return summary
 

@@ -1,7 +1,7 @@
 """Orders to devices: committed before they are sent, read back before they are believed.
 
 order() commits; send() claims, writes and reads back; carry_on() finishes what a dead process left half done. Which state
-follows which is the table in models/device_command.py; what happened is decided by `_what_happened` alone.
+follows which is the table in models/device_command.py; what became of an order is decided in tasks/judge.py alone.
 """
 
 import time
@@ -15,14 +15,14 @@ from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from core import vendors, words
+from core import vendors
 from core.errors import ApiRefused
 from core.models import Attribute, DeviceCommand, SecretUnreadable, User
-from core.models.device import late_after
-from core.models.device_command import CONFIRM_WITHIN, DeviceCommandQuerySet, Event, Source, State, after
+from core.models.device_command import CONFIRM_WITHIN, Event, Source, State, after
 from core.readings import Kind, Unacceptable, clean_value
 from core.tasks.ask import ask
 from core.tasks.clients import client_for
+from core.tasks.judge import MOST_AT_ONCE, is_heard, judge, with_device
 from core.tasks.record import complaint
 from core.tasks.runs import Holding
 from core.threads import in_threads
@@ -34,10 +34,8 @@ LONGEST_SETTLE_WAIT = timedelta(seconds=3)
 """A vendor that settles sooner is read back at once; a slower one by the next poll."""
 READS_AT_ONCE = 2
 SECOND_READ_SECONDS = 1.0
-FIRST_RETRY = timedelta(seconds=10)
 EXPIRES_AFTER = {Source.HUMAN: timedelta(minutes=2), Source.RULE: timedelta(minutes=10)}
 """A person who pressed and saw nothing happen has walked on; a rule decides anew."""
-MOST_AT_ONCE = 500
 
 
 def order(
@@ -96,19 +94,15 @@ def send(pks: Collection[int] | None = None, holding: Holding | None = None) -> 
         _write(claimed, holding)
         sent += [command.pk for command in claimed]
     _read_back(sent, holding)
-    return list(_with_device(DeviceCommand.objects.filter(pk__in=sent if pks is None else pks)))
+    return list(with_device(DeviceCommand.objects.filter(pk__in=sent if pks is None else pks)))
 
 
 def carry_on(holding: Holding | None = None) -> None:
     """Finish what is open: judge by what was heard since, read what nobody heard, send what still waits."""
     judge()
-    unheard = [command for command in _with_device(DeviceCommand.objects.unclear(timezone.now())) if not _is_heard(command)]
+    unheard = [command for command in with_device(DeviceCommand.objects.unclear(timezone.now())) if not is_heard(command)]
     _read(unheard, holding)
     send(holding=holding)
-
-
-def _with_device(commands: DeviceCommandQuerySet) -> DeviceCommandQuerySet:
-    return commands.select_related("attribute__device__gateway").order_by("pk")[:MOST_AT_ONCE]
 
 
 # Writing
@@ -131,7 +125,7 @@ def _claim(pks: Collection[int] | None) -> list[DeviceCommand]:
     now = timezone.now()
     ready = DeviceCommand.objects.waiting().filter(Q(retry_at=None) | Q(retry_at__lte=now), expires_at__gt=now)
     claimed: dict[int, DeviceCommand] = {}
-    for command in _with_device(ready if pks is None else ready.filter(pk__in=pks)):
+    for command in with_device(ready if pks is None else ready.filter(pk__in=pks)):
         gateway = command.attribute.device.gateway
         if gateway.pk not in claimed and len(claimed) < settings.POLL_WORKERS and _take(command, now):
             claimed[gateway.pk] = command
@@ -199,7 +193,7 @@ def _read_back(pks: list[int], holding: Holding | None) -> None:
     """Read what was just written as soon as its vendor has settled; once more if it was not there yet."""
     for attempt in range(READS_AT_ONCE):
         soon = timezone.now() + LONGEST_SETTLE_WAIT
-        written = list(_with_device(DeviceCommand.objects.unclear(soon).filter(pk__in=pks)))
+        written = list(with_device(DeviceCommand.objects.unclear(soon).filter(pk__in=pks)))
         if not written:
             return
         settled = max(command.settles_at for command in written if command.settles_at)
@@ -213,46 +207,3 @@ def _read(commands: Collection[DeviceCommand], holding: Holding | None) -> None:
         gateways = {command.attribute.device.gateway_id: command.attribute.device.gateway for command in commands}
         ask(list(gateways.values()), device_pks={command.attribute.device_id for command in commands}, holding=holding)
         judge()
-
-
-def judge() -> None:
-    """Move every command whose outcome is open by what has been heard since it was written."""
-    now = timezone.now()
-    with transaction.atomic():
-        for command in _with_device(DeviceCommand.objects.unclear(now).select_for_update(of=("self",))):
-            if event := _what_happened(command, now):
-                before = command.state
-                if not command.move(event, now, _why(command, event)):
-                    continue
-                if before == State.SENDING and command.state == State.REQUESTED:
-                    command.retry_at = now + FIRST_RETRY * 2 ** min(command.attempts - 1, 6)
-                command.claimed_until = None
-                command.save(update_fields=["state", "error", "finished_at", "retry_at", "claimed_until"])
-
-
-def _is_heard(command: DeviceCommand) -> bool:
-    """Whether a read that began after the write had settled told a value."""
-    heard_at = command.attribute.heard_at
-    return bool(command.attribute.available and heard_at and command.settles_at and heard_at >= command.settles_at)
-
-
-def _what_happened(command: DeviceCommand, now: datetime) -> Event | None:
-    attribute, answered_at = command.attribute, command.attribute.device.gateway.answered_at
-    last_chance = command.confirm_by or command.expires_at
-    if _is_heard(command):
-        if command.matches(attribute.number, attribute.text):
-            return Event.SEEN
-        heard_at = attribute.heard_at or now
-        return Event.EXPIRE if max(heard_at, answered_at or heard_at) >= last_chance else Event.NOT_SEEN
-    vendor_answered = answered_at and command.settles_at and answered_at >= command.settles_at
-    patience = timedelta() if vendor_answered else late_after()
-    return Event.EXPIRE if now >= last_chance + patience else None
-
-
-def _why(command: DeviceCommand, event: Event) -> str:
-    if event is Event.SEEN:
-        return ""
-    device, attribute = command.attribute.device, command.attribute
-    if _is_heard(command):
-        return f"{device} still says {attribute.name} is {words.value_text(attribute.value, attribute.unit)}."
-    return f"{device} has told nothing since it was sent." + (f" {command.error}" if command.error else "")
