@@ -12,7 +12,8 @@ from django.utils import timezone
 
 from core.models import Device, Gateway
 from core.tasks.clients import client_for
-from core.tasks.record import Answer, Recorded, Recorder, complaint
+from core.tasks.failures import complaint
+from core.tasks.record import Answer, Recorded, Recorder
 from core.tasks.runs import Holding
 from core.threads import in_threads
 

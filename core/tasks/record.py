@@ -14,13 +14,12 @@ from django.db import transaction
 from django.db.models import Case, F, When
 from django.utils import timezone
 
-from core.errors import ApiError, ApiRefused
-from core.models import Attribute, Device, Gateway, SecretUnreadable, Silence
+from core.models import Attribute, Device, Gateway, Silence
 from core.models.device import late_after, moves_daily
 from core.readings import Kind, Reading, Unacceptable, clean_value
 from core.tasks.bulk import BulkStatement
+from core.tasks.failures import health_after
 from core.tasks.runs import Holding
-from core.vendors import UnknownVendor
 
 DEVICES_A_BATCH = 500
 LONGEST_WAIT_SECONDS = 1.0
@@ -28,10 +27,6 @@ SKEW = timedelta(minutes=2)
 """How far ahead of ours a vendor's clock may be."""
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 """Before this a clock was never set."""
-FIRST_REST = timedelta(minutes=10)
-LONGEST_REST = timedelta(hours=6)
-REFUSED_REST = timedelta(hours=1)
-LONGEST_REFUSED_REST = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +143,7 @@ class _Batch:
         locked = Gateway.objects.select_for_update(no_key=True).filter(pk__in=wanted).order_by("pk")
         failures = dict(locked.values_list("pk", "failures"))
         answers = {answer.gateway_pk: answer for answer in self.answers if answer.gateway_pk in failures}
-        UPDATE_GATEWAYS.run([health_after(answer, failures[pk]) for pk, answer in answers.items()])
+        UPDATE_GATEWAYS.run([(pk, *health_after(answer.asked_at, answer.error, failures[pk])) for pk, answer in answers.items()])
 
     def _load(self, good: list[Answer]) -> None:
         """The devices and attributes that the answers are about, by their vendor's words."""
@@ -235,38 +230,6 @@ class _Batch:
 
 def _newest(one: datetime | None, other: datetime | None) -> datetime | None:
     return max((time for time in (one, other) if time is not None), default=None)
-
-
-def health_after(answer: Answer, failures: int) -> tuple[Any, ...]:
-    """The row of UPDATE_GATEWAYS: how the gateway did, and until when it rests."""
-    if answer.error is None:
-        return (answer.gateway_pk, answer.asked_at, answer.asked_at, 0, "", False, None)
-    failures += 1
-    refused = not isinstance(answer.error, ApiError | TimeoutError)
-    rest = rest_after(failures, refused, getattr(answer.error, "retry_after", None))
-    retry_at = answer.asked_at + rest if rest else None
-    return (answer.gateway_pk, answer.asked_at, None, failures, complaint(answer.error), refused, retry_at)
-
-
-def rest_after(failures: int, refused: bool, retry_after: float | None) -> timedelta:
-    """How long a gateway is left alone after it failed so many times in a row.
-
-    The first failure costs nothing; then the rest doubles. A refusal rests longer from the start: asking again with a bad
-    password gets accounts locked. What the vendor asks for is honoured, up to a day.
-    """
-    if refused:
-        rest = min(REFUSED_REST * 2.0 ** min(failures - 1, 10), LONGEST_REFUSED_REST)
-    else:
-        rest = min(FIRST_REST * (2.0 ** min(failures - 1, 10) - 1), LONGEST_REST)
-    asked_for = min(timedelta(seconds=retry_after or 0), LONGEST_REFUSED_REST)
-    return max(rest, asked_for)
-
-
-def complaint(error: Exception) -> str:
-    """An error as a person should read it: ours are sentences, others name what broke."""
-    ours = isinstance(error, ApiError | ApiRefused | SecretUnreadable | TimeoutError | UnknownVendor)
-    text = str(error) if ours and str(error) else f"{type(error).__name__}: {error} (a fault in the vendor's client)"
-    return text.replace("\x00", "")[:500]
 
 
 INSERT_OBSERVATIONS = BulkStatement(

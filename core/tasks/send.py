@@ -22,8 +22,8 @@ from core.models.device_command import CONFIRM_WITHIN, Event, Source, State, aft
 from core.readings import Kind, Unacceptable, clean_value
 from core.tasks.ask import ask
 from core.tasks.clients import client_for
+from core.tasks.failures import complaint
 from core.tasks.judge import MOST_AT_ONCE, is_heard, judge, with_device
-from core.tasks.record import complaint
 from core.tasks.runs import Holding
 from core.threads import in_threads
 

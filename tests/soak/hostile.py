@@ -75,8 +75,8 @@ def anything(dice: random.Random, deep: int = 3) -> Any:
         return [anything(dice, deep - 1) for _ in range(dice.randrange(4))]
     if deep and form < 0.4:
         return {dice.choice(KEYS): anything(dice, deep - 1) for _ in range(dice.randrange(4))}
-    if form < 0.42:
-        return nested(dice.choice((10, 49, 50, 51, 60, 5_000)), dice.choice(([], {})))
+    if form < 0.41:
+        return nested(dice.choice((10, 49, 50, 51, 60, 300)), dice.choice(([], {})))
     if form < 0.6:
         return dice.choice(
             (dice.uniform(-1e6, 1e6), dice.randrange(-(10**6), 10**6), dice.uniform(-1, 1) * 10 ** dice.randrange(300))
@@ -85,7 +85,7 @@ def anything(dice: random.Random, deep: int = 3) -> Any:
 
 
 def nested(deep: int, inner: Any) -> Any:
-    for _ in range(min(deep, 800)):  # json.dumps gives up at a depth that strangers do not
+    for _ in range(deep):
         inner = [inner] if isinstance(inner, list) else {"a": inner}
     return inner
 
@@ -95,35 +95,49 @@ def mutated(dice: random.Random, answer: Any) -> Any:
     if isinstance(answer, list) and len(answer) > MOST_OF_A_LIST:
         answer = dice.sample(answer, dice.randint(1, MOST_OF_A_LIST))
     holder = [answer]
-    for _ in range(dice.choice((0, 1, 1, 1, 2, 3, 5))):
-        damage(dice, *place(dice, holder))
+    for _ in range(dice.choice((0, 1, 1, 2, 3, 4, 6))):
+        damage(dice, *dice.choice(list(places(holder)) or [(holder, 0)]))
     return holder[0] if holder else None
 
 
-def place(dice: random.Random, holder: Any) -> tuple[Any, Any]:
-    """A list or object somewhere inside, and one of its keys."""
-    key: Any = 0
-    while holder and isinstance(holder[key], list | dict) and holder[key] and dice.random() < 0.8:
-        holder = holder[key]
-        key = dice.choice(list(holder)) if isinstance(holder, dict) else dice.randrange(len(holder))
-    return holder, key
+def places(holder: Any, deep: int = 8) -> Iterator[tuple[Any, Any]]:
+    """Every list and object inside, not too deep, with each of its keys."""
+    for key, inner in list(holder.items() if isinstance(holder, dict) else enumerate(holder)):
+        yield holder, key
+        if deep and inner and isinstance(inner, list | dict):
+            yield from places(inner, deep - 1)
 
 
 def damage(dice: random.Random, holder: Any, key: Any) -> None:
     if not holder:
         return
     how = dice.random()
-    if how < 0.6:
-        holder[key] = anything(dice)
+    if how < 0.5:
+        holder[key] = kindred(dice, holder[key])
     elif how < 0.7:
+        holder[key] = anything(dice)
+    elif how < 0.8:
         del holder[key]
-    elif how < 0.8 and isinstance(holder, dict):
+    elif how < 0.85 and isinstance(holder, dict):
         holder[dice.choice(KEYS)] = holder.pop(key)
     elif how < 0.9 and isinstance(holder, dict):
         holder[dice.choice(KEYS)] = holder[key]
     else:
         other = dice.choice(list(holder)) if isinstance(holder, dict) else dice.randrange(len(holder))
         holder[key], holder[other] = holder[other], holder[key]
+
+
+def kindred(dice: random.Random, value: Any) -> Any:
+    """Of the same type, and likely to get further for it."""
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int | float):
+        return dice.choice((value * 10 ** dice.randrange(20), -value, dice.uniform(-1e6, 1e6), dice.choice(NUMBERS)))
+    if not isinstance(value, str):
+        return anything(dice)
+    domain = dice.choice(("sensor", "light", "switch", "climate", "number", "lock", "binary_sensor", "x"))
+    other = dice.choice((f"{domain}.n{dice.randrange(100)}", f"{dice.uniform(-1e5, 1e5):g}", value.swapcase(), value + "\x00"))
+    return dice.choice((dice.choice(WORDS), other))
 
 
 def as_bytes(dice: random.Random, answer: Any) -> bytes:

@@ -5,12 +5,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.db import IntegrityError, connection, transaction
-from django.utils import timezone
 
 from core.http import ApiError, ApiRefused
 from core.models import Attribute, Freshness, Gateway, Lease, Observation, Silence
 from core.readings import Kind, Reading
-from core.tasks.record import Answer, health_after, record, rest_after
+from core.tasks.failures import health_after, rest_after
+from core.tasks.record import Answer, record
 from core.tasks.runs import LeaseLost, running
 from tests.core.tasks.homes import make_device, make_gateway
 
@@ -282,7 +282,10 @@ def test_what_the_vendor_asks_for_is_honoured_up_to_a_day():
     assert rest_after(1, refused=False, retry_after=1e9) == timedelta(days=1)
 
 
-def test_a_refusal_is_told_apart_from_an_outage(gateway):
-    assert health_after(answer(gateway, error=ApiRefused("no")), 0)[5] is True
-    assert health_after(answer(gateway, error=ApiError("no")), 0)[5] is False
-    assert timezone.now() == NOON
+def test_a_refusal_is_told_apart_from_an_outage():
+    assert health_after(NOON, ApiRefused("no"), 0).refused is True
+    assert health_after(NOON, ApiError("no"), 0).refused is False
+
+
+def test_a_fault_of_the_client_is_told_as_one():
+    assert health_after(NOON, KeyError("apower"), 0).error == "KeyError: 'apower' (a fault in the vendor's client)"

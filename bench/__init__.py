@@ -1,0 +1,1 @@
+"""Benchmarks. README.md says what is measured and what came of it; `python -m bench` runs them."""

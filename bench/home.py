@@ -1,0 +1,82 @@
+"""Rows to measure with: gateways, devices, attributes, and years of history in seconds."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from django.db import connection
+from django.utils import timezone
+
+from core import schedule
+from core.models import Attribute, Device, Gateway, Run
+from core.models.run import Outcome
+from core.readings import AttributeSpec, DeviceSpec
+
+DATABASES = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
+
+OBSERVATIONS = {
+    "sqlite": """
+        WITH RECURSIVE moment(number) AS (SELECT 0 UNION ALL SELECT number + 1 FROM moment WHERE number < %s - 1)
+        INSERT INTO core_observation (attribute_id, observed_at, number)
+        SELECT attribute.id, strftime('%%Y-%%m-%%d %%H:%%M:%%S', %s + moment.number * %s, 'unixepoch'),
+            CASE attribute.kind WHEN 'boolean' THEN moment.number %% 2 ELSE 20 + moment.number %% 50 / 10.0 END
+        FROM moment CROSS JOIN core_attribute AS attribute""",
+    "postgresql": """
+        INSERT INTO core_observation (attribute_id, observed_at, number)
+        SELECT attribute.id, to_timestamp(%s + moment * %s),
+            CASE attribute.kind WHEN 'boolean' THEN moment %% 2 ELSE 20 + moment %% 50 / 10.0 END
+        FROM generate_series(0, %s - 1) AS moment CROSS JOIN core_attribute AS attribute ORDER BY moment""",
+}
+"""In the order of time, as polls store them: what belongs to one attribute lies far apart."""
+
+
+def database() -> str:
+    return DATABASES[connection.vendor]
+
+
+def gateways(specs: Sequence[tuple[str, Sequence[DeviceSpec]]]) -> list[Gateway]:
+    """Stores gateways, by address, with their devices, as `add_gateway` would one by one."""
+    stored = Gateway.objects.bulk_create([Gateway(vendor="shelly", name=address, address=address) for address, _ in specs])
+    pairs = [(gateway, spec) for gateway, (_, devices) in zip(stored, specs, strict=True) for spec in devices]
+    devices = Device.objects.bulk_create(
+        [Device(gateway=gateway, vendor_id=spec.vendor_id, name=spec.name, model=spec.model) for gateway, spec in pairs]
+    )
+    Attribute.objects.bulk_create(
+        [_attribute(device, spec) for device, (_, found) in zip(devices, pairs, strict=True) for spec in found.attributes]
+    )
+    return stored
+
+
+def _attribute(device: Device, spec: AttributeSpec) -> Attribute:
+    return Attribute(
+        device=device,
+        name=spec.name,
+        kind=spec.kind,
+        unit=spec.unit,
+        minimum=spec.minimum,
+        maximum=spec.maximum,
+        choices=list(spec.choices),
+        writable=spec.writable,
+    )
+
+
+def history(moments: int, start: datetime, step: timedelta) -> None:
+    """An observation of every attribute at so many moments."""
+    times = (start.timestamp(), step.total_seconds())
+    with connection.cursor() as cursor:
+        if connection.vendor == "sqlite":
+            cursor.execute("PRAGMA cache_size = -500000")
+            cursor.execute(OBSERVATIONS["sqlite"], (moments, int(times[0]), int(times[1])))
+            cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            cursor.execute("PRAGMA cache_size = -2000")  # the default, which is what we measure with
+        else:
+            cursor.execute(OBSERVATIONS["postgresql"], (*times, moments))
+            cursor.execute("VACUUM ANALYZE")  # as the server does by itself, some time later
+            cursor.execute("CHECKPOINT")
+
+
+def heard(now: datetime | None = None) -> None:
+    """As if a poll had just gone through."""
+    now = now or timezone.now()
+    Device.objects.update(heard_at=now)
+    Attribute.objects.update(heard_at=now, observed_at=now, number=1)
+    Run.objects.create(task=schedule.POLL, outcome=Outcome.DONE, started_at=now, finished_at=now)

@@ -1,0 +1,72 @@
+"""How long an empty `manage.py poll_devices` takes, next to a Django command that does next to nothing."""
+
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+from bench.table import Row, is_quick, show
+
+PROJECT = {
+    "manage.py": """
+import os, sys
+os.environ["DJANGO_SETTINGS_MODULE"] = "settings"
+from django.core.management import execute_from_command_line
+execute_from_command_line(sys.argv)
+""",
+    "settings.py": """
+SECRET_KEY = "bare"
+INSTALLED_APPS = ["bare"]
+DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": "bare.sqlite3"}}
+""",
+    "bare/__init__.py": "",
+    "bare/management/__init__.py": "",
+    "bare/management/commands/__init__.py": "",
+    "bare/management/commands/one_query.py": """
+from django.core.management.base import BaseCommand
+from django.db import connection
+
+class Command(BaseCommand):
+    requires_system_checks = []
+
+    def handle(self, **options):
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+""",
+}
+
+
+def main() -> None:
+    rounds = 4 if is_quick() else 12
+    with tempfile.TemporaryDirectory(prefix="iotapp-bench-") as folder:
+        for name, text in PROJECT.items():
+            path = Path(folder, name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        both = [(seconds("one_query", folder), seconds("poll_devices", ".")) for _ in range(rounds + 1)][1:]
+    bare, ours = (median(column) for column in zip(*both, strict=True))
+    show(
+        f"Start-up, SQLite: median of {rounds}",
+        [
+            Row("a bare Django command with one query", f"{1000 * bare:.0f} ms"),
+            Row(
+                "`manage.py poll_devices` without gateways",
+                f"{1000 * ours:.0f} ms",
+                f"{ours / bare:.2f}",
+                "<= 1.5",
+                ours <= 1.5 * bare,
+            ),
+        ],
+    )
+
+
+def seconds(command: str, folder: str) -> float:
+    began = time.perf_counter()
+    subprocess.run([sys.executable, "manage.py", command], cwd=folder, check=True, capture_output=True)
+    return time.perf_counter() - began
+
+
+if __name__ == "__main__":
+    main()

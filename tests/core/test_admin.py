@@ -1,0 +1,122 @@
+"""The admin answers quickly, changes nothing that tasks write, and shows no secret."""
+
+from datetime import timedelta
+
+import pytest
+from django.contrib.admin.sites import site
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from core.admin import BoundedPaginator
+from core.models import Attribute, DeviceCommand, Observation, Run, Silence, User
+from core.models.gateway import Gateway
+from tests.core.tasks.homes import make_device, make_gateway
+
+pytestmark = pytest.mark.django_db
+MODELS = sorted(site._registry, key=str)
+OURS = [model for model in MODELS if model._meta.app_label == "core"]
+
+
+@pytest.fixture
+def admin():
+    client = Client()
+    client.force_login(User.objects.create(username="admin", is_staff=True, is_superuser=True))
+    return client
+
+
+@pytest.fixture
+def home():
+    now = timezone.now()
+    for number in range(5):
+        device = make_device(make_gateway(f"Hub {number}", f"http://127.0.0.1:{number + 1}", credential="the secret"))
+        for attribute in device.attributes.all():
+            Observation.objects.create(attribute=attribute, observed_at=now, number=1.0)
+            Silence.objects.create(attribute=attribute, starts_at=now - timedelta(hours=1), ends_at=now)
+            DeviceCommand.objects.create(
+                attribute=attribute, number=1.0, source="human", reason="x", expires_at=now + timedelta(hours=1)
+            )
+        Run.objects.create(task="poll")
+
+
+def address(model, query=""):
+    return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist") + query
+
+
+def test_every_model_is_there():
+    from django.apps import apps
+
+    assert set(apps.get_app_config("core").get_models()) == set(OURS)
+
+
+@pytest.mark.parametrize("model", MODELS, ids=str)
+def test_every_list_answers_with_a_bounded_number_of_queries(admin, home, model, django_assert_max_num_queries):
+    with django_assert_max_num_queries(7):
+        assert admin.get(address(model)).status_code == 200
+
+
+@pytest.mark.parametrize("model", [model for model in MODELS if site._registry[model].search_fields], ids=str)
+def test_every_search_answers(admin, home, model):
+    assert admin.get(address(model, "?q=hub")).status_code == 200
+
+
+@pytest.mark.parametrize("model", OURS, ids=lambda model: model.__name__)
+def test_every_row_can_be_opened(admin, home, model):
+    for row in model.objects.all()[:1]:
+        opened = reverse(f"admin:core_{model._meta.model_name}_change", args=[row.pk])
+        assert admin.get(opened).status_code == 200
+
+
+@pytest.mark.parametrize("model", [Observation, Silence])
+def test_history_is_listed_for_one_attribute_only(admin, home, model):
+    attribute = Attribute.objects.first()
+    assert "0 " in admin.get(address(model)).content.decode().split('class="paginator"')[1][:200]
+    listed = admin.get(address(model, f"?attribute__id__exact={attribute.pk}")).context["cl"]
+    assert listed.result_count == 1
+
+
+@pytest.mark.sqlite  # PostgreSQL rightly sorts a handful of rows
+@pytest.mark.parametrize("model", [Observation, Silence])
+def test_history_is_read_by_its_index_without_sorting(admin, home, model):
+    attribute = Attribute.objects.first()
+    rows = admin.get(address(model, f"?attribute__id__exact={attribute.pk}")).context["cl"].queryset
+    plan = rows.explain()
+    assert "TEMP B-TREE" not in plan
+    assert f"SEARCH {model._meta.db_table} USING INDEX" in plan
+
+
+@pytest.mark.parametrize("model", [Attribute, Observation, Silence, DeviceCommand, Run])
+def test_what_tasks_write_is_read_only(admin, home, model):
+    row = model.objects.first()
+    names = [reverse(f"admin:core_{model._meta.model_name}_{page}", args=[row.pk]) for page in ("change", "delete")]
+    names.append(reverse(f"admin:core_{model._meta.model_name}_add"))
+    assert [admin.post(name, {"post": "yes"}).status_code for name in names] == [403, 403, 403]
+
+
+def change(admin, gateway, **typed):
+    page = reverse("admin:core_gateway_change", args=[gateway.pk])
+    return admin.post(page, {"name": "New", "enabled": "on", "new_credential": "", **typed})
+
+
+def test_a_credential_is_never_rendered_and_kept_when_the_field_is_empty(admin, home):
+    gateway = Gateway.objects.first()
+    shown = admin.get(reverse("admin:core_gateway_change", args=[gateway.pk])).content.decode()
+    assert "the secret" not in shown
+    assert gateway.credential.token not in shown
+    assert change(admin, gateway).status_code == 302
+    gateway.refresh_from_db()
+    assert (gateway.name, gateway.credential.reveal()) == ("New", "the secret")
+
+
+def test_a_typed_credential_is_stored(admin, home):
+    gateway = Gateway.objects.first()
+    change(admin, gateway, new_credential="a newer one")
+    gateway.refresh_from_db()
+    assert gateway.credential.reveal() == "a newer one"
+
+
+def test_a_list_counts_only_so_far(monkeypatch):
+    monkeypatch.setattr("core.admin.COUNTED_AT_MOST", 3)
+    for number in range(5):
+        make_gateway(f"Hub {number}", f"http://127.0.0.1:{number + 1}")
+    assert BoundedPaginator(Gateway.objects.all(), 2).count == 3

@@ -1,0 +1,69 @@
+"""What programs get: plain JSON, times in UTC, never a secret."""
+
+import json
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+
+from core import wire
+from core.models import DeviceCommand, Run
+from core.models.run import Outcome
+from tests.core.tasks.homes import make_device, make_gateway
+
+NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def device(db):
+    device = make_device(make_gateway("Hub", credential="the secret"), "plug", place="Hall", heard_at=NOW, rule="awesome")
+    device.attributes.filter(name="on").update(number=1.0, observed_at=NOW, heard_at=NOW)
+    return device
+
+
+@pytest.mark.parametrize(
+    ("time", "text"),
+    [
+        (None, None),
+        (NOW, "2026-11-21T12:00:00.000Z"),
+        (datetime(2026, 11, 21, 13, 0, 0, 250_000, tzinfo=timezone(timedelta(hours=1))), "2026-11-21T12:00:00.250Z"),
+    ],
+)
+def test_times_are_utc_with_a_z(time, text):
+    assert wire.time(time) == text
+
+
+def test_a_device_carries_its_attributes_values_and_freshness(device):
+    told = json.loads(json.dumps(wire.device(device, device.attributes.all(), NOW)))
+    assert (told["name"], told["freshness"], told["heard_at"]) == ("Plug", "fresh", "2026-11-21T12:00:00.000Z")
+    assert told["place"] == {"name": "Hall", "latitude": None, "longitude": None, "zone": ""}
+    on, power = told["attributes"]
+    assert (on["value"], on["kind"], on["writable"]) == (True, "boolean", True)
+    assert (power["value"], power["unit"], power["freshness"]) == (None, "W", "never")
+
+
+def test_a_command_carries_its_state_and_reason(device):
+    command = DeviceCommand.objects.create(
+        attribute=device.attributes.get(name="on"),
+        number=0.0,
+        source="human",
+        reason="Pressed",
+        expires_at=NOW + timedelta(days=999),
+    )
+    told = json.loads(json.dumps(wire.device_command(command)))
+    assert (told["value"], told["state"], told["open"], told["reason"]) == (False, "requested", True, "Pressed")
+    assert told["device"] == device.pk
+
+
+def test_a_gateway_tells_whether_it_has_a_credential_never_which(device):
+    told = json.dumps(wire.gateway(device.gateway))
+    assert '"has_credential": true' in told
+    assert "the secret" not in told
+    assert device.gateway.credential.token not in told
+
+
+def test_a_run_carries_its_counts(db):
+    run = Run.objects.create(
+        task="poll", outcome=Outcome.DONE, started_at=NOW, finished_at=NOW + timedelta(seconds=2), counts={"stored": 3}
+    )
+    told = json.loads(json.dumps(wire.run(run)))
+    assert (told["seconds"], told["counts"], told["outcome"]) == (2.0, {"stored": 3}, "done")
