@@ -50,6 +50,12 @@ def number_text(number: float) -> str:
     return "0" if text == "-0" else text
 
 
+def named_value(attribute: Attribute) -> str:
+    """The value with its name: power 1,850 W, locked on. What is called on needs no name."""
+    value = value_text(attribute.value, attribute.unit)
+    return value if attribute.name == "on" else f"{label(attribute)} {value}"
+
+
 def label(attribute: Attribute) -> str:
     return attribute.name.replace("_", " ")
 

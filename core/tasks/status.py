@@ -12,7 +12,7 @@ from core.tasks import runs
 from core.tasks.runs import Health
 
 MOST_DEVICES = 10_000
-SAID_ATTRIBUTES = 4
+SAID_ATTRIBUTES = 3
 EMPTY = "No devices yet. Add a gateway: python manage.py add_gateway VENDOR URL, or see simulated ones: make demo"
 
 
@@ -41,7 +41,10 @@ class Overview:
     def in_words(self) -> str:
         if not self.devices:
             return f"{EMPTY}\n{self._polling()}"
-        lines = _table([("", "device", "state", "heard", "values", "decision"), *map(self._row, self.devices)])
+        head, *rows = _table([("", "device", "state", "heard", "values"), *map(self._row, self.devices)])
+        lines = [head]
+        for device, row in zip(self.devices, rows, strict=True):
+            lines += [row, *([f"     {device.rule or 'before'}: {device.decision}"] if device.decision else [])]
         lines += [f"and {self.more:,} more"] if self.more else []
         lines += [f"{gateway} fails: {gateway.error} {self._asked_again(gateway)}" for gateway in self.failing]
         return "\n".join([*lines, "", self._polling()])
@@ -49,9 +52,9 @@ class Overview:
     def _row(self, device: Device) -> tuple[str, ...]:
         attributes = list(device.attributes.all())
         shown = [one for one in attributes if one.is_switch] + words.foremost(attributes, SAID_ATTRIBUTES)
-        values = ", ".join(f"{words.label(one)} {words.value_text(one.value, one.unit)}" for one in shown)
+        values = ", ".join(words.named_value(one) for one in shown)
         heard = words.ago(device.heard_at, self.now) if device.heard_at else "never"
-        return str(device.pk), str(device), device.freshness(self.now).value, heard, values, device.decision
+        return str(device.pk), str(device), device.freshness(self.now).value, heard, values
 
     def _asked_again(self, gateway: Gateway) -> str:
         if not gateway.retry_at or gateway.retry_at <= self.now:

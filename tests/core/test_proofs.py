@@ -1,12 +1,40 @@
-"""The proofs of `make soak`, small: a few kills for hundreds, thousands of hostile payloads for a million."""
+"""The proofs of `make soak`, small: a few kills for hundreds, thousands of hostile answers for a million."""
 
 import pytest
 
+from tests.soak.hostility import attack
+from tests.soak.outages import poll_through_an_outage
 from tests.soak.polling import kill_polls
+from tests.soak.sending import kill_sending
 
 
 @pytest.mark.django_db(transaction=True)
 def test_polls_killed_at_any_moment_leave_nothing_twice_half_or_missing(database_url):
-    polls = kill_polls(4, database_url, sizes=[510, 20, 5])
-    assert polls.kills == 4
+    polls = kill_polls(3, database_url, sizes=[510, 20, 5])
+    assert polls.kills == 3
     assert not polls.faults
+
+
+@pytest.mark.django_db(transaction=True)
+def test_orders_of_processes_killed_at_any_moment_take_effect_once_and_are_believed_when_seen(database_url):
+    orders = kill_sending(3, database_url, plugs=2)
+    assert orders.kills == 3
+    assert not orders.faults
+
+
+@pytest.mark.django_db(transaction=True)
+def test_gateways_that_hang_drip_or_fail_cost_the_others_nothing(database_url):
+    outage = poll_through_an_outage(40, database_url, deadline_seconds=2)
+    assert (outage.code, outage.faulty) == (1, 12)
+    assert (outage.failed, outage.named) == (12, 12)
+    assert (outage.healthy_unstored, outage.faulty_stored) == (0, 0)
+    assert outage.seconds < 2 * outage.deadline_seconds
+
+
+@pytest.mark.sqlite  # once: it makes databases of both kinds itself
+def test_hostile_answers_are_refused_or_stored_alike_on_both_databases(tmp_path):
+    hostility = attack(2_000, every=20, folder=tmp_path)
+    assert hostility.answers == 2_000
+    assert not hostility.uncaught
+    assert not hostility.different
+    assert hostility.unstorable == 0
