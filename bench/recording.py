@@ -46,8 +46,10 @@ def main() -> None:
 def measure(title: str, found: dict[str, Way], rounds: int) -> None:
     """The ways take turns, each with times of its own, so that all of them store rows that are new."""
     best = dict.fromkeys(found, float("inf"))
-    for _ in range(rounds):
+    for number in range(rounds):
         for name, way in found.items():
+            if name == "bulk" and number >= 2:  # it takes two seconds each time
+                continue
             best[name] = min(best[name], way(timezone.now()))
     raw, ours, bulk = best.values()
     count = DEVICES * len(SPECS)

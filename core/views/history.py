@@ -106,12 +106,13 @@ def _drawn(
 def _readout(attribute: Attribute, column: Column) -> str:
     if column.value is None or column.low is None or column.high is None:
         return "nothing heard"
-    value, low, high = (_say(attribute, number) for number in (column.value, column.low, column.high))
-    return value if low == high else f"{value} (between {low} and {high})"
+    value = _say(attribute, column.value)
+    low, high = (_say(attribute, number, unit=False) for number in (column.low, column.high))
+    return value if low == high else f"{value} ({low} to {high})"
 
 
-def _say(attribute: Attribute, number: float) -> str:
-    return words.value_text(as_value(attribute.kind, number, None), attribute.unit)
+def _say(attribute: Attribute, number: float, unit: bool = True) -> str:
+    return words.value_text(as_value(attribute.kind, number, None), attribute.unit if unit else "")
 
 
 def _of_text(attribute: Attribute, start: datetime, end: datetime) -> History:

@@ -1,12 +1,16 @@
 """Commands as a person or a scheduler meets them: what they print, store, and how they end."""
 
 import json
+import os
+import signal
 import socket
 import subprocess
 import sys
+import time
 from io import StringIO
 
 import pytest
+import requests
 from django.conf import settings
 from django.core.management import CommandError, call_command, get_commands
 
@@ -242,3 +246,32 @@ def test_the_demo_says_which_port_is_taken():
         taken.listen()
         with pytest.raises(CommandError, match="make demo PORT="):
             say("demo", port=taken.getsockname()[1])
+
+
+@pytest.mark.sqlite
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+def test_the_demo_serves_the_page_while_it_polls_and_ends_well(tmp_path, ending):
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    url = f"http://127.0.0.1:{port}/healthz"
+    environ = {**os.environ, "DEBUG": "1", "DATABASE_URL": f"sqlite:///{tmp_path}/demo.sqlite3"}
+    subprocess.run([sys.executable, "manage.py", "migrate", "-v0"], cwd=settings.BASE_DIR, env=environ, check=True)
+    command = [sys.executable, "manage.py", "demo", "--port", str(port)]
+    with subprocess.Popen(command, cwd=settings.BASE_DIR, env=environ, stdout=subprocess.PIPE, text=True) as demo:
+        assert next(line for line in demo.stdout if "log in as demo" in line)
+        assert answer_of(url) == "ok\n"
+        demo.send_signal(ending)
+        assert "The demo has ended." in demo.stdout.read()
+    assert demo.returncode == 0
+    with pytest.raises(OSError):
+        answer_of(url, attempts=1)
+
+
+def answer_of(url, attempts=100):
+    for attempt in range(attempts):
+        try:
+            return requests.get(url, timeout=5).text
+        except OSError:
+            if attempt == attempts - 1:
+                raise
+            time.sleep(0.1)

@@ -33,7 +33,7 @@ def test_gateways_that_hang_drip_or_fail_cost_the_others_nothing(database_url):
 
 @pytest.mark.sqlite  # once: it makes databases of both kinds itself
 def test_hostile_answers_are_refused_or_stored_alike_on_both_databases(tmp_path):
-    hostility = attack(2_000, every=20, folder=tmp_path)
+    hostility = attack(2_000, every=40, folder=tmp_path)
     assert hostility.answers == 2_000
     assert not hostility.uncaught
     assert not hostility.different

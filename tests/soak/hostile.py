@@ -59,7 +59,16 @@ WORDS: list[Any] = [
     *("switch:0", "switch:1", "switch:00", "switch:-1", "switch:²", "switch:99999", "em:0", "light:0", "W", "°C", "%", "power"),
 ]
 _TIME = re.compile(rb"2026-11-21T12:\d\d:\d\d")
-KEYS = [*WORDS[:20], "switch:1", "light:0", "cover:0", "emdata:0", "input:0", "state", "attributes", "error", "code", "id"]
+KEYS = [word for word in WORDS if len(word) < 50] + [
+    "cover:0",
+    "emdata:0",
+    "input:0",
+    "state",
+    "attributes",
+    "error",
+    "code",
+    "id",
+]
 
 
 @cache
@@ -118,15 +127,15 @@ def damage(dice: random.Random, holder: Any, key: Any) -> None:
     if not holder:
         return
     how = dice.random()
-    if how < 0.5:
+    if how < 0.45:
         holder[key] = kindred(dice, holder[key])
-    elif how < 0.7:
+    elif how < 0.6:
         holder[key] = anything(dice)
-    elif how < 0.8:
+    elif how < 0.67:
         del holder[key]
-    elif how < 0.85 and isinstance(holder, dict):
+    elif how < 0.79 and isinstance(holder, dict):
         holder[dice.choice(KEYS)] = holder.pop(key)
-    elif how < 0.9 and isinstance(holder, dict):
+    elif how < 0.92 and isinstance(holder, dict):
         holder[dice.choice(KEYS)] = holder[key]
     else:
         other = dice.choice(list(holder)) if isinstance(holder, dict) else dice.randrange(len(holder))

@@ -102,13 +102,8 @@ def _stored(urls: dict[str, str], kept: list[Path], folder: Path) -> list[tuple[
 
 
 def _is_sane(row: list[Any]) -> bool:
-    """Floats were written in hexadecimal, so that "nan" and "inf" would show."""
-    numbers = [float.fromhex(value) for value in row if isinstance(value, str) and _is_hex(value)]
+    numbers = [float.fromhex(value["number"]) for value in row if isinstance(value, dict)]
     return all(abs(number) <= LARGEST_NUMBER for number in numbers) and "\x00" not in "".join(map(str, row))
-
-
-def _is_hex(value: str) -> bool:
-    return value.removeprefix("-").startswith("0x") or value in ("nan", "inf", "-inf")
 
 
 @contextmanager

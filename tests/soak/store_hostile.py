@@ -67,7 +67,7 @@ def lines() -> Iterator[str]:
 
 def plain(value: Any) -> Any:
     """A number as it is to the last bit, a time in full."""
-    return value.hex() if isinstance(value, float) else value.isoformat() if isinstance(value, datetime) else value
+    return {"number": value.hex()} if isinstance(value, float) else value.isoformat() if isinstance(value, datetime) else value
 
 
 if __name__ == "__main__":
