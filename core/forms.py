@@ -46,7 +46,7 @@ class OrderForm(forms.Form):
         self.fields["value"] = field = _field(attribute)
         field.label = f"New value of {attribute.name.replace('_', ' ')}"
         if attribute.value is not None and not isinstance(attribute.value, bool):
-            field.initial = f"{attribute.value:g}" if isinstance(attribute.value, float) else attribute.value
+            field.initial = f"{attribute.value:.12g}" if isinstance(attribute.value, float) else attribute.value
 
     def ordered(self) -> Value:
         value: Value = self.cleaned_data["value"]

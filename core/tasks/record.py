@@ -125,6 +125,7 @@ class _Batch:
         self.late_after = late_after()
         self.observations: list[tuple[Any, ...]] = []
         self.latest: dict[int, tuple[Any, ...]] = {}
+        self.heard: dict[int, datetime] = {}
         self.unavailable: list[int] = []
         self.silences: list[Silence] = []
         self.devices: list[tuple[Any, ...]] = []
@@ -201,8 +202,10 @@ class _Batch:
         self.observations.append((pk, observed_at, number, text))
         if pk not in self.latest or observed_at > self.latest[pk][2]:
             self.latest[pk] = (pk, answer.asked_at, observed_at, number, text)
-        if silent_since and answer.asked_at - silent_since > self.late_after:
-            self.silences.append(Silence(attribute_id=pk, starts_at=silent_since, ends_at=answer.asked_at))
+        heard_at = self.heard.get(pk, silent_since)
+        if heard_at and answer.asked_at - heard_at > self.late_after:
+            self.silences.append(Silence(attribute_id=pk, starts_at=heard_at, ends_at=answer.asked_at))
+        self.heard[pk] = answer.asked_at
         return observed_at if moves_daily(reading.attribute, writable) else None
 
     def _clean_time(self, observed_at: datetime) -> datetime:

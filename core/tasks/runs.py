@@ -27,6 +27,8 @@ LEASE_SECONDS = 60
 
 DAY = timedelta(days=1)
 MOST_RUNS = 2000
+PACE_RUNS = 6
+"""The next poll is expected at the median pace of these, so that one by hand does not count."""
 
 
 class AlreadyRunning(Exception):
@@ -162,15 +164,14 @@ def health(now: datetime) -> Health:
     """Whether polling goes on: the newest completed poll is younger than two intervals."""
     every = schedule.interval(schedule.POLL)
     latest = _latest(schedule.POLL, now)
-    completed = [run for run in latest if run.outcome == Outcome.DONE][:2]
-    completed = completed or list(Run.objects.of(schedule.POLL).completed().until(now).order_by("-started_at")[:2])
+    completed = [run for run in latest if run.outcome == Outcome.DONE][:PACE_RUNS]
+    completed = completed or list(Run.objects.of(schedule.POLL).completed().until(now).order_by("-started_at")[:PACE_RUNS])
     if not completed:
         return Health(False, "No poll has completed yet. Run: python manage.py poll_devices", None, None, 0)
     last = completed[0]
     age = now - (last.finished_at or last.started_at)
     ok = age <= every * 2
     reason = "ok" if ok else f"The last completed poll is {age // timedelta(minutes=1)} minutes old. Does the scheduler run?"
-    pace = min(
-        [every, *(last.started_at - earlier.started_at for earlier in completed[1:])]
-    )  # a scheduler may be quicker than asked
+    gaps = sorted(later.started_at - earlier.started_at for later, earlier in pairwise(completed))
+    pace = min(every, gaps[len(gaps) // 2]) if gaps else every  # a scheduler may be quicker than asked
     return Health(ok, reason, last, last.started_at + pace, _missed(latest, every, now))

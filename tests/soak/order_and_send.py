@@ -16,6 +16,7 @@ from core.tasks import send  # noqa: E402
 
 NEVER = timedelta(days=30)
 """Until when an order is good: what a proof counts must not expire."""
+SAME_AGAIN = 0.25
 
 
 def main(seed: int, rounds: int) -> None:
@@ -23,15 +24,15 @@ def main(seed: int, rounds: int) -> None:
     for _ in range(rounds):
         send.carry_on()
         switches = list(Attribute.objects.filter(name="on").values_list("pk", flat=True))
-        pks = [order(pk) for pk in dice.sample(switches, dice.randint(1, len(switches)))]
+        pks = [order(pk, dice) for pk in dice.sample(switches, dice.randint(1, len(switches)))]
         send.send(dice.choice([pks, None]))
         time.sleep(dice.uniform(0, 0.02))
 
 
-def order(switch_pk: int) -> int:
-    """The other way round than the order before, so that each that arrives has an effect of its own."""
+def order(switch_pk: int, dice: random.Random) -> int:
+    """Most times the other way round than the order before, so that what arrives has an effect."""
     before = DeviceCommand.objects.filter(attribute=switch_pk).order_by("pk").last()
-    value = before is None or not before.number
+    value = bool(before and before.number) == (dice.random() < SAME_AGAIN)
     command = send.order(switch_pk, value, source=Source.HUMAN, reason="a proof", expires_in=NEVER)
     print(command.pk, flush=True)
     return command.pk

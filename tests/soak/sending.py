@@ -18,8 +18,12 @@ from core.simulator import Fault, Simulator
 from core.tasks import gateways
 from tests.soak.kills import Assassin, Ended, let_time_pass, start
 
+LONG_AGO = datetime.min.replace(tzinfo=UTC)
 SPANS = (timedelta(), timedelta(seconds=20), timedelta(seconds=120))
 """What passes between a kill and the next process: nothing, the claim of a command, that of a gateway."""
+BY_HAND = 0.25
+"""How often somebody switches a plug at the plug itself between two processes, of those that no order is under way to: what
+was last heard of it is then no longer true."""
 LAST_ROUNDS = 8
 """How many clean polls the rest of the orders gets, a quarter of an hour apart: as long as the longest wait for a retry."""
 FAULTS: tuple[Callable[[random.Random], list[Fault]], ...] = (
@@ -43,10 +47,12 @@ class Write:
 
 
 class Watched(SimulatedDevice):
-    """Keeps what it showed to each read, and when."""
+    """Keeps when it showed what to a read, and when it changed to what, by an order or by hand."""
 
     asked: threading.Event
     shown: list[tuple[datetime, bool]]
+    changes: list[tuple[datetime, bool]]
+    switched_by_hand_at = LONG_AGO
 
     def status(self, now: float) -> str:
         self.asked.set()
@@ -64,7 +70,7 @@ class WatchedSimulator(Simulator):
         self.plugs = self.devices[::4]
         self.asked = threading.Event()
         for plug in self.plugs:
-            plug.asked, plug.shown = self.asked, []
+            plug.asked, plug.shown, plug.changes = self.asked, [], []
         self.written: list[Write] = []
         self.switches: dict[int, int] = {}
         self.clerk = ThreadPoolExecutor(1)  # Django refuses to query in the thread of an event loop
@@ -78,6 +84,8 @@ class WatchedSimulator(Simulator):
         was_on = super().order(device, on, toggle_after)
         at, command = datetime.now(UTC), self.clerk.submit(being_sent, self.switches[device.number]).result()
         self.written.append(Write(at, device.number, on, on != was_on, command))
+        if on != was_on and isinstance(device, Watched):
+            device.changes.append((at, on))
         return was_on
 
 
@@ -90,6 +98,7 @@ class Orders:
     """What was done and what came of it; all but the first block must be zero."""
 
     kills: int = 0
+    by_hand: int = 0
     committed: int = 0
     confirmed: int = 0
     superseded: int = 0
@@ -105,8 +114,9 @@ class Orders:
     def __str__(self) -> str:
         return (
             f"sending: {self.kills} kills, {self.committed} orders committed ({self.confirmed} confirmed, {self.superseded} "
-            f"superseded by newer ones), {self.writes} writes ({self.sent_again} orders sent again), {self.effects} effects: "
-            f"{self.lost} lost, {self.twice} effects twice, {self.falsely_confirmed} falsely confirmed; {len(self.wrong)} wrong"
+            f"superseded by newer ones), {self.writes} writes ({self.sent_again} orders sent again), {self.effects} effects, "
+            f"{self.by_hand} changes by hand: {self.lost} lost, {self.twice} effects twice, {self.falsely_confirmed} falsely "
+            f"confirmed; {len(self.wrong)} wrong"
         )
 
     @property
@@ -115,7 +125,7 @@ class Orders:
         return [f"{name}: {getattr(self, name)}" for name in counted if getattr(self, name)] + self.wrong
 
 
-def kill_sending(kills: int, database_url: str, plugs: int = 4, seed: int = 1) -> Orders:
+def kill_sending(kills: int, database_url: str, plugs: int = 4, seed: int = 3) -> Orders:
     """Kill a process that orders and sends so many times, let clean polls finish, and hold the ledger against the devices."""
     dice, orders = random.Random(seed), Orders()
     with WatchedSimulator(plugs) as simulator:
@@ -134,6 +144,7 @@ def kill_sending(kills: int, database_url: str, plugs: int = 4, seed: int = 1) -
             orders.kills += 1
             said += [int(line) for line in ended.said.splitlines() if line.isdigit()]
             let_time_pass(dice.choice(SPANS))
+            _switch_by_hand(simulator, dice)
         for plug in simulator.plugs:
             plug.faults = []
         _finish(database_url, orders)
@@ -144,6 +155,14 @@ def kill_sending(kills: int, database_url: str, plugs: int = 4, seed: int = 1) -
 def _torment(simulator: WatchedSimulator, dice: random.Random) -> None:
     for plug in simulator.plugs:
         plug.faults = dice.choice(FAULTS)(dice)
+
+
+def _switch_by_hand(simulator: WatchedSimulator, dice: random.Random) -> None:
+    under_way = set(DeviceCommand.objects.open().values_list("attribute", flat=True))
+    for plug in simulator.plugs:
+        if simulator.switches[plug.number] not in under_way and dice.random() < BY_HAND:
+            plug.on, plug.switched_by_hand_at = not plug.on, datetime.now(UTC)
+            plug.changes.append((plug.switched_by_hand_at, plug.on))
 
 
 def _finish(database_url: str, orders: Orders) -> None:
@@ -163,11 +182,13 @@ def _check(simulator: WatchedSimulator, said: list[int], orders: Orders) -> None
     orders.committed, orders.confirmed, orders.superseded = len(commands), states[State.CONFIRMED], states[State.SUPERSEDED]
     orders.sent_again = sum(command.attempts > 1 for command in commands.values())
     orders.lost = len(set(said) - set(commands)) + len(commands) - orders.confirmed - orders.superseded
+    orders.by_hand = sum(len(plug.changes) - plug.effects for plug in simulator.plugs)
     orders.writes, orders.effects = len(simulator.written), sum(plug.effects for plug in simulator.plugs)
     _check_effects(simulator, commands, orders)
     for plug in simulator.plugs:
         of_plug = [command for command in commands.values() if command.attribute_id == simulator.switches[plug.number]]
-        _check_plug(plug, sorted(of_plug, key=lambda command: command.pk), simulator.written, orders)
+        _check_last(plug, max(of_plug, key=lambda command: command.pk, default=None), orders)
+        _check_confirmed(plug, of_plug, simulator, orders)
 
 
 def _check_effects(simulator: WatchedSimulator, commands: dict[int, DeviceCommand], orders: Orders) -> None:
@@ -185,16 +206,24 @@ def _check_effects(simulator: WatchedSimulator, commands: dict[int, DeviceComman
             latest[write.device] = command.pk
 
 
-def _check_plug(plug: Watched, commands: list[DeviceCommand], written: list[Write], orders: Orders) -> None:
-    if commands and (commands[-1].state != State.CONFIRMED or plug.on is not commands[-1].value):
-        orders.wrong.append(f"the last order of {plug.name} is {commands[-1]}, and it is {plug.on}")
-    effects = {write.command: write.at for write in written if write.device == plug.number and write.has_effect}
+def _check_last(plug: Watched, last: DeviceCommand | None, orders: Orders) -> None:
+    """The plug is as it was last ordered, unless somebody has switched it since."""
+    if last is None or (last.finished_at or datetime.now(UTC)) < plug.switched_by_hand_at:
+        return
+    if last.state != State.CONFIRMED or plug.on is not last.value:
+        orders.wrong.append(f"the last order of {plug.name} is {last}, and it is {plug.on}")
+
+
+def _check_confirmed(plug: Watched, commands: list[DeviceCommand], simulator: WatchedSimulator, orders: Orders) -> None:
+    effects = {write.command: write.at for write in simulator.written if write.device == plug.number and write.has_effect}
     for command in commands:
         if command.state == State.CONFIRMED:
-            orders.falsely_confirmed += not _was_seen(plug, command, effects.get(command.pk))
+            orders.falsely_confirmed += not _was_so(plug, command, effects.get(command.pk, LONG_AGO))
 
 
-def _was_seen(plug: Watched, command: DeviceCommand, effect_at: datetime | None) -> bool:
-    """Whether the last read before it was confirmed showed the value, and came after it took effect."""
-    reads = [(at, on) for at, on in plug.shown if command.finished_at and at <= command.finished_at]
-    return bool(reads) and reads[-1][1] is command.value and (effect_at is None or reads[-1][0] >= effect_at)
+def _was_so(plug: Watched, command: DeviceCommand, effect_at: datetime) -> bool:
+    """Whether the plug was as ordered when that was confirmed, and the last read before had shown it after its effect."""
+    assert command.finished_at
+    value = next((on for at, on in reversed(plug.changes) if at <= command.finished_at), False)
+    read_at, shown = next(((at, on) for at, on in reversed(plug.shown) if at <= command.finished_at), (LONG_AGO, None))
+    return value is shown is command.value and read_at >= effect_at

@@ -172,6 +172,14 @@ def test_silence_is_kept_when_nobody_heard_for_long(gateway, device):
     assert (silence.starts_at, silence.ends_at) == (NOON, later)
 
 
+def test_several_answers_stored_together_are_no_silence_of_each_other(gateway, device):
+    record([answer(gateway, ("plug", "power", 1.0), at=NOON - timedelta(hours=5))])
+    ages = [timedelta(minutes=minutes) for minutes in (60, 50, 40, 30, 20, 10)]
+    record([answer(gateway, ("plug", "power", 5.0), at=NOON - age) for age in ages])
+    silence = Silence.objects.get()
+    assert (silence.starts_at, silence.ends_at) == (NOON - timedelta(hours=5), NOON - timedelta(hours=1))
+
+
 def test_the_same_value_told_again_and_again_is_no_silence(gateway, device, noon):
     for minutes in range(0, 120, 10):
         at = NOON + timedelta(minutes=minutes)

@@ -144,6 +144,11 @@ def test_unhealthy_before_the_first_poll():
     assert health(NOW).reason.startswith("No poll has completed yet")
 
 
-def test_the_next_poll_is_expected_at_the_pace_of_the_last_two():
-    ran(1.5, 1)
+def test_the_next_poll_is_expected_at_the_pace_of_the_last_ones():
+    ran(2, 1.5, 1)
     assert health(NOW).next_poll_at == NOW - minutes(0.5)
+
+
+def test_a_poll_by_hand_does_not_change_when_the_next_is_expected():
+    ran(25, 15, 5, 4)
+    assert health(NOW).next_poll_at == NOW + minutes(6)

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from core.models import Attribute, Device, DeviceCommand, Observation, Silence
+from core.models import Attribute, Device, DeviceCommand, Gateway, Observation, Silence
 from core.simulator import Fault
 from core.tasks import poll
 from tests.core.tasks.homes import make_device, make_gateway
@@ -188,6 +188,22 @@ def test_ask_now_tells_why_it_failed(owner, heater, simulator):
     poll.poll(heater.gateway_id)
     simulator.devices[0].faults = [Fault("500")]
     assert "did not answer:" in owner.post(f"/devices/{heater.pk}/ask/", follow=True).content.decode()
+
+
+def test_ask_now_does_not_ask_twice_at_once(owner, heater):
+    Gateway.objects.filter(pk=heater.gateway_id).update(claimed_until=timezone.now() + MINUTE)
+    assert "is being asked already" in owner.post(f"/devices/{heater.pk}/ask/", follow=True).content.decode()
+
+
+def test_ask_now_has_nothing_to_ask_where_everything_is_disabled(owner, heater):
+    Device.objects.filter(pk=heater.pk).update(enabled=False)
+    assert "has no device to ask for" in owner.post(f"/devices/{heater.pk}/ask/", follow=True).content.decode()
+
+
+def test_a_number_field_starts_at_the_value_that_holds(owner, thermostat):
+    target = thermostat.attributes.get(name="target")
+    fill(target, MINUTE, 1, lambda place: 20.125)
+    assert 'value="20.125"' in page(owner, f"/devices/{thermostat.pk}/")
 
 
 def test_a_device_is_changed_by_its_form(owner, plug):

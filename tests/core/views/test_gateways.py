@@ -130,6 +130,12 @@ def test_discovering_again_tells_what_is_new_and_what_was_left_out(owner, heater
     assert Device.objects.present().exists()
 
 
+def test_discovering_again_tells_what_is_no_longer_there(owner, heater):
+    make_device(heater.gateway, "unplugged")
+    shown = owner.post(f"/gateways/{heater.gateway_id}/discover/", follow=True).content.decode()
+    assert "0 devices new, 1 known. 1 no longer listed by it: unplugged." in shown
+
+
 def test_discovering_at_one_that_is_away_is_told(owner, hub):
     assert "could not be asked" in owner.post(f"/gateways/{hub.pk}/discover/", follow=True).content.decode()
 

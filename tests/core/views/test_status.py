@@ -92,8 +92,9 @@ def test_polls_and_missed_polls_are_told(client, now):
     assert "8 polls missed" in shown
 
 
-def test_no_poll_at_all_says_what_to_run(client):
-    assert "poll_devices" in page(client)
+def test_devices_and_no_poll_say_what_to_run(client, gateway):
+    make_device(gateway)
+    assert "No poll has completed yet. Run: python manage.py poll_devices" in page(client)
 
 
 @pytest.mark.parametrize("words", ["kettle", "KITCHEN hall", "hub"])
