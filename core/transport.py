@@ -27,6 +27,8 @@ from core.addresses import Network, refusal
 
 IDLE_SECONDS = 4.0
 PIECE = 16_384  # bytes sent under one timeout
+SLACK_SECONDS = 0.01
+"""How much later than its deadline a call may end."""
 
 
 class AddressRefused(Exception):
@@ -76,6 +78,16 @@ def _remaining() -> float:
     if remaining <= 0:
         raise TimeoutError("the deadline has passed")
     return remaining
+
+
+class _Socket(socket.socket):
+    """Leaves a timeout as it is for a few milliseconds: setting it is a system call, which four layers make for each answer,
+    and in each two hundred other threads may take Python's lock."""
+
+    def settimeout(self, value: float | None) -> None:
+        current = self.gettimeout()
+        if current is None or value is None or not 0 <= current - value <= SLACK_SECONDS:
+            super().settimeout(value)
 
 
 class _Reader(io.RawIOBase):
@@ -199,7 +211,7 @@ def _connected(host: str, port: int) -> socket.socket:
         raise AddressRefused(refusals[0] if refusals else f"{host} has no address")
     for left in range(len(permitted), 0, -1):
         family, kind, protocol, _, where = permitted[-left]
-        sock = socket.socket(family, kind, protocol)
+        sock = _Socket(family, kind, protocol)
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.settimeout(_remaining() / left)
