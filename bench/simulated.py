@@ -1,16 +1,10 @@
 """The simulator as a process of its own, as `manage.py simulate_devices` runs it."""
 
-import json
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-
-from core.readings import DeviceSpec
-from core.simulator.devices import KINDS, Device
-from core.vendors.shelly import parts
 
 
 @contextmanager
@@ -27,11 +21,3 @@ def simulator(devices: int, latency: float, port: int = 0) -> Iterator[str]:
             yield address[0]
         finally:
             process.terminate()
-
-
-def device_specs(count: int) -> list[DeviceSpec]:
-    """What discovery would find, without asking ten thousand times."""
-    now = time.time()
-    devices = [Device(number, now) for number in range(count)]
-    kinds = [tuple(part.spec for part in parts(json.loads(device.status(now)))) for device in devices[: len(KINDS)]]
-    return [DeviceSpec(device.id, device.name, kinds[device.number % len(KINDS)], device.kind.app) for device in devices]

@@ -5,11 +5,12 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
+from typing import Any
 
 from django.db import transaction
 from django.utils import timezone
 
-from core import feeds, rules, schedule, words
+from core import feeds, rules, schedule, wire, words
 from core.errors import ApiError, ApiRefused
 from core.models import Attribute, Device, DeviceCommand, Freshness
 from core.models.device import main_switch
@@ -36,6 +37,16 @@ class Verdict:
     problem: bool = False
     command: DeviceCommand | None = None
     wanted: tuple[Attribute, Decision] | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "device": self.device.pk,
+            "name": str(self.device),
+            "rule": self.device.rule,
+            "sentence": self.sentence,
+            "problem": self.problem,
+            "command": wire.device_command(self.command) if self.command else None,
+        }
 
 
 def decide(device_pk: int | None = None, *, dry_run: bool = False) -> list[Verdict]:

@@ -31,6 +31,9 @@ class Discovered:
     left_out: list[str]
     missing: list[str]
 
+    def as_json(self) -> dict[str, Any]:
+        return {"gateway": self.gateway.pk} | {name: getattr(self, name) for name in ("new", "known", "left_out", "missing")}
+
     def in_words(self) -> str:
         said = f"{self.gateway}: {len(self.new)} new, {len(self.known)} known"
         said += f", {len(self.left_out)} left out because they were removed (--restore brings them back)" if self.left_out else ""

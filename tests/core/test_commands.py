@@ -204,6 +204,14 @@ def test_status_for_a_program(heater):
     assert {attribute["name"] for attribute in device["attributes"]} >= {"on", "power"}
 
 
+def test_what_was_found_decided_and_ordered_for_a_program(heater):
+    assert json.loads(say("discover_devices", json=True))[0]["known"] == [heater.pk]
+    assert json.loads(say("set_attribute", heater.pk, "on", "on", json=True))["state"] == "confirmed"
+    gateways.change_device(heater.pk, rule="awesome")
+    [told] = json.loads(say("do_something_awesome", json=True))
+    assert (told["name"], told["rule"], told["problem"]) == ("Heater", "awesome", False)
+
+
 def test_prune_says_what_it_deleted(heater):
     assert say("prune") == "Deleted nothing: all is younger.\n"
     say("poll_devices")

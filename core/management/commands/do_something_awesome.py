@@ -15,6 +15,7 @@ class Command(Base):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--device", type=int, metavar="PK", help="decide for this device only, at once")
         parser.add_argument("--dry-run", action="store_true", help="say what would be decided; store and send nothing")
+        parser.add_argument("--json", action="store_true", help="print the decisions for a program")
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
@@ -24,10 +25,11 @@ class Command(Base):
             return
         except (LeaseLost, LookupError, Device.DoesNotExist) as error:
             raise CommandError(str(error)) from error
-        if not verdicts:
-            self.stdout.write("No device has a rule. Give one: python manage.py set_rule DEVICE awesome")
-        for verdict in verdicts:
-            self.stdout.write(f"{verdict.device}: {verdict.sentence}")
+        if options["json"]:
+            self.write_json([verdict.as_json() for verdict in verdicts])
+        else:
+            lines = [f"{verdict.device}: {verdict.sentence}" for verdict in verdicts]
+            self.stdout.write("\n".join(lines or ["No device has a rule. Give one: python manage.py set_rule DEVICE awesome"]))
         problems = [verdict for verdict in verdicts if verdict.problem]
         if problems:
             raise CommandError(

@@ -3,6 +3,7 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
+from core import wire
 from core.management.command import Command as Base
 from core.models import Attribute
 from core.models.device_command import Source, State
@@ -19,6 +20,7 @@ class Command(Base):
         parser.add_argument("device", type=int, metavar="DEVICE", help="its number in `status`")
         parser.add_argument("attribute", metavar="ATTRIBUTE", help="such as on")
         parser.add_argument("value", metavar="VALUE", help="such as off, 21.5 or heat")
+        parser.add_argument("--json", action="store_true", help="print what became of it for a program")
 
     def handle(self, *args: Any, **options: Any) -> None:
         attributes = Attribute.objects.filter(device=options["device"]).select_related("device__gateway")
@@ -32,10 +34,13 @@ class Command(Base):
         except Unacceptable as error:
             raise CommandError(f"{error}.") from error
         [command] = send.send([command.pk])
+        if options["json"]:
+            self.write_json(wire.device_command(command))
         sentence = f"{attribute.device}: {attribute} {options['value']}: {command.state}. {command.error}".strip()
         if command.state != State.CONFIRMED:
             raise CommandError(sentence)
-        self.stdout.write(sentence)
+        if not options["json"]:
+            self.stdout.write(sentence)
 
 
 def typed(word: str, kind: Kind) -> float | bool | str:
