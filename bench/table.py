@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Row:
-    """One thing measured. `met` is None where there is no target."""
+    """One thing measured. `met` is None where there is no target. Targets are set for the full numbers, not the quick ones."""
 
     what: str
     measured: str
@@ -17,8 +17,9 @@ class Row:
 
 
 def show(title: str, rows: Sequence[Row]) -> None:
+    verdicts = {} if is_quick() else {True: "met", False: "MISSED"}
     cells = [("what", "measured", "ratio", "target", "")]
-    cells += [(row.what, row.measured, row.ratio, row.target, {True: "met", False: "MISSED", None: ""}[row.met]) for row in rows]
+    cells += [(row.what, row.measured, row.ratio, row.target, verdicts.get(row.met, "")) for row in rows]
     widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
     lines = [" | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in cells]
     lines.insert(1, " | ".join("-" * width for width in widths))

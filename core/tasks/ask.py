@@ -1,6 +1,8 @@
 """Ask gateways for their devices, in threads, and record what they say in this one."""
 
+import gc
 from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -20,6 +22,7 @@ from core.threads import in_threads
 GRACE_SECONDS = 3
 """What a call may take beyond its own deadline (a name that does not resolve) before its thread is written off."""
 CLAIMED_AT_ONCE = 500
+MANY = 1000
 
 Progress = Callable[[int, int], None]
 """Called with how many gateways are done, of how many."""
@@ -66,22 +69,37 @@ def ask(
     asked = Asked()
     jobs = _jobs(gateways, device_pks)
     recorder = Recorder(asked.recorded, holding)
-    for job, result in in_threads(
-        Job.ask,
-        _claimed(jobs, asked),
-        workers=min(settings.POLL_WORKERS, max(1, len(jobs))),
-        deadline_seconds=settings.GATEWAY_TIMEOUT_SECONDS + GRACE_SECONDS,
-        tick=recorder.tick,
-    ):
-        answer = job.failed(result) if isinstance(result, Exception) else result
-        if answer.error:
-            asked.failed.append((str(job.gateway), complaint(answer.error)))
-        recorder.add(answer)
-        asked.gateways += 1
-        if progress:
-            progress(asked.gateways + len(asked.busy), len(jobs))
-    recorder.flush()
+    with _garbage_sought_elsewhere(jobs):
+        for job, result in in_threads(
+            Job.ask,
+            _claimed(jobs, asked),
+            workers=min(settings.POLL_WORKERS, max(1, len(jobs))),
+            deadline_seconds=settings.GATEWAY_TIMEOUT_SECONDS + GRACE_SECONDS,
+            tick=recorder.tick,
+        ):
+            answer = job.failed(result) if isinstance(result, Exception) else result
+            if answer.error:
+                asked.failed.append((str(job.gateway), complaint(answer.error)))
+            recorder.add(answer)
+            asked.gateways += 1
+            if progress:
+                progress(asked.gateways + len(asked.busy), len(jobs))
+        recorder.flush()
     return asked
+
+
+@contextmanager
+def _garbage_sought_elsewhere(jobs: list[Job]) -> Iterator[None]:
+    """Many gateways live until the end: the garbage collector need not look through them, again and again, for a tenth of
+    the time."""
+    if len(jobs) < MANY:
+        yield
+        return
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def _jobs(gateways: Collection[Gateway], device_pks: Collection[int] | None) -> list[Job]:

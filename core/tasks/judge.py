@@ -29,9 +29,16 @@ def judge() -> None:
                 if not command.move(event, now, _why(command, event)):
                     continue
                 if before == State.SENDING and command.state == State.REQUESTED:
+                    if _has_newer(command):
+                        command.move(Event.SUPERSEDE, now)
                     command.retry_at = now + FIRST_RETRY * 2 ** min(command.attempts - 1, 6)
                 command.claimed_until = None
                 command.save(update_fields=["state", "error", "finished_at", "retry_at", "claimed_until"])
+
+
+def _has_newer(command: DeviceCommand) -> bool:
+    """Whether something else was ordered while this was being sent. Sent again, this would undo it."""
+    return DeviceCommand.objects.filter(attribute=command.attribute_id, pk__gt=command.pk).exists()
 
 
 def is_heard(command: DeviceCommand) -> bool:

@@ -18,7 +18,7 @@ from django.utils import timezone
 from core import vendors
 from core.errors import ApiRefused
 from core.models import Attribute, DeviceCommand, SecretUnreadable, User
-from core.models.device_command import CONFIRM_WITHIN, Event, Source, State, after
+from core.models.device_command import CONFIRM_WITHIN, DeviceCommandQuerySet, Event, Source, State, after
 from core.readings import Kind, Unacceptable, clean_value
 from core.tasks.ask import ask
 from core.tasks.clients import client_for
@@ -55,9 +55,7 @@ def order(
     with transaction.atomic():
         attribute = Attribute.objects.select_for_update(of=("self",)).select_related("device__gateway").get(pk=attribute_pk)
         cleaned = _acceptable(attribute, value, source)
-        for older in DeviceCommand.objects.open().select_for_update().filter(attribute=attribute):
-            if older.move(Event.SUPERSEDE, now):
-                older.save(update_fields=["state", "finished_at"])
+        _supersede(DeviceCommand.objects.open().filter(attribute=attribute), now)
         number, text = (cleaned, None) if isinstance(cleaned, float) else (None, cleaned)
         return DeviceCommand.objects.create(
             attribute=attribute,
@@ -69,6 +67,12 @@ def order(
             requested_at=now,
             expires_at=now + (expires_in or EXPIRES_AFTER[source]),
         )
+
+
+def _supersede(older: DeviceCommandQuerySet, now: datetime) -> None:
+    for command in older.select_for_update():
+        if command.move(Event.SUPERSEDE, now):
+            command.save(update_fields=["state", "finished_at"])
 
 
 def _acceptable(attribute: Attribute, value: object, source: Source) -> float | str:
@@ -142,6 +146,8 @@ def _take(command: DeviceCommand, now: datetime) -> bool:
                 claimed_until=Now() + CLAIM,
                 settles_at=now + WRITE_DEADLINE + _settle(command),
             )
+            if taken:  # an older one that was being sent when this was ordered, and was accepted since
+                _supersede(DeviceCommand.objects.open().filter(attribute=command.attribute_id, pk__lt=command.pk), now)
     except IntegrityError:
         return False  # an older order for the same attribute is being sent: this one waits for what becomes of it
     command.state, command.attempts = State.SENDING, command.attempts + 1

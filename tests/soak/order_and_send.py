@@ -26,7 +26,7 @@ def main(seed: int, rounds: int) -> None:
         switches = list(Attribute.objects.filter(name="on").values_list("pk", flat=True))
         pks = [order(pk, dice) for pk in dice.sample(switches, dice.randint(1, len(switches)))]
         send.send(dice.choice([pks, None]))
-        time.sleep(dice.uniform(0, 0.02))
+        time.sleep(dice.uniform(0, 0.1))
 
 
 def order(switch_pk: int, dice: random.Random) -> int:

@@ -230,6 +230,11 @@ def test_numbers_come_back_to_the_last_bit(gateway, device):
     assert power(device).number == 0.1 + 0.2
 
 
+def test_minus_zero_is_zero_on_every_database(gateway, device):
+    record([answer(gateway, ("plug", "power", -0.0))])
+    assert str(Observation.objects.get().number) == str(power(device).number) == "0.0"
+
+
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])
 def test_the_database_itself_refuses_numbers_that_are_not_finite(device, number):
     with pytest.raises(IntegrityError), transaction.atomic():

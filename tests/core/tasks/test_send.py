@@ -185,6 +185,46 @@ def test_what_a_process_left_that_died_after_writing_is_confirmed_and_not_sent_a
     assert simulator.devices[0].writes == 0
 
 
+def test_what_a_process_left_that_died_before_writing_never_undoes_a_newer_order(simulator, switch):
+    older = died_while_sending(switch)
+    newer = order_and_send(switch, False)
+    assert newer.state == State.REQUESTED
+    let_time_pass(seconds=30)
+    send.carry_on()
+    let_time_pass(seconds=60)
+    send.carry_on()
+    older.refresh_from_db()
+    newer.refresh_from_db()
+    assert (older.state, newer.state) == (State.SUPERSEDED, State.CONFIRMED)
+    assert not simulator.devices[0].on
+    assert simulator.devices[0].effects == 0
+
+
+def test_what_a_process_left_is_not_sent_either_when_the_newer_order_has_expired(simulator, switch):
+    older = died_while_sending(switch)
+    DeviceCommand.objects.filter(pk=older.pk).update(expires_at=timezone.now() + timedelta(hours=1))
+    newer = order(switch, False, expires_in=timedelta(seconds=10))
+    for _ in range(2):
+        let_time_pass(seconds=30)
+        send.carry_on()
+    older.refresh_from_db()
+    newer.refresh_from_db()
+    assert (older.state, newer.state) == (State.SUPERSEDED, State.EXPIRED)
+    assert simulator.devices[0].writes == 0
+
+
+def test_an_order_accepted_after_a_newer_one_was_committed_is_replaced_when_that_is_sent(simulator, switch):
+    older = died_while_sending(switch)
+    newer = order(switch, False)
+    now = timezone.now()
+    fields = {"state": State.ACCEPTED, "accepted_at": now, "claimed_until": None, "confirm_by": now + timedelta(minutes=2)}
+    DeviceCommand.objects.filter(pk=older.pk).update(**fields)
+    send.send([newer.pk])
+    older.refresh_from_db()
+    newer.refresh_from_db()
+    assert (older.state, newer.state) == (State.SUPERSEDED, State.CONFIRMED)
+
+
 def test_a_read_before_the_device_settled_confirms_nothing(simulator, switch):
     command = died_while_sending(switch)
     DeviceCommand.objects.filter(pk=command.pk).update(settles_at=timezone.now() + timedelta(seconds=5))
