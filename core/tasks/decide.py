@@ -4,7 +4,7 @@ import logging
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import lru_cache
+from functools import cached_property
 from typing import Any
 
 from django.db import transaction
@@ -94,7 +94,7 @@ class _Outside:
     def __init__(self, now: datetime) -> None:
         self.now = now
 
-    @lru_cache(maxsize=1)  # noqa: B019 (lives as long as the run)
+    @cached_property
     def forecast(self) -> tuple[feeds.Slot, ...]:
         return tuple(feeds.load(FEED)().fetch("", self.now, self.now + LOOK_AHEAD))
 
@@ -121,7 +121,7 @@ def _verdict(device: Device, outside: _Outside, now: datetime) -> Verdict:
             device, f"no decision: {'no fresh reading, ' + heard if switch else 'it has nothing to switch'}", problem=True
         )
     values = {name: value for name, value in fresh.items() if value is not None}
-    decision = rule.decide(Situation(now, str(device), values, switch.name, outside.forecast(), rule.options()))
+    decision = rule.decide(Situation(now, str(device), values, switch.name, outside.forecast, rule.options()))
     if decision is None:
         return Verdict(device, f"left alone by the rule {rule.name}")
     attribute = next((one for one in attributes if one.name == (decision.attribute or switch.name)), None)
