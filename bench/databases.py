@@ -12,7 +12,6 @@ import psycopg
 
 POSTGRES_URL = os.environ.get("BENCH_POSTGRES_URL") or "postgres://postgres@127.0.0.1:5432/test"
 NAME = "iotapp_bench"
-POLL_WORKERS = 200  # the default
 
 
 @contextmanager
@@ -47,5 +46,5 @@ def environment(url: str) -> dict[str, str]:
         "GATEWAY_NETWORKS": "loopback",
         "HTTPS": "0",
         "PUBLIC_STATUS": "1",
-        "POLL_WORKERS": str(POLL_WORKERS),
+        "POLL_WORKERS": "",
     }

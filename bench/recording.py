@@ -34,7 +34,7 @@ Way = Callable[[datetime], float]
 
 def main() -> None:
     quick = is_quick()
-    rounds, moments = (4, 50) if quick else (10, 1000)
+    rounds, moments = (4, 50) if quick else (10, 800)
     [gateway] = home.gateways([("http://127.0.0.1", [DeviceSpec(f"d{k}", f"Device {k}", SPECS) for k in range(DEVICES)])])
     connection.set_autocommit(True)
     for rows in (0, moments * DEVICES * len(SPECS)):

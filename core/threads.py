@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-AHEAD = 256
+AHEAD = 1000
 """Items taken from the caller beyond those in work, so that workers stay busy while the caller stores what came back."""
 TICK_SECONDS = 1.0
 
