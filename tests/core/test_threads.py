@@ -128,20 +128,20 @@ def test_when_those_that_hung_come_back_the_work_goes_on():
     def items():
         yield from range(2 + AHEAD)
         time.sleep(0.5)
-        yield from range(1_000, 1_020)
+        yield from range(5_000, 5_020)
 
     answers = dict(run(lambda number: time.sleep(0.4 if number < 2 else 0), items(), workers=1, deadline_seconds=0.1))
     assert all(isinstance(answers[number], TimeoutError) for number in range(2 + AHEAD))
-    assert [answers[number] for number in range(1_000, 1_020)] == [None] * 20
+    assert [answers[number] for number in range(5_000, 5_020)] == [None] * 20
 
 
 def test_when_the_replacements_hang_too_everything_still_ends():
     released = threading.Event()
-    answers = run(lambda _: released.wait(10), range(700), workers=2, deadline_seconds=0.1)
+    answers = run(lambda _: released.wait(10), range(3 * AHEAD), workers=2, deadline_seconds=0.1)
     released.set()
-    assert sorted(item for item, _ in answers) == list(range(700))
+    assert sorted(item for item, _ in answers) == list(range(3 * AHEAD))
     assert all(isinstance(result, TimeoutError) for _, result in answers)
-    assert sum("not begun" in str(result) for _, result in answers) == 696
+    assert sum("not begun" in str(result) for _, result in answers) == 3 * AHEAD - 4
 
 
 def test_a_caller_that_stops_early_leaves_the_rest_undone():
