@@ -1,4 +1,4 @@
-"""Requests' transport with what it lacks: a total deadline, a check of every address, one TLS context a process.
+"""The way out, over urllib3, with what it lacks: a total deadline, a check of every address, one TLS context a process.
 
 A thread keeps one transport and in it the connections to one host: a thread asks one gateway at a time, and many small
 devices allow few connections. Connections idle for longer than IDLE_SECONDS are closed before the next call, not used: the
@@ -10,7 +10,6 @@ import io
 import socket
 import ssl
 import threading
-from collections.abc import Mapping
 from functools import cache
 from ipaddress import ip_address
 from time import monotonic
@@ -18,8 +17,7 @@ from typing import Any
 
 import certifi
 from requests import PreparedRequest, Response
-from requests.adapters import HTTPAdapter
-from urllib3 import BaseHTTPResponse, HTTPConnectionPool, HTTPSConnectionPool, Retry
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager, Retry
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import NameResolutionError, NewConnectionError
 
@@ -27,6 +25,7 @@ from core.addresses import Network, refusal
 
 IDLE_SECONDS = 4.0
 PIECE = 16_384  # bytes sent under one timeout
+NEVER = Retry(False)
 SLACK_SECONDS = 0.01
 """How much later than its deadline a call may end."""
 
@@ -50,7 +49,7 @@ _here = _Thread()
 def send(request: PreparedRequest, *, ends_at: float, networks: tuple[Network, ...]) -> Response:
     """The answer with its headers; its body is to be read from `raw` in the same thread before the next call.
 
-    Everything, reading included, raises TimeoutError (or what urllib3 and requests make of it) at `ends_at` (monotonic).
+    Everything, reading included, raises TimeoutError (or what urllib3 makes of it) at `ends_at` (monotonic).
     Raises AddressRefused.
     """
     _here.ends_at, _here.networks = ends_at, networks
@@ -60,9 +59,9 @@ def send(request: PreparedRequest, *, ends_at: float, networks: tuple[Network, .
         close_idle_connections()
         transport = _here.transport = _Transport(networks)
     elif monotonic() - _here.used_at > IDLE_SECONDS:
-        transport.close()
+        transport.clear()
     try:
-        return transport.send(request, stream=True, timeout=_remaining())
+        return transport.send(request)
     finally:
         _here.used_at = monotonic()
 
@@ -70,7 +69,7 @@ def send(request: PreparedRequest, *, ends_at: float, networks: tuple[Network, .
 def close_idle_connections() -> None:
     """Close what this thread keeps open. Threads that end do so by themselves; those that live on may be asked to."""
     if _here.transport:
-        _here.transport.close()
+        _here.transport.clear()
 
 
 def _remaining() -> float:
@@ -157,29 +156,35 @@ class _TlsPool(HTTPSConnectionPool):
     ConnectionCls = _TlsConnection
 
 
-class _Transport(HTTPAdapter):
-    """Never tries again, never asks a proxy, keeps one connection to one host."""
+class _Transport(PoolManager):
+    """Never tries again, never asks a proxy, keeps one connection to one host.
+
+    In place of requests' HTTPAdapter, which does half as much again for sessions, proxies, authorities and cookies.
+    """
 
     def __init__(self, networks: tuple[Network, ...]) -> None:
+        super().__init__(num_pools=1, maxsize=1)
+        self.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
         self.networks = networks
-        super().__init__(pool_connections=1, pool_maxsize=1, max_retries=Retry(False))
-        self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
 
-    def get_connection_with_tls_context(
-        self, request: PreparedRequest, verify: Any, proxies: Mapping[str, str] | None = None, cert: Any = None
-    ) -> HTTPConnectionPool:
-        pool: HTTPConnectionPool = self.poolmanager.connection_from_url(str(request.url))
-        return pool
-
-    def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
-        """Done by `tls_context`: here the authorities would be read from disk for every connection."""
-
-    def build_response(self, req: PreparedRequest, resp: BaseHTTPResponse) -> Response:
-        """Without the cookies, the encoding and the copies of headers that nobody asks for."""
+    def send(self, request: PreparedRequest) -> Response:
+        pool = self.connection_from_url(str(request.url))
+        answer = pool.urlopen(
+            str(request.method),
+            request.path_url,
+            body=request.body,
+            headers=request.headers,
+            retries=NEVER,
+            redirect=False,
+            assert_same_host=False,
+            timeout=_remaining(),
+            preload_content=False,
+            decode_content=False,
+        )
         response = Response()
-        response.status_code = resp.status
-        response.headers = resp.headers  # type: ignore[assignment]  # a mapping that ignores case as well
-        response.raw = resp
+        response.status_code = answer.status
+        response.headers = answer.headers  # type: ignore[assignment]  # a mapping that ignores case as well
+        response.raw = answer
         return response
 
 
