@@ -11,14 +11,14 @@ import django
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "iotapp.settings")
 django.setup()
 
-from django.db import connection, transaction  # noqa: E402 (needs django.setup)
-from django.utils import timezone  # noqa: E402
+from django.db import connection, transaction
+from django.utils import timezone
 
-from bench import home  # noqa: E402
-from bench.table import Row, is_quick, show  # noqa: E402
-from core.models import Attribute, Gateway, Observation  # noqa: E402
-from core.readings import AttributeSpec, DeviceSpec, Kind, Reading  # noqa: E402
-from core.tasks.record import Answer, record  # noqa: E402
+from bench import home
+from bench.table import Row, is_quick, show
+from core.models import Attribute, Gateway, Observation
+from core.readings import AttributeSpec, DeviceSpec, Kind, Reading
+from core.tasks.record import Answer, record
 
 DEVICES = 1000
 VALUES = {"temperature": 21.5, "on": True, "mode": "heat"}

@@ -9,16 +9,16 @@ import django
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "iotapp.settings")
 django.setup()
 
-from django.conf import settings  # noqa: E402 (needs django.setup)
-from django.db import connection  # noqa: E402
-from django.test import Client  # noqa: E402
-from django.test.utils import CaptureQueriesContext, override_settings  # noqa: E402
-from django.utils import timezone  # noqa: E402
+from django.conf import settings
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext, override_settings
+from django.utils import timezone
 
-from bench import home  # noqa: E402
-from bench.table import Row, is_quick, show  # noqa: E402
-from core.models import Observation  # noqa: E402
-from core.readings import AttributeSpec, DeviceSpec, Kind  # noqa: E402
+from bench import home
+from bench.table import Row, is_quick, show
+from core.models import Observation
+from core.readings import AttributeSpec, DeviceSpec, Kind
 
 DEVICES = 1000
 SPECS = (

@@ -15,14 +15,14 @@ import requests
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "iotapp.settings")
 django.setup()
 
-from django.utils import timezone  # noqa: E402 (needs django.setup)
+from django.utils import timezone
 
-from bench import home  # noqa: E402
-from core.models import Attribute, Device, Gateway, Observation  # noqa: E402
-from core.readings import DeviceSpec  # noqa: E402
-from core.simulator.devices import KINDS  # noqa: E402
-from core.simulator.devices import Device as Simulated  # noqa: E402
-from core.vendors.shelly import parts  # noqa: E402
+from bench import home
+from core.models import Attribute, Device, Gateway, Observation
+from core.readings import DeviceSpec
+from core.simulator.devices import KINDS
+from core.simulator.devices import Device as Simulated
+from core.vendors.shelly import parts
 
 
 def main(address: str, gateways: str, asked: str) -> None:
