@@ -159,7 +159,7 @@ class _TlsPool(HTTPSConnectionPool):
 class _Transport(PoolManager):
     """Never tries again, never asks a proxy, keeps one connection to one host.
 
-    In place of requests' HTTPAdapter, which does half as much again for sessions, proxies, authorities and cookies.
+    In place of requests' HTTPAdapter, which does a quarter as much again for proxies, authorities and cookies.
     """
 
     def __init__(self, networks: tuple[Network, ...]) -> None:

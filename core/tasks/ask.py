@@ -90,8 +90,7 @@ def ask(
 
 @contextmanager
 def _garbage_sought_elsewhere(jobs: list[Job]) -> Iterator[None]:
-    """Many gateways live until the end: the garbage collector need not look through them, again and again, for a tenth of
-    the time."""
+    """Many gateways live until the end: the garbage collector need not look through them again and again."""
     if len(jobs) < MANY:
         yield
         return
