@@ -128,7 +128,7 @@ class _Batch:
         self.heard: dict[int, datetime] = {}
         self.unavailable: list[int] = []
         self.silences: list[Silence] = []
-        self.devices: list[tuple[Any, ...]] = []
+        self.devices: dict[int, tuple[Any, ...]] = {}
 
     def store(self) -> None:
         self._write_health()
@@ -188,9 +188,9 @@ class _Batch:
         for vendor_id in answer.vendor_ids:
             device = self.device_pks.get((answer.gateway_pk, vendor_id))
             if device and vendor_id in measured:
-                self.devices.append((device, answer.asked_at, measured[vendor_id], True))
+                self.devices[device] = (device, answer.asked_at, measured[vendor_id], True)
             elif device and vendor_id not in nonsense:  # the vendor says that it has nothing, or no longer knows it
-                self.devices.append((device, None, None, False))
+                self.devices[device] = (device, None, None, False)
 
     def _take_value(self, answer: Answer, reading: Reading, attribute: tuple[Any, ...]) -> datetime | None:
         """Put one reading in its rows. Returns the time of measurement, if it tells a dead sensor from a living one."""
@@ -222,7 +222,7 @@ class _Batch:
         self.recorded.stored += stored
         self.recorded.known += len(self.observations) - stored
         UPDATE_LATEST.run(list(self.latest.values()))
-        UPDATE_DEVICES.run(self.devices)
+        UPDATE_DEVICES.run(list(self.devices.values()))
         if self.unavailable:
             Attribute.objects.filter(pk__in=self.unavailable).update(available=False)
         if self.silences:

@@ -178,6 +178,8 @@ def test_several_answers_stored_together_are_no_silence_of_each_other(gateway, d
     record([answer(gateway, ("plug", "power", 5.0), at=NOON - age) for age in ages])
     silence = Silence.objects.get()
     assert (silence.starts_at, silence.ends_at) == (NOON - timedelta(hours=5), NOON - timedelta(hours=1))
+    device.refresh_from_db()
+    assert device.heard_at == NOON - timedelta(minutes=10)
 
 
 def test_the_same_value_told_again_and_again_is_no_silence(gateway, device, noon):
