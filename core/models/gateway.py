@@ -1,6 +1,5 @@
 """One endpoint that speaks a vendor's dialect: a cloud account, a hub, a single plug. The unit of polling."""
 
-from datetime import datetime
 from typing import Self
 
 from django.db import models
@@ -22,10 +21,6 @@ class GatewayQuerySet(models.QuerySet["Gateway"]):
 
     def active(self) -> Self:
         return self.present().filter(enabled=True)
-
-    def due(self, now: datetime) -> Self:
-        """Those not resting after a failure."""
-        return self.active().filter(Q(retry_at=None) | Q(retry_at__lte=now))
 
 
 class Gateway(models.Model):

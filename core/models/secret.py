@@ -71,7 +71,7 @@ class Secret:
         return "<a secret>" if self.token else "<no secret>"
 
 
-class SecretField(models.TextField):  # type: ignore[type-arg]
+class SecretField(models.TextField):  # type: ignore[type-arg]  # generic only in the stubs
     """Holds a Secret. Assign `Secret.seal(plain)`, or plain text, which is sealed when saved.
 
     What could not be decrypted is written back as it was: the token travels, not the text.

@@ -103,7 +103,7 @@ def test_several_times_of_one_attribute_in_one_answer_leave_the_newest_as_latest
         (100_001.0, None, "above the most"),
         (1.0, NOON + timedelta(minutes=3), "in the future"),
         (1.0, datetime(1970, 1, 1, tzinfo=UTC), "clock is not set"),
-        (1.0, datetime(2026, 3, 1), "no zone"),  # noqa: DTZ001 (naive on purpose)
+        (1.0, datetime(2026, 3, 1), "no zone"),
     ],
 )
 def test_nonsense_is_refused_and_the_rest_is_stored(gateway, device, value, observed_at, why):
