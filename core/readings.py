@@ -26,6 +26,19 @@ class Kind(StrEnum):
         return self in (Kind.NUMBER, Kind.BOOLEAN)
 
 
+class Cause(StrEnum):
+    """Who or what gave an attribute its value, where a vendor tells."""
+
+    ORDER = "order"
+    """Something that speaks the vendor's API: we, or another program."""
+    PERSON = "person"
+    """A button, a wall switch, the vendor's app."""
+    TIMER = "timer"
+    """A timer in the device ran out."""
+    RESTART = "restart"
+    """What the device does when it gets power."""
+
+
 @dataclass(frozen=True, slots=True)
 class AttributeSpec:
     """One thing a device reports or accepts, as its vendor describes it.
@@ -59,6 +72,7 @@ class Reading:
 
     `value` None: the vendor answered that it has no value now; with `reachable` False, because it cannot reach the device.
     `observed_at` is the vendor's own time of measurement (aware); None: it gave none, and the time of the call stands for it.
+    `cause` is who gave it the value, None where the vendor does not tell.
     """
 
     vendor_id: str
@@ -66,6 +80,7 @@ class Reading:
     value: Value | None
     observed_at: datetime | None = None
     reachable: bool = True
+    cause: Cause | None = None
 
 
 class Unacceptable(ValueError):

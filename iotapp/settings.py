@@ -89,6 +89,10 @@ POLL_WORKERS = environment.whole("POLL_WORKERS", 200, least=1, most=1000)
 GATEWAY_TIMEOUT_SECONDS = environment.number("GATEWAY_TIMEOUT_SECONDS", 10, least=0.1, most=120)
 KEEP_DAYS = environment.whole("KEEP_DAYS", 400, least=1, most=36500)
 
+# Where outside data comes from: feeds, each with a region after a colon where it needs one. For each signal the first counts.
+FEEDS = environment.words("FEEDS", ["replay"] if DEBUG else [])
+FEED_CREDENTIALS = {"watttime": environment.text("WATTTIME_CREDENTIAL")}
+
 INSTALLED_APPS = [
     "django.contrib.admin.apps.SimpleAdminConfig",  # urls.py looks for admin modules: a scheduled command never pays for them
     "django.contrib.auth",

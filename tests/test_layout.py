@@ -19,7 +19,7 @@ LONGEST_COMMAND = 75
 
 OUTSIDE = (
     *("readings", "errors", "http", "addresses", "credentials", "strict_json", "transport", "threads"),
-    *("vendors", "feeds", "rules", "planner", "simulator", "simulated_devices"),
+    *("vendors", "feeds", "rules", "planner", "outlook", "arbiter", "score", "simulator", "simulated_devices"),
 )
 """Knows neither Django nor the database: what it needs is passed in."""
 

@@ -1,15 +1,47 @@
 """Feeds: sources of outside data, one file each, found by its name. This is the whole contract; `replay.py` is an example.
 
-A feed normalises units (carbon intensity in gCO2/kWh) and times (aware, UTC), and knows neither Django nor the database.
+A feed normalises units (see UNITS) and times (aware, UTC), and knows neither Django nor the database. `http` comes from
+outside, bound to the feed's address, credential and limits.
 """
 
 import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from enum import StrEnum
 from importlib import import_module
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from core.http import Http  # loads requests, which only who asks a feed should pay for
+
+
+class Signal(StrEnum):
+    """What a slot's value is of. Average and marginal intensity are different signals and never mixed."""
+
+    CARBON_INTENSITY = "carbon_intensity"
+    """Of the average kilowatt-hour in the grid."""
+    MARGINAL_INTENSITY = "marginal_intensity"
+    """Of one kilowatt-hour more."""
+    PRICE = "price"
+    LIGHTNING = "lightning"
+    """Flashes seen near the place in an hour."""
+    LIGHTNING_POTENTIAL = "lightning_potential"
+    """The lightning potential index: electric activity in the updraught of a cloud."""
+    CAPE = "cape"
+    """Convective available potential energy: what a thunderstorm could live on."""
+
+
+UNITS = {
+    Signal.CARBON_INTENSITY: "gCO2/kWh",
+    Signal.MARGINAL_INTENSITY: "gCO2/kWh",
+    Signal.PRICE: "/kWh",
+    Signal.LIGHTNING: "flashes/h",
+    Signal.LIGHTNING_POTENTIAL: "J/kg",
+    Signal.CAPE: "J/kg",
+}
+"""A price's unit has the currency in front: GBP/kWh."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,14 +53,47 @@ class Slot:
     value: float
     unit: str
     issued_at: datetime | None = None
+    signal: Signal = Signal.CARBON_INTENSITY
 
 
 class Feed(ABC):
+    """A client for one source, made for one piece of work and thrown away; used by one thread."""
+
     label: ClassVar[str]
+    signals: ClassVar[tuple[Signal, ...]]
+    address: ClassVar[str] = ""
+    """The base URL; empty if nobody is asked."""
+    every: ClassVar[timedelta] = timedelta(minutes=30)
+    """How often the source has something new. A forecast older than three times this is no longer called live."""
+    ahead: ClassVar[timedelta] = timedelta(hours=48)
+    """How far it looks ahead."""
+    behind: ClassVar[timedelta] = timedelta(hours=24)
+    """For how long a measurement may still be missing or revised: so far back each fetch looks."""
+    needs_credential: ClassVar[bool] = False
+    region_hint: ClassVar[str] = "none: there is one"
+    by_place: ClassVar[bool] = False
+    """Whether a region may be a place, told as "latitude,longitude" in degrees: "51.50,-0.12"."""
+
+    def __init__(self, http: "Http | None" = None) -> None:
+        self._http = http
+
+    @property
+    def http(self) -> "Http":
+        if self._http is None:
+            raise TypeError(f"{self.label} needs to be made with an http")
+        return self._http
 
     @abstractmethod
     def fetch(self, region: str, since: datetime, until: datetime) -> Iterable[Slot]:
-        """Slots that overlap the time from `since` to `until`, in order. Raises ApiError and ApiRefused."""
+        """Slots that overlap the time from `since` to `until`, forecasts and measurements, each in order of time.
+
+        Without an issue time of the source's own, a forecast is issued when it is fetched. Raises ApiError (try again
+        later) and ApiRefused (a person must act: the region, the credential).
+        """
+
+
+class UnknownFeed(LookupError):
+    """There is no file for this feed (any more)."""
 
 
 def names() -> list[str]:
@@ -37,6 +102,6 @@ def names() -> list[str]:
 
 def load(name: str) -> type[Feed]:
     if name not in names():
-        raise LookupError(f"There is no feed {name!r}. Known: {', '.join(names())}.")
+        raise UnknownFeed(f"There is no feed {name!r}. Known: {', '.join(names())}.")
     feed: type[Feed] = import_module(f"{__name__}.{name}").Feed
     return feed

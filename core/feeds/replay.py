@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from core import feeds
-from core.feeds import Slot
+from core.feeds import Signal, Slot
 
 STARTS_AT = datetime(2023, 4, 17, tzinfo=UTC)  # a Monday
 HALF_HOUR = timedelta(minutes=30)
@@ -20,6 +20,7 @@ UNIT = "gCO2/kWh"
 
 class Feed(feeds.Feed):
     label = "Replay of Great Britain, April 2023"
+    signals = (Signal.CARBON_INTENSITY,)
 
     def fetch(self, region: str, since: datetime, until: datetime) -> Iterator[Slot]:
         """Forecasts issued at `since`. The region is not used: there is one."""

@@ -2,8 +2,10 @@
 
 from core.models.device import Attribute, Device, Freshness
 from core.models.device_command import DeviceCommand
+from core.models.forecast import FeedSource, Forecast, Measurement, Series
 from core.models.gateway import Gateway
 from core.models.observation import Observation, Silence
+from core.models.receipt import Plan, Receipt
 from core.models.run import Lease, Run
 from core.models.secret import Secret, SecretUnreadable
 from core.models.user import User
@@ -12,13 +14,19 @@ __all__ = [
     "Attribute",
     "Device",
     "DeviceCommand",
+    "FeedSource",
+    "Forecast",
     "Freshness",
     "Gateway",
     "Lease",
+    "Measurement",
     "Observation",
+    "Plan",
+    "Receipt",
     "Run",
     "Secret",
     "SecretUnreadable",
+    "Series",
     "Silence",
     "User",
 ]

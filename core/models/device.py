@@ -23,6 +23,12 @@ def rule_choices() -> list[tuple[str, str]]:
     return rules.choices()
 
 
+def guard_choices() -> list[tuple[str, str]]:
+    from core import rules
+
+    return rules.guard_choices()
+
+
 def check_zone(value: str) -> None:
     if value and value not in available_timezones():
         raise ValidationError(f"{value!r} is no time zone. Example: Europe/London")
@@ -55,6 +61,15 @@ def late_after() -> timedelta:
     return settings.POLL_INTERVAL * 2.5
 
 
+class FailSafe(StrEnum):
+    """What a device goes to when nobody can decide for it any more."""
+
+    OFF = "off"
+    ON = "on"
+    KEEP = "keep"
+    """It stays as it is."""
+
+
 class DeviceQuerySet(models.QuerySet["Device"]):
     def present(self) -> Self:
         return self.filter(removed_at=None, gateway__removed_at=None)
@@ -62,6 +77,13 @@ class DeviceQuerySet(models.QuerySet["Device"]):
     def active(self) -> Self:
         """Those that are polled and decided for."""
         return self.present().filter(enabled=True, gateway__enabled=True)
+
+    def ruled(self) -> Self:
+        """Those that something decides for."""
+        return self.active().exclude(rule="", guard="")
+
+    def held(self, now: datetime) -> Self:
+        return self.exclude(held_at=None).filter(Q(held_until=None) | Q(held_until__gt=now))
 
     def worst_first(self, now: datetime) -> Self:
         return self.order_by(freshness_rank(now).asc(), "name", "pk")
@@ -100,14 +122,41 @@ class Device(models.Model):
     rule = models.CharField(
         max_length=40, blank=True, choices=rule_choices, help_text="Decides for this device; empty: nobody does"
     )
+    options = models.JSONField(default=dict, blank=True, editable=False, help_text="Of the rule, by name")
+    guard = models.CharField(
+        max_length=40, blank=True, choices=guard_choices, help_text="Goes before the rule to avert harm; empty: nothing does"
+    )
+    guard_options = models.JSONField(default=dict, blank=True, editable=False)
+    region = models.CharField(
+        max_length=60, blank=True, help_text="Where feeds look for it; empty: at its latitude and longitude, or as FEEDS says"
+    )
     enabled = models.BooleanField(default=True)
     removed_at = models.DateTimeField(
         null=True, blank=True, editable=False, help_text="Kept so that discovery does not bring it back"
     )
 
+    # What a rule may do to it. A hold, a fail-safe and a guard do not wait for the two minima.
+    min_on_minutes = models.PositiveSmallIntegerField(default=0, help_text="Once on, a rule leaves it on so long")
+    min_off_minutes = models.PositiveSmallIntegerField(default=0, help_text="Once off, a rule leaves it off so long")
+    most_switches_an_hour = models.PositiveSmallIntegerField(default=12, help_text="By a rule; 0: no limit")
+    fail_safe = models.CharField(
+        max_length=4,
+        choices=[(one.value, one.value) for one in FailSafe],
+        default=FailSafe.OFF,
+        help_text="Where it goes when no decision was possible for too long, and by its own timer if all of this is dead",
+    )
+    fail_safe_minutes = models.PositiveSmallIntegerField(default=60, help_text="How long is too long")
+    hold_minutes = models.PositiveSmallIntegerField(default=120, help_text="How long a change by a person keeps rules away")
+
     # The latest decision, in a sentence.
     decision = models.CharField(max_length=500, blank=True, editable=False)
     decided_at = models.DateTimeField(null=True, blank=True, editable=False)
+    undecided_since = models.DateTimeField(null=True, blank=True, editable=False, help_text="No decision was possible since")
+
+    # A hold: a person's word, which no rule touches. Without an end it lasts until it is released.
+    held_at = models.DateTimeField(null=True, blank=True, editable=False)
+    held_until = models.DateTimeField(null=True, blank=True, editable=False)
+    hold_reason = models.CharField(max_length=200, blank=True, editable=False)
 
     # Over all its attributes, so that a page of devices is sorted by what is wrong without reading their attributes.
     heard_at = models.DateTimeField(null=True, blank=True, editable=False)
@@ -130,6 +179,9 @@ class Device(models.Model):
 
     def __str__(self) -> str:
         return self.name or self.vendor_id
+
+    def is_held(self, now: datetime) -> bool:
+        return self.held_at is not None and (self.held_until is None or self.held_until > now)
 
     @property
     def is_paused(self) -> bool:
@@ -194,8 +246,14 @@ class Attribute(models.Model):
     number = models.FloatField(null=True, blank=True, editable=False)
     text = models.CharField(max_length=255, null=True, blank=True, editable=False)  # noqa: DJ001 (null: the value is a number)
     observed_at = models.DateTimeField(null=True, blank=True, editable=False)
+    changed_at = models.DateTimeField(null=True, blank=True, editable=False, help_text="When it was first seen with this value")
+    cause = models.CharField(max_length=10, blank=True, editable=False, help_text="Who changed it last, where the vendor tells")
     heard_at = models.DateTimeField(null=True, blank=True, editable=False, help_text="When the vendor last answered with a value")
     available = models.BooleanField(default=True, editable=False, help_text="Whether the vendor's last answer held a value")
+
+    # What it should be as far as our orders go. Another value is somebody else's: see core/tasks/holds.py.
+    expected_number = models.FloatField(null=True, blank=True, editable=False)
+    expected_text = models.CharField(max_length=255, null=True, blank=True, editable=False)  # noqa: DJ001 (null: a number)
 
     class Meta:
         ordering = ("pk",)

@@ -14,6 +14,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from core.arbiter import Source
 from core.models.device import Attribute, as_value
 from core.models.observation import exactly_one_value
 from core.readings import Value
@@ -92,11 +93,6 @@ def after(state: str, event: Event) -> State:
     return TRANSITIONS[State(state)].get(event, State(state))
 
 
-class Source(StrEnum):
-    HUMAN = "human"
-    RULE = "rule"
-
-
 class DeviceCommandQuerySet(models.QuerySet["DeviceCommand"]):
     def open(self) -> Self:
         return self.filter(state__in=OPEN)
@@ -130,6 +126,15 @@ class DeviceCommand(models.Model):
     confirm_by = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
     error = models.CharField(max_length=500, blank=True)
+    steps = models.JSONField(default=list, help_text="[time, state, error] of each step, the latest LONGEST_STORY of them")
+
+    # What the attribute was when this was sent: only if it still is, a write of unknown outcome is sent again.
+    before_number = models.FloatField(null=True)
+    before_text = models.CharField(max_length=255, null=True)  # noqa: DJ001 (null: the value is a number, or unknown)
+
+    # The device's own timer, where the vendor has one.
+    revert_after = models.DurationField(null=True)
+    reverts_at = models.DateTimeField(null=True, help_text="When the device goes back by itself")
 
     objects = DeviceCommandQuerySet.as_manager()
 

@@ -42,6 +42,10 @@ class Gateway(models.Model):
     retry_at = models.DateTimeField(null=True, blank=True, editable=False, help_text="Not asked before")
     claimed_until = models.DateTimeField(null=True, blank=True, editable=False, help_text="Somebody is asking it now")
 
+    # The vendor's budget of calls, on the database's clock. Reads leave a share of it to commands.
+    next_call_at = models.DateTimeField(null=True, blank=True, editable=False, help_text="Before it the vendor wants no call")
+    next_read_at = models.DateTimeField(null=True, blank=True, editable=False, help_text="Before it no read is made")
+
     objects = GatewayQuerySet.as_manager()
 
     class Meta:

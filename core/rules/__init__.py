@@ -2,55 +2,111 @@
 
 A rule file holds `Options`, a frozen dataclass whose every field has a default, and `decide(situation)`: a pure function,
 no clock, no network, no database. What it needs to know is in the situation.
+
+A field of `Options` may carry `metadata`: `help` (a line for people), `unit`, `choices` (a list of words). `__post_init__`
+refuses what makes no sense: it raises ValueError with a sentence. A rule that looks at another signal than the carbon
+intensity of the grid has an option `signal`, or names its signals in `SIGNALS`, a tuple.
 """
 
+import hashlib
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime, timedelta, tzinfo
+from functools import cache
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
-from core.feeds import Slot
+from core.feeds import Signal, Slot
+from core.outlook import Outlook, Outlooks
+from core.planner import Plan
 from core.readings import Value
 
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """What a rule may know. Times are aware, UTC.
+    """What a rule may know. Times are aware, UTC; `zone` is the device's own.
 
     `values` holds the fresh values of the device by attribute name: an attribute that nobody heard lately is not in it.
-    `forecast` holds slots in order of time, without overlap; `switch` names the attribute an on/off decision drives.
+    `switch` names the attribute an on/off decision drives, `changed_at` is when it last changed, as far as known.
+    `outlooks` holds what is expected of each signal that the rule looks at; one that nobody offers is not in it.
+    `plan` is the one that was made before, if its deadline is not over; `delivered` the minutes it was seen running since
+    the plan's job opened. `held_off_since`: this rule has been holding the device off as a guard since then.
     """
 
     now: datetime
     device: str
     values: Mapping[str, Value]
     switch: str
-    forecast: Sequence[Slot]
+    outlooks: Outlooks = field(default_factory=dict)
     options: Any = None
+    zone: tzinfo = UTC
+    changed_at: datetime | None = None
+    plan: Plan | None = None
+    delivered: float = 0
+    held_off_since: datetime | None = None
+
+    @property
+    def is_on(self) -> bool:
+        return self.values.get(self.switch) is True
+
+    @property
+    def outlook(self) -> Outlook | None:
+        """That of the first signal there is."""
+        return next(iter(self.outlooks.values()), None)
+
+    @property
+    def forecast(self) -> Sequence[Slot]:
+        """Slots of the first signal, in order of time, without overlap; empty when nothing is known."""
+        return self.outlook.slots if self.outlook else ()
 
     @property
     def outside(self) -> Slot | None:
         """The slot of the forecast that holds now, None when there is none."""
-        return next((slot for slot in self.forecast if slot.starts_at <= self.now < slot.ends_at), None)
+        return self.outlook.at(self.now) if self.outlook else None
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What the device should be set to, and why, in a sentence a neighbour understands. `attribute` "": its main switch."""
+    """What the device should be set to, and why, in a sentence a neighbour understands. `attribute` "": its main switch.
+
+    `until`: how long this is expected to hold, as far as known. `guard`: it averts harm, and goes before any plan and any
+    minimum time. `plan`: the plan it follows.
+    """
 
     value: Value
     reason: str
     attribute: str = ""
+    until: datetime | None = None
+    guard: bool = False
+    plan: Plan | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
+    """`version` changes with the rule's file."""
+
     name: str
     options: type[Any]
     decide: Callable[[Situation], Decision | None]
     """None leaves the device alone."""
+    version: str
+    signals_of: tuple[Signal, ...]
+    is_guard: bool
+    """Whether it can stand beside another rule and go before it: its file says `GUARD = True`."""
+
+    def signals(self, options: Any) -> tuple[Signal, ...]:
+        """The signals it looks at, the most wanted first."""
+        return (Signal(options.signal),) if hasattr(options, "signal") else self.signals_of
+
+    def read(self, written: Mapping[str, object]) -> Any:
+        """Options from what was stored or typed, by name. What is left out, or "", is the default. Raises ValueError with a
+        sentence for an unknown name or a value that makes no sense."""
+        known = {one.name: one for one in fields(self.options)}
+        if unknown := sorted(set(written) - set(known)):
+            raise ValueError(f"{self.name} has no option {', '.join(unknown)}. It has: {', '.join(known) or 'none'}.")
+        return self.options(**{name: _read(known[name], value) for name, value in written.items() if value not in ("", None)})
 
 
 class UnknownRule(LookupError):
@@ -66,8 +122,63 @@ def choices() -> list[tuple[str, str]]:
     return [(name, name.replace("_", " ")) for name in names()]
 
 
+def guard_choices() -> list[tuple[str, str]]:
+    return [(name, shown) for name, shown in choices() if load(name).is_guard]
+
+
+@cache
 def load(name: str) -> Rule:
     if name not in names():
         raise UnknownRule(f"There is no rule {name!r}. Known: {', '.join(names())}.")
     module = import_module(f"{__name__}.{name}")
-    return Rule(name, module.Options, module.decide)
+    source = Path(str(module.__file__)).read_bytes()
+    return Rule(
+        name=name,
+        options=module.Options,
+        decide=module.decide,
+        version=hashlib.sha256(source).hexdigest()[:12],
+        signals_of=getattr(module, "SIGNALS", (Signal.CARBON_INTENSITY,)),
+        is_guard=getattr(module, "GUARD", False),
+    )
+
+
+def _read(option: Any, written: object) -> object:
+    """A value of the option's type, from what stands in JSON or was typed. Dataclasses hold annotations as types here."""
+    kind = option.type
+    if kind is bool:
+        return _read_bool(option.name, written)
+    if kind in (int, float) and not isinstance(written, bool) and isinstance(written, int | float | str):
+        try:
+            number = float(written)
+        except ValueError:
+            raise ValueError(f"{option.name}: {written!r} is no number.") from None
+        if not -1e15 < number < 1e15 or kind is int and number != int(number):
+            raise ValueError(f"{option.name}: {written!r} is no {'whole ' if kind is int else ''}number that makes sense.")
+        return kind(number)
+    if kind is str and isinstance(written, str):
+        allowed = option.metadata.get("choices")
+        if allowed and written not in allowed:
+            raise ValueError(f"{option.name}: {written!r} is none of {', '.join(allowed)}.")
+        return written
+    raise ValueError(f"{option.name}: {written!r} is of the wrong kind.")
+
+
+def _read_bool(name: str, written: object) -> bool:
+    words = {"on": True, "yes": True, "true": True, "1": True, "off": False, "no": False, "false": False, "0": False}
+    answer = words.get(str(written).lower())
+    if answer is None:
+        raise ValueError(f"{name}: {written!r} is neither yes nor no.")
+    return answer
+
+
+def option(default: Any, help: str, unit: str = "", choices: Sequence[str] = ()) -> Any:
+    """A field of Options, with what forms and `set_rule` say about it."""
+    return field(default=default, metadata={"help": help, "unit": unit, "choices": tuple(choices)})
+
+
+def time_of_day(written: str) -> timedelta:
+    """ "07:30" as the time since midnight. Raises ValueError with a sentence."""
+    hours, colon, minutes = written.partition(":")
+    if colon and hours.isdigit() and minutes.isdigit() and len(minutes) == 2 and int(hours) < 24 and int(minutes) < 60:
+        return timedelta(hours=int(hours), minutes=int(minutes))
+    raise ValueError(f"{written!r} is no time of day. Example: 07:30")

@@ -11,10 +11,13 @@ from django.db import transaction
 from django.utils import timezone
 
 from core import feeds, rules, schedule, wire, words
+from core.arbiter import Source
 from core.errors import ApiError, ApiRefused
+from core.feeds import Signal
 from core.models import Attribute, Device, DeviceCommand, Freshness
 from core.models.device import main_switch
-from core.models.device_command import FINAL, Source, State
+from core.models.device_command import FINAL, State
+from core.outlook import Outlook, Rung
 from core.readings import Kind, Unacceptable, clean_value
 from core.rules import Decision, Situation
 from core.tasks import send
@@ -95,8 +98,9 @@ class _Outside:
         self.now = now
 
     @cached_property
-    def forecast(self) -> tuple[feeds.Slot, ...]:
-        return tuple(feeds.load(FEED)().fetch("", self.now, self.now + LOOK_AHEAD))
+    def outlooks(self) -> dict[Signal, Outlook]:
+        slots = tuple(feeds.load(FEED)().fetch("", self.now, self.now + LOOK_AHEAD))
+        return {Signal.CARBON_INTENSITY: Outlook(Signal.CARBON_INTENSITY, slots, Rung.LIVE, self.now)}
 
 
 def _one(device: Device, outside: _Outside, now: datetime) -> Verdict:
@@ -121,7 +125,7 @@ def _verdict(device: Device, outside: _Outside, now: datetime) -> Verdict:
             device, f"no decision: {'no fresh reading, ' + heard if switch else 'it has nothing to switch'}", problem=True
         )
     values = {name: value for name, value in fresh.items() if value is not None}
-    decision = rule.decide(Situation(now, str(device), values, switch.name, outside.forecast, rule.options()))
+    decision = rule.decide(Situation(now, str(device), values, switch.name, outside.outlooks, rule.options()))
     if decision is None:
         return Verdict(device, f"left alone by the rule {rule.name}")
     attribute = next((one for one in attributes if one.name == (decision.attribute or switch.name)), None)

@@ -16,9 +16,10 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from core import vendors
+from core.arbiter import Source
 from core.errors import ApiRefused
 from core.models import Attribute, DeviceCommand, SecretUnreadable, User
-from core.models.device_command import CONFIRM_WITHIN, DeviceCommandQuerySet, Event, Source, State, after
+from core.models.device_command import CONFIRM_WITHIN, DeviceCommandQuerySet, Event, State, after
 from core.readings import Kind, Unacceptable, clean_value
 from core.tasks.ask import ask
 from core.tasks.clients import client_for

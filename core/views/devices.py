@@ -7,9 +7,10 @@ from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from core import words
+from core.arbiter import Source
 from core.forms import ChooseChart, DeviceForm, OrderForm
 from core.models import Attribute, Device, DeviceCommand
-from core.models.device_command import Source, State
+from core.models.device_command import State
 from core.readings import Unacceptable
 from core.tasks import gateways, poll, send
 from core.views.access import back, permitted, person, readable

@@ -14,9 +14,10 @@ import time_machine
 from django.conf import settings
 from django.utils import timezone
 
+from core.arbiter import Source
 from core.http import ApiRefused, Http
 from core.models import Attribute, Gateway
-from core.models.device_command import Source, State
+from core.models.device_command import State
 from core.readings import Kind, Value
 from core.tasks import gateways, poll, send
 from core.vendors.home_assistant import Client

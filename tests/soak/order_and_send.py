@@ -10,8 +10,8 @@ import django
 
 django.setup()
 
+from core.arbiter import Source  # noqa: E402
 from core.models import Attribute, DeviceCommand  # noqa: E402 (needs what stands above)
-from core.models.device_command import Source  # noqa: E402
 from core.tasks import send  # noqa: E402
 
 NEVER = timedelta(days=30)

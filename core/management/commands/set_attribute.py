@@ -4,9 +4,10 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from core import wire
+from core.arbiter import Source
 from core.management.command import Command as Base
 from core.models import Attribute
-from core.models.device_command import Source, State
+from core.models.device_command import State
 from core.readings import Kind, Unacceptable
 from core.tasks import send
 

@@ -6,8 +6,9 @@ import pytest
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from core.arbiter import Source
 from core.models import Device, DeviceCommand, Freshness, Gateway, Lease
-from core.models.device_command import Source, State
+from core.models.device_command import State
 from core.tasks import poll, runs, send
 
 pytestmark = pytest.mark.django_db

@@ -9,6 +9,7 @@ from core.feeds import Slot
 from core.feeds.replay import Feed
 from core.models import Attribute, DeviceCommand, Run
 from core.models.device_command import State
+from core.outlook import Outlook
 from core.rules import Situation
 from core.rules.awesome import Options
 from core.rules.awesome import decide as awesome
@@ -104,14 +105,14 @@ def test_what_is_under_way_is_not_ordered_again(ruled, simulator, time_machine):
 def test_every_rule_meets_the_contract():
     for name in rules.names():
         rule = rules.load(name)
-        situation = Situation(CLEAN, "Heater", {"on": True}, "on", [], rule.options())
+        situation = Situation(CLEAN, "Heater", {"on": True}, "on", options=rule.options())
         assert rule.decide(situation) is None or rule.decide(situation).reason
 
 
 @pytest.mark.parametrize(("value", "on"), [(179.0, True), (180.0, False), (0.0, True)])
 def test_awesome_switches_on_below_its_limit(value, on):
     slot = Slot(CLEAN, CLEAN + timedelta(minutes=30), value, "gCO2/kWh", CLEAN)
-    decision = awesome(Situation(CLEAN, "Heater", {}, "on", [slot], Options()))
+    decision = awesome(Situation(CLEAN, "Heater", {}, "on", {slot.signal: Outlook(slot.signal, (slot,))}, Options()))
     assert decision.value is on
 
 

@@ -6,8 +6,9 @@ import pytest
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from core.arbiter import Source
 from core.models import Attribute, DeviceCommand
-from core.models.device_command import Source, State
+from core.models.device_command import State
 from core.readings import Unacceptable
 from core.simulator import Fault
 from core.tasks import gateways, poll, send
