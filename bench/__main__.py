@@ -13,9 +13,11 @@ from bench.databases import environment, postgresql, sqlite
 Database = Callable[[], AbstractContextManager[str]]
 BENCHMARKS: dict[str, tuple[Database, ...]] = {
     "start_up": (sqlite,),
+    "planning": (sqlite,),
     "recording": (sqlite, postgresql),
     "status_page": (sqlite, postgresql),
     "polling": (sqlite, postgresql),
+    "backtest": (sqlite,),
 }
 
 

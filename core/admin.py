@@ -14,9 +14,25 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from core import words
-from core.models import Attribute, Device, DeviceCommand, Gateway, Lease, Observation, Run, Secret, Silence, User
+from core.models import (
+    Attribute,
+    Device,
+    DeviceCommand,
+    FeedSource,
+    Forecast,
+    Gateway,
+    Lease,
+    Measurement,
+    Observation,
+    Plan,
+    Receipt,
+    Run,
+    Secret,
+    Series,
+    Silence,
+    User,
+)
 
-CHOSEN = "attribute__id__exact"
 COUNTED_AT_MOST = 10_000
 """A list says no more pages than this has rows: counting millions takes longer than anybody reads."""
 
@@ -48,34 +64,43 @@ class ReadOnly(Base):
         return False
 
 
-class OfOneAttribute(ReadOnly):
-    """Rows that are listed for one attribute only, by its index: a list over all of them would sort millions."""
+class OfOne(ReadOnly):
+    """Rows that are listed for one attribute, series or device only, by its index: a list over all of them would sort
+    millions. `of` is the field that names it."""
 
-    list_select_related = ("attribute__device",)
+    of = ""
     sortable_by = ()
+
+    @property
+    def chosen(self) -> str:
+        return f"{self.of}__id__exact"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         rows = super().get_queryset(request)
-        return rows if request.GET.get(CHOSEN) or self._is_of_one_row(request) else rows.none()
+        return rows if request.GET.get(self.chosen) or self._is_of_one_row(request) else rows.none()
 
     def _is_of_one_row(self, request: HttpRequest) -> bool:
         return bool(request.resolver_match and "object_id" in request.resolver_match.kwargs)
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
-        if not request.GET.get(CHOSEN):
-            title = f"Open an attribute to see its {self.opts.verbose_name_plural}"
+        if not request.GET.get(self.chosen):
+            title = f"Open one {self.of} to see its {self.opts.verbose_name_plural}"
             extra_context = {**(extra_context or {}), "title": title}
         return super().changelist_view(request, extra_context)
 
 
 @admin.register(Observation)
-class ObservationAdmin(OfOneAttribute):
+class ObservationAdmin(OfOne):
+    of = "attribute"
+    list_select_related = ("attribute__device",)
     list_display = ("attribute", "observed_at", "number", "text")
     ordering = ("attribute_id", "-observed_at")
 
 
 @admin.register(Silence)
-class SilenceAdmin(OfOneAttribute):
+class SilenceAdmin(OfOne):
+    of = "attribute"
+    list_select_related = ("attribute__device",)
     list_display = ("attribute", "starts_at", "ends_at")
     ordering = ("attribute_id", "-starts_at")
 
@@ -129,13 +154,20 @@ class DeviceAdmin(Kept):
     search_fields = ("name", "place", "model", "vendor_id", "gateway__name")
     readonly_fields = (
         *("gateway", "vendor_id", "model", "attributes_of_it", "heard_at", "measured_at", "available"),
-        *("decision", "decided_at", "removed_at"),
+        *("rule", "options", "guard", "guard_options", "decision", "decided_at", "decisions_of_it"),
+        *("held_at", "held_until", "hold_reason", "undecided_since", "removed_at"),
     )
-    fields = ("name", "place", "latitude", "longitude", "zone", "rule", "enabled", *readonly_fields)
+    limits = ("min_on_minutes", "min_off_minutes", "most_switches_an_hour", "fail_safe", "fail_safe_minutes", "hold_minutes")
+    fields = ("name", "place", "latitude", "longitude", "zone", "region", "enabled", *limits, *readonly_fields)
 
     @admin.display(description="attributes")
     def attributes_of_it(self, device: Device) -> SafeString:
         return _list_link(Attribute, f"device__id__exact={device.pk}", "attributes")
+
+    @admin.display(description="decisions")
+    def decisions_of_it(self, device: Device) -> SafeString:
+        chosen = f"device__id__exact={device.pk}"
+        return format_html("{} {}", _list_link(Receipt, chosen, "receipts"), _list_link(Plan, chosen, "plans"))
 
 
 @admin.register(Attribute)
@@ -151,7 +183,7 @@ class AttributeAdmin(ReadOnly):
 
     @admin.display(description="history")
     def history(self, attribute: Attribute) -> SafeString:
-        chosen = f"{CHOSEN}={attribute.pk}"
+        chosen = f"attribute__id__exact={attribute.pk}"
         return format_html("{} {}", _list_link(Observation, chosen, "observations"), _list_link(Silence, chosen, "silences"))
 
 
@@ -165,6 +197,56 @@ class DeviceCommandAdmin(ReadOnly):
     @admin.display(description="device")
     def of_device(self, command: DeviceCommand) -> str:
         return str(command.attribute.device)
+
+
+@admin.register(Receipt)
+class ReceiptAdmin(OfOne):
+    of = "device"
+    list_display = ("decided_at", "voice", "rule", "sentence", "times", "repeated_at", "problem")
+    ordering = ("device_id", "-decided_at")
+
+
+@admin.register(Plan)
+class PlanAdmin(OfOne):
+    of = "device"
+    list_display = ("deadline", "rule", "unit", "predicted", "actual", "at_once", "ideal", "delivered", "changes", "settled_at")
+    ordering = ("device_id", "-deadline")
+
+
+@admin.register(FeedSource)
+class FeedSourceAdmin(ReadOnly):
+    list_display = ("feed", "region", "fetched_at", "failures", "error", "refused", "retry_at")
+    list_filter = ("feed", "refused")
+    search_fields = ("feed", "region", "error")
+
+
+@admin.register(Series)
+class SeriesAdmin(ReadOnly):
+    list_display = ("signal", "source", "unit", "history")
+    list_select_related = ("source",)
+    list_filter = ("signal", "source__feed")
+    search_fields = ("source__feed", "source__region")
+
+    @admin.display(description="history")
+    def history(self, series: Series) -> SafeString:
+        chosen = f"series__id__exact={series.pk}"
+        return format_html("{} {}", _list_link(Forecast, chosen, "forecasts"), _list_link(Measurement, chosen, "measurements"))
+
+
+@admin.register(Forecast)
+class ForecastAdmin(OfOne):
+    of = "series"
+    list_select_related = ("series__source",)
+    list_display = ("series", "issued_at", "known_at", "ends_at")
+    ordering = ("series_id", "-issued_at")
+
+
+@admin.register(Measurement)
+class MeasurementAdmin(OfOne):
+    of = "series"
+    list_select_related = ("series__source",)
+    list_display = ("series", "starts_at", "ends_at", "value", "known_at")
+    ordering = ("series_id", "-starts_at", "-known_at")
 
 
 @admin.register(Run)

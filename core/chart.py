@@ -4,7 +4,7 @@ Every line is a step: a value holds until another is told. Where nobody heard an
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice, pairwise
@@ -46,6 +46,18 @@ class Column:
     value: float | None
     low: float | None
     high: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """A stretch of time across the chart, in percent of its width."""
+
+    place: float
+    width: float
+
+    @property
+    def middle(self) -> float:
+        return round(self.place + self.width / 2, 3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +131,17 @@ def sparkline(values: Sequence[float | None]) -> str:
     return "".join(path)
 
 
-def draw(pieces: Sequence[Piece], start: datetime, end: datetime, words: tuple[str, str] | None = None) -> Chart:
-    """The whole chart. `words` are what 0 and 1 mean, for something that is either one or the other."""
-    levels = [(0.0, words[0]), (1.0, words[1])] if words else [(level, _plain(level)) for level in round_levels(*_range(pieces))]
+def draw(
+    pieces: Sequence[Piece],
+    start: datetime,
+    end: datetime,
+    words: tuple[str, str] | None = None,
+    beside: Sequence[Piece] = (),
+) -> Chart:
+    """The whole chart. `words` are what 0 and 1 mean, for something that is either one or the other. `beside` is what else
+    is drawn on the same scale."""
+    scale = round_levels(*_range([*pieces, *beside]))
+    levels = [(0.0, words[0]), (1.0, words[1])] if words else [(level, _plain(level)) for level in scale]
     low, high = (-0.15, 1.15) if words else (levels[0][0], levels[-1][0])
 
     def x(time: datetime) -> float:
@@ -138,6 +158,18 @@ def draw(pieces: Sequence[Piece], start: datetime, end: datetime, words: tuple[s
         x_ticks=time_ticks(start, end),
         columns=list(_columns(pieces, start, end)),
     )
+
+
+def place(time: datetime, start: datetime, end: datetime) -> float:
+    """Where a time is, in percent of the width."""
+    return round(100 * ((time - start) / (end - start)), 3)
+
+
+def bands(stretches: Iterable[tuple[datetime, datetime]], start: datetime, end: datetime) -> list[Band]:
+    """What of these stretches of time is to be seen between `start` and `end`."""
+    seen = [(max(begin, start), min(until, end)) for begin, until in stretches]
+    wide = end - start
+    return [Band(place(begin, start, end), round(100 * ((until - begin) / wide), 3)) for begin, until in seen if begin < until]
 
 
 def _range(pieces: Sequence[Piece]) -> tuple[float, float]:

@@ -21,7 +21,7 @@ Messages = list[checks.CheckMessage]
 
 
 def register_all() -> None:
-    for check in (check_plug_ins, check_field_keys, check_gateway_networks):
+    for check in (check_plug_ins, check_field_keys, check_gateway_networks, check_feeds):
         checks.register(check)
     checks.register(check_public_status, deploy=True)
 
@@ -113,6 +113,31 @@ def network_messages(network: Network) -> Iterator[checks.CheckMessage]:
 
 def is_within(network: Network, other: Network) -> bool:
     return network.version == other.version and network.subnet_of(other)  # type: ignore[arg-type]  # the same version
+
+
+def check_feeds(app_configs: Sequence[AppConfig] | None, **options: Any) -> Messages:
+    """FEEDS names feeds that there are, each with what it needs."""
+    from core import feeds
+    from core.tasks.regions import configured
+
+    messages: Messages = []
+    for one in configured():
+        if one.feed not in feeds.names():
+            hint = f"Known: {', '.join(feeds.names())}. A region goes after a colon: carbon_intensity_gb:13,open_meteo."
+            messages.append(checks.Error(f"FEEDS names {one.feed!r}, and there is no such feed.", hint=hint, id="core.E006"))
+        elif needs_credential(one.feed) and not settings.FEED_CREDENTIALS.get(one.feed):
+            hint = f"Set {one.feed.upper()}_CREDENTIAL, or take {one.feed} out of FEEDS."
+            messages.append(checks.Error(f"FEEDS names {one.feed}, which needs a credential.", hint=hint, id="core.E007"))
+    return messages
+
+
+def needs_credential(feed: str) -> bool:
+    from core import feeds
+
+    try:
+        return feeds.load(feed).needs_credential
+    except Exception:  # check_plug_ins tells of a file that does not load
+        return False
 
 
 def check_public_status(app_configs: Sequence[AppConfig] | None, **options: Any) -> Messages:

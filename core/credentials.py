@@ -1,4 +1,4 @@
-"""How a call proves who we are: basic, bearer, digest. What is secret stays out of `repr`."""
+"""How a call proves who we are: basic, bearer, digest, a key in the query. What is secret stays out of `repr`."""
 
 import hashlib
 import re
@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from secrets import token_hex
 from typing import Any
+from urllib.parse import urlencode
 
 from requests import PreparedRequest
 from requests.auth import AuthBase
@@ -34,6 +35,18 @@ class Fixed(Credentials):
 
     def __call__(self, request: PreparedRequest) -> PreparedRequest:
         request.headers["Authorization"] = self.header
+        return request
+
+
+class InQuery(Credentials):
+    """The same parameter in the query of every call, for vendors that take their key nowhere else."""
+
+    def __init__(self, name: str, key: str) -> None:
+        self.query = urlencode({name: key})
+        self.secrets = (key,)
+
+    def __call__(self, request: PreparedRequest) -> PreparedRequest:
+        request.url = f"{request.url}{'&' if '?' in str(request.url) else '?'}{self.query}"
         return request
 
 
@@ -125,3 +138,7 @@ def bearer(token: str) -> AuthBase:
 
 def digest(user: str, password: str) -> AuthBase:
     return Digest(user, password)
+
+
+def in_query(name: str, key: str) -> AuthBase:
+    return InQuery(name, key)

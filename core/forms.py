@@ -1,10 +1,13 @@
 """What people may type, checked before any task hears of it."""
 
+from collections.abc import Sequence
+from dataclasses import fields
+from datetime import datetime, timedelta
 from typing import Any
 
 from django import forms
 
-from core import rules, vendors
+from core import rules, vendors, words
 from core.models import Attribute, Device, Freshness, Gateway
 from core.readings import LONGEST_TEXT, Kind, Value
 
@@ -65,16 +68,13 @@ def _field(attribute: Attribute) -> forms.Field:
     return forms.CharField(max_length=LONGEST_TEXT)
 
 
-def _rules() -> list[tuple[str, str]]:
-    return [("", "none: nobody decides"), *rules.choices()]
+LIMITS = ("min_on_minutes", "min_off_minutes", "most_switches_an_hour", "fail_safe", "fail_safe_minutes", "hold_minutes")
 
 
 class DeviceForm(forms.ModelForm):  # type: ignore[type-arg]  # generic only in the stubs
-    rule = forms.ChoiceField(choices=_rules, required=False)
-
     class Meta:
         model = Device
-        fields = ("name", "place", "latitude", "longitude", "zone", "rule", "enabled")
+        fields = ("name", "place", "latitude", "longitude", "zone", "region", "enabled", *LIMITS)
         help_texts = {
             "enabled": "Polled and decided for",
             "place": "Where it stands, in your words",
@@ -82,7 +82,88 @@ class DeviceForm(forms.ModelForm):  # type: ignore[type-arg]  # generic only in 
             "longitude": "In degrees, west is negative",
             "zone": "Such as Europe/London",
         }
-        labels = {"zone": "Time zone"}
+        labels = {
+            "zone": "Time zone",
+            "region": "Region of feeds",
+            "min_on_minutes": "Least minutes on",
+            "min_off_minutes": "Least minutes off",
+            "most_switches_an_hour": "Most switches an hour",
+            "fail_safe": "Fail-safe state",
+            "fail_safe_minutes": "Fail-safe after minutes",
+            "hold_minutes": "Minutes of a person's word",
+        }
+
+    def about(self) -> list[forms.BoundField]:
+        return [field for field in self if field.name not in LIMITS]
+
+    def limits(self) -> list[forms.BoundField]:
+        return [self[name] for name in LIMITS]
+
+
+class HoldForm(forms.Form):
+    """For how many minutes a device is to stay as it is; empty: until a person releases it."""
+
+    minutes = forms.IntegerField(min_value=1, max_value=7 * 24 * 60, required=False)
+
+    def until(self, now: datetime) -> datetime | None:
+        minutes = self.cleaned_data["minutes"]
+        return now + timedelta(minutes=minutes) if minutes else None
+
+
+class ChooseRule(forms.Form):
+    """The rule (or guard) whose options are to be filled in. What is not known is nobody."""
+
+    def __init__(self, place: str, label: str, known: Sequence[tuple[str, str]], nobody: str, data: Any) -> None:
+        super().__init__(data)
+        self.place = place
+        self.fields[place] = forms.ChoiceField(label=label, choices=[("", nobody), *known], required=False)
+
+    @property
+    def field(self) -> forms.BoundField:
+        return self[self.place]
+
+    def wanted(self) -> str:
+        return str(self.cleaned_data[self.place]) if self.is_valid() else ""
+
+
+class RuleForm(forms.Form):
+    """A field for each option of a rule. What is left empty is as the rule has it."""
+
+    def __init__(self, rule: rules.Rule, data: Any = None, **options: Any) -> None:
+        super().__init__(data, **options)
+        self.rule = rule
+        for option in fields(rule.options):
+            self.fields[option.name] = _option_field(option)
+
+    def clean(self) -> dict[str, Any]:
+        written = {name: value for name, value in self.cleaned_data.items() if value not in ("", None)}
+        try:
+            self.rule.read(written)
+        except ValueError as error:
+            name, _, why = str(error).partition(": ")
+            self.add_error(name if name in self.fields else None, why if name in self.fields else str(error))
+        return written
+
+
+def _option_field(option: Any) -> forms.Field:
+    """What the option is, is told by its type; what it stands at if nothing is typed, by its placeholder."""
+    unit = option.metadata.get("unit", "")
+    shown = words.option_text(option.default, unit)
+    about = {
+        "required": False,
+        "label": words.option_label(option.name, unit),
+        "help_text": option.metadata.get("help", ""),
+    }
+    if option.type is bool:
+        return forms.ChoiceField(choices=[("", f"as usual: {shown}"), ("on", "on"), ("off", "off")], **about)
+    if chosen := option.metadata.get("choices"):
+        said = [(choice, words.option_text(choice)) for choice in chosen]
+        return forms.ChoiceField(choices=[("", f"as usual: {shown}"), *said], **about)
+    if option.type in (int, float):
+        field = (forms.IntegerField if option.type is int else forms.FloatField)(**about)
+        field.widget.attrs |= {"step": "any", "placeholder": f"{option.default:.12g}"}
+        return field
+    return forms.CharField(max_length=LONGEST_TEXT, widget=forms.TextInput(attrs={"placeholder": option.default}), **about)
 
 
 def _credential(**options: Any) -> forms.CharField:

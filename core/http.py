@@ -29,10 +29,10 @@ from urllib3.exceptions import DecodeError, HTTPError, IncompleteRead, ReadTimeo
 
 from core import strict_json, transport
 from core.addresses import Network
-from core.credentials import Credentials, basic, bearer, digest
+from core.credentials import Credentials, basic, bearer, digest, in_query
 from core.errors import ApiError, ApiRefused
 
-__all__ = ["ApiError", "ApiRefused", "Http", "Network", "basic", "bearer", "digest"]
+__all__ = ["ApiError", "ApiRefused", "Http", "Network", "basic", "bearer", "digest", "in_query"]
 
 LONGEST_RETRY_AFTER = 86_400.0  # seconds: a vendor that asks for more is asked again after a day
 PAUSES = (0.0, 0.2)  # seconds before the second and the third try: the first failure often is a connection gone stale
@@ -49,7 +49,8 @@ class Http:
 
     `address` is the base URL (may have a path); `credential` the secret for the vendor client to use; `networks` the
     non-public networks that may be reached; `max_bytes` the largest answer, decompressed; `renew` stores a rotated
-    credential. `headers` go with every call, so does what `auth` adds. Raises ApiRefused if the address is no good.
+    credential; `pace` is called before every call and returns when it may be made: what it waits is not counted. `headers` go
+    with every call, so does what `auth` adds. Raises ApiRefused if the address is no good.
 
     Every method raises ApiError and ApiRefused, and only these; no message holds the credential. Answers: 2xx is returned;
     401, 403 and other 4xx are ApiRefused; 408, 425, 429, 5xx are ApiError. A redirect is ApiRefused and names where to.
@@ -67,6 +68,7 @@ class Http:
         timeout_seconds: float = 10.0,
         max_bytes: int = 8_000_000,
         renew: Callable[[str], None] | None = None,
+        pace: Callable[[], None] | None = None,
     ) -> None:
         self.address = _checked(address)
         self.credential = credential
@@ -75,6 +77,7 @@ class Http:
         self.max_bytes = max_bytes
         self.headers = {"Accept": "application/json", "Accept-Encoding": "gzip, deflate", "User-Agent": "iotapp"}
         self._store = renew
+        self._pace = pace
         self._ends_at: float | None = None
 
     def __repr__(self) -> str:
@@ -142,22 +145,30 @@ class Http:
 
     def _exchange(self, request: PreparedRequest) -> tuple[Response, bytes]:
         """One call and, for a GET whose connection breaks, two more."""
-        if self._ends_at is None:
-            self._ends_at = monotonic() + self.timeout_seconds
         pauses = iter(PAUSES if request.method == "GET" else ())
         while True:
+            ends_at = self._paced()
             try:
-                response = transport.send(request, ends_at=self._ends_at, networks=self.networks)
+                response = transport.send(request, ends_at=ends_at, networks=self.networks)
                 return response, self._read(response)
             except transport.AddressRefused as error:
                 raise ApiRefused(f"{self.address}: {error}") from None
             except (RequestException, HTTPError, http.client.HTTPException, OSError) as error:
                 failure, reason = _failure(error)
                 pause = next(pauses, None)
-                if not failure.again or pause is None or monotonic() + pause >= self._ends_at:
+                if not failure.again or pause is None or monotonic() + pause >= ends_at:
                     message = f"{self.address} {failure.sentence.format(seconds=self.timeout_seconds, reason=reason)}"
                     raise failure.raises(message) from None
             sleep(pause)
+
+    def _paced(self) -> float:
+        """Wait until the next call may be made. Returns when it has to be over."""
+        began = monotonic()
+        if self._pace:
+            self._pace()
+        self._ends_at = began + self.timeout_seconds if self._ends_at is None else self._ends_at
+        self._ends_at += monotonic() - began
+        return self._ends_at
 
     def _read(self, response: Response) -> bytes:
         """The decompressed body. Of an answer that is an error anyway, the beginning."""

@@ -2,6 +2,8 @@
 
 from datetime import datetime, timedelta
 
+from core.arbiter import Source
+from core.feeds import Signal
 from core.models import Attribute, DeviceCommand, Freshness
 from core.models.device_command import State
 from core.readings import Kind, Value
@@ -24,6 +26,22 @@ STATE_WORDS = {
     State.SUPERSEDED: "replaced by a newer order",
     State.EXPIRED: "never sent: it took too long",
     State.UNCONFIRMED: "accepted, but never seen in effect",
+}
+
+SIGNAL_WORDS = {
+    Signal.CARBON_INTENSITY: "carbon intensity of the grid",
+    Signal.MARGINAL_INTENSITY: "marginal carbon intensity of the grid",
+    Signal.PRICE: "price of electricity",
+    Signal.LIGHTNING: "lightning nearby",
+    Signal.LIGHTNING_POTENTIAL: "lightning potential",
+    Signal.CAPE: "energy for thunderstorms (CAPE)",
+}
+
+SOURCE_WORDS = {
+    Source.HUMAN: "a person",
+    Source.FAIL_SAFE: "the fail-safe",
+    Source.GUARD: "the guard",
+    Source.RULE: "the rule",
 }
 
 # What a person looks for first. Anything else follows in the vendor's order.
@@ -69,6 +87,27 @@ def ago(time: datetime, now: datetime) -> str:
     size, unit = next(row for row in ((86400, "d"), (3600, "h"), (60, "min"), (1, "s")) if seconds >= row[0])
     words = f"{int(seconds // size)} {unit}"
     return f"in {words}" if time > now else f"{words} ago"
+
+
+def span_text(minutes: float) -> str:
+    """A length of time: 45 min, 2 h, 2 h 30 min."""
+    hours, rest = divmod(round(minutes), 60)
+    return " ".join([*([f"{hours} h"] if hours else []), *([f"{rest} min"] if rest or not hours else [])])
+
+
+def option_label(name: str, unit: str = "") -> str:
+    """With its unit, unless it ends in it: Gain, %; Lead minutes."""
+    label = name.replace("_", " ").capitalize()
+    is_told = label.lower().split()[-1].startswith(unit.lower())
+    return label if is_told else f"{label}, {unit}"
+
+
+def option_text(value: object, unit: str = "") -> str:
+    """The value of a rule's option: 180 gCO2/kWh, on, carbon intensity, none."""
+    if isinstance(value, bool | int | float):
+        return value_text(value, unit)
+    text = str(value).replace("_", " ")
+    return (f"{text} {unit}" if unit else text) if text else "none"
 
 
 def press_text(attribute: Attribute, value: bool) -> str:

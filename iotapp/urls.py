@@ -4,7 +4,7 @@ from django.contrib import admin
 from django.contrib.auth import views as auth
 from django.urls import path
 
-from core.views import devices, gateways, health, status
+from core.views import devices, gateways, health, holds, rules, status
 
 admin.autodiscover()
 admin.site.site_header = admin.site.site_title = "iotapp"
@@ -13,6 +13,9 @@ urlpatterns = [
     path("", status.status, name="status"),
     path("devices/<int:pk>/", devices.device, name="device"),
     path("devices/<int:pk>/change/", devices.change, name="device_change"),
+    path("devices/<int:pk>/rule/", rules.rule, name="device_rule"),
+    path("devices/<int:pk>/hold/", holds.hold, name="device_hold"),
+    path("devices/<int:pk>/release/", holds.release, name="device_release"),
     path("devices/<int:pk>/ask/", devices.ask, name="device_ask"),
     path("devices/<int:pk>/remove/", devices.remove, name="device_remove"),
     path("attributes/<int:pk>/order/", devices.order, name="order"),

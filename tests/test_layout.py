@@ -19,7 +19,7 @@ LONGEST_COMMAND = 75
 
 OUTSIDE = (
     *("readings", "errors", "http", "addresses", "credentials", "strict_json", "transport", "threads"),
-    *("vendors", "feeds", "rules", "planner", "outlook", "arbiter", "score", "simulator", "simulated_devices"),
+    *("vendors", "shelly_status", "feeds", "rules", "planner", "outlook", "arbiter", "score", "chart", "simulator"),
 )
 """Knows neither Django nor the database: what it needs is passed in."""
 

@@ -5,10 +5,11 @@ outside, bound to the feed's address, credential and limits.
 """
 
 import pkgutil
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from enum import StrEnum
 from importlib import import_module
 from typing import TYPE_CHECKING, ClassVar
@@ -105,3 +106,49 @@ def load(name: str) -> type[Feed]:
         raise UnknownFeed(f"There is no feed {name!r}. Known: {', '.join(names())}.")
     feed: type[Feed] = import_module(f"{__name__}.{name}").Feed
     return feed
+
+
+# What every feed needs to tell sense from nonsense in an answer
+
+LONGEST_SLOT = timedelta(days=1)
+_DEGREES = r"\s*([+-]?[0-9]{1,3}(?:\.[0-9]{1,12})?)\s*"
+
+
+def place(region: str) -> tuple[float, float] | None:
+    """Latitude and longitude of a region told as "51.50,-0.12"; None if it is told otherwise."""
+    found = re.fullmatch(f"{_DEGREES},{_DEGREES}", region)
+    latitude, longitude = map(float, found.groups()) if found else (0.0, 0.0)
+    return (latitude, longitude) if found and abs(latitude) <= 90 and abs(longitude) <= 180 else None
+
+
+def number(told: object, least: float, most: float) -> float | None:
+    """A number from an answer; None if it is none, or out of bounds."""
+    if isinstance(told, bool) or not isinstance(told, int | float) or not least <= told <= most:
+        return None
+    return float(told)
+
+
+def moment(told: object, zone: tzinfo = UTC) -> datetime | None:
+    """A time from an answer, in UTC; one without a zone is of this one. None if it is none, or of another century."""
+    try:
+        found = datetime.fromisoformat(told) if isinstance(told, str) else None
+    except ValueError:
+        return None
+    if found is None or not 2000 <= found.year < 2100:
+        return None
+    return (found if found.tzinfo else found.replace(tzinfo=zone)).astimezone(UTC)
+
+
+def in_order(slots: Iterable[Slot], since: datetime, until: datetime) -> list[Slot]:
+    """Those that overlap the time from `since` to `until`: by signal, measurements before forecasts, in order of time.
+
+    Left out: what ends before it starts, lasts longer than a day, or overlaps the one before it.
+    """
+    series: dict[tuple[str, bool], list[Slot]] = {}
+    for slot in sorted(slots, key=lambda slot: (slot.signal, slot.issued_at is not None, slot.starts_at, slot.ends_at)):
+        before = series.setdefault((slot.signal, slot.issued_at is not None), [])
+        is_whole = timedelta(0) < slot.ends_at - slot.starts_at <= LONGEST_SLOT
+        if is_whole and not (before and slot.starts_at < before[-1].ends_at):
+            before.append(slot)
+    kept = (slot for told in series.values() for slot in told)
+    return [slot for slot in kept if max(slot.starts_at, since) < min(slot.ends_at, until)]

@@ -180,6 +180,10 @@ class Device(models.Model):
     def __str__(self) -> str:
         return self.name or self.vendor_id
 
+    @property
+    def has_decider(self) -> bool:
+        return bool(self.rule or self.guard)
+
     def is_held(self, now: datetime) -> bool:
         return self.held_at is not None and (self.held_until is None or self.held_until > now)
 
@@ -254,6 +258,7 @@ class Attribute(models.Model):
     # What it should be as far as our orders go. Another value is somebody else's: see core/tasks/holds.py.
     expected_number = models.FloatField(null=True, blank=True, editable=False)
     expected_text = models.CharField(max_length=255, null=True, blank=True, editable=False)  # noqa: DJ001 (null: a number)
+    expected_at = models.DateTimeField(null=True, blank=True, editable=False, help_text="When it was heard to be so")
 
     class Meta:
         ordering = ("pk",)

@@ -6,7 +6,7 @@ without an entry leaves the state as it is. tests/core/test_device_command.py ru
 
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Self
+from typing import Any, Self
 
 from django.conf import settings
 from django.db import models
@@ -56,6 +56,7 @@ class Event(StrEnum):
     """Its time is over."""
 
 
+LONGEST_STORY = 30
 CONFIRM_WITHIN = timedelta(minutes=2)
 """How long after settling a device may still show the old value before its command is called unconfirmed."""
 
@@ -164,10 +165,18 @@ class DeviceCommand(models.Model):
         return self.state in OPEN
 
     def matches(self, number: float | None, text: str | None) -> bool:
-        """Whether these are the ordered value. Vendors round numbers: half a percent, at least 0.2, is the same."""
-        if self.number is None or number is None:
-            return self.text == text and self.number == number
-        return abs(self.number - number) <= max(0.2, abs(self.number) * 0.005)
+        """Whether these are the ordered value."""
+        return is_same((self.number, self.text), (number, text))
+
+    def is_as_before(self, number: float | None, text: str | None) -> bool:
+        """Whether these are the value from before it was sent, as far as that is known."""
+        before = (self.before_number, self.before_text)
+        return before == (None, None) or is_same(before, (number, text))
+
+    @property
+    def has_effect(self) -> bool:
+        """Whether it changes anything; one that sets a running timer anew does not."""
+        return not is_same((self.number, self.text), (self.before_number, self.before_text))
 
     def move(self, event: Event, now: datetime, error: str = "") -> bool:
         """Apply an event to this instance; the caller saves. True if the state changed."""
@@ -176,4 +185,19 @@ class DeviceCommand(models.Model):
             self.error = error[:500]
         if self.state in FINAL and self.finished_at is None:
             self.finished_at = now
+        if self.state != before:
+            self.steps = told(self.steps, now, self.state, error)
         return self.state != before
+
+
+def is_same(one: tuple[float | None, str | None], other: tuple[float | None, str | None]) -> bool:
+    """Whether two values (number, text) are the same. Vendors round numbers: half a percent, at least 0.2, is the same."""
+    (number, text), (other_number, other_text) = one, other
+    if number is None or other_number is None:
+        return text == other_text and number == other_number
+    return abs(number - other_number) <= max(0.2, abs(number) * 0.005)
+
+
+def told(steps: list[Any], now: datetime, state: str, error: str = "") -> list[Any]:
+    """The story with one step more."""
+    return [*steps, [now.isoformat(timespec="milliseconds"), str(state), error[:500]]][-LONGEST_STORY:]

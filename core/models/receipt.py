@@ -83,9 +83,11 @@ class Receipt(models.Model):
     version = models.CharField(max_length=12, blank=True, help_text="Of the rule's file")
     attribute = models.CharField(max_length=120, blank=True)
     value = models.JSONField(null=True, help_text="What it should be set to; null: left alone, or no decision")
+    until = models.DateTimeField(null=True, help_text="How long it was expected to hold, when it was last decided")
     sentence = models.CharField(max_length=500)
     problem = models.BooleanField(default=False, help_text="No decision could be made")
     inputs = models.JSONField(help_text="What it was made from; see core/tasks/situations.py")
+    choice = models.JSONField(null=True, help_text="The plan it follows, as it was then; see core/tasks/plans.py")
 
     plan = models.ForeignKey(Plan, null=True, blank=True, on_delete=models.SET_NULL, related_name="receipts")
     command = models.ForeignKey(DeviceCommand, null=True, blank=True, on_delete=models.SET_NULL, related_name="receipts")

@@ -10,14 +10,16 @@ intensity of the grid has an option `signal`, or names its signals in `SIGNALS`,
 
 import hashlib
 import pkgutil
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from core.arbiter import Limits
 from core.feeds import Signal, Slot
 from core.outlook import Outlook, Outlooks
 from core.planner import Plan
@@ -32,7 +34,9 @@ class Situation:
     `switch` names the attribute an on/off decision drives, `changed_at` is when it last changed, as far as known.
     `outlooks` holds what is expected of each signal that the rule looks at; one that nobody offers is not in it.
     `plan` is the one that was made before, if its deadline is not over; `delivered` the minutes it was seen running since
-    the plan's job opened. `held_off_since`: this rule has been holding the device off as a guard since then.
+    the plan's job opened. `held_off_since`: this rule has been holding the device off as a guard since then;
+    `held_off_until`: the `until` of its latest such decision, None if that was not kept.
+    `limits` are the device's own: least times on and off, which a plan had better respect.
     """
 
     now: datetime
@@ -46,6 +50,8 @@ class Situation:
     plan: Plan | None = None
     delivered: float = 0
     held_off_since: datetime | None = None
+    held_off_until: datetime | None = None
+    limits: Limits = Limits()
 
     @property
     def is_on(self) -> bool:
@@ -65,6 +71,11 @@ class Situation:
     def outside(self) -> Slot | None:
         """The slot of the forecast that holds now, None when there is none."""
         return self.outlook.at(self.now) if self.outlook else None
+
+    def clock(self, at: datetime) -> str:
+        """A time as the clock at the device shows it, for a sentence: 07:00, or Mon 07:00 where that could be another day."""
+        is_near = abs(at - self.now) < timedelta(days=1)
+        return f"{at.astimezone(self.zone):{'%H:%M' if is_near else '%a %H:%M'}}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +120,10 @@ class Rule:
         return self.options(**{name: _read(known[name], value) for name, value in written.items() if value not in ("", None)})
 
 
+class Undecided(Exception):
+    """No decision is possible now; the message says why. If it stays so for too long, the device goes to its fail-safe."""
+
+
 class UnknownRule(LookupError):
     """There is no file for this rule (any more)."""
 
@@ -150,7 +165,7 @@ def _read(option: Any, written: object) -> object:
     if kind in (int, float) and not isinstance(written, bool) and isinstance(written, int | float | str):
         try:
             number = float(written)
-        except ValueError:
+        except (ValueError, OverflowError):
             raise ValueError(f"{option.name}: {written!r} is no number.") from None
         if not -1e15 < number < 1e15 or kind is int and number != int(number):
             raise ValueError(f"{option.name}: {written!r} is no {'whole ' if kind is int else ''}number that makes sense.")
@@ -178,7 +193,18 @@ def option(default: Any, help: str, unit: str = "", choices: Sequence[str] = ())
 
 def time_of_day(written: str) -> timedelta:
     """ "07:30" as the time since midnight. Raises ValueError with a sentence."""
-    hours, colon, minutes = written.partition(":")
-    if colon and hours.isdigit() and minutes.isdigit() and len(minutes) == 2 and int(hours) < 24 and int(minutes) < 60:
-        return timedelta(hours=int(hours), minutes=int(minutes))
+    if found := re.fullmatch(r"([01]?\d|2[0-3]):([0-5]\d)", written, re.ASCII):
+        return timedelta(hours=int(found[1]), minutes=int(found[2]))
     raise ValueError(f"{written!r} is no time of day. Example: 07:30")
+
+
+def first_moment(day: date, of_day: timedelta, zone: tzinfo) -> datetime:
+    """When the clock of a zone first shows this time of this day, or a later one. So a time that comes twice is the first of
+    the two, and one that is left out is the moment when the clock jumps over it. Aware, UTC."""
+    shown = datetime.combine(day, time()) + of_day
+    before, after = (shown.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (1, 0))
+    if before >= after:
+        return after
+    minutes = int((after - before) / timedelta(minutes=1))  # left out: the clock jumps in one of these, a whole one
+    passed = (before + timedelta(minutes=minute) for minute in range(minutes))
+    return next((at for at in passed if at.astimezone(zone).replace(tzinfo=None) >= shown), after)

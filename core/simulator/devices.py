@@ -68,8 +68,9 @@ class Device:
         self.mac = f"02A803{number:06X}"
         self.id = f"shelly{self.kind.app.lower()}-{self.mac.lower()}"
         self.faults: list[Fault] = []
-        self.on = False
+        self._on = False
         self.source = "init"
+        """Who switched last, in Shelly's words."""
         self.timer: tuple[float, float] | None = None
         """When the running timer began, and after how many seconds it toggles."""
         self.requests = self.writes = self.effects = self.reverts = 0
@@ -79,6 +80,14 @@ class Device:
         self._started_at = self._counted_at = now
         self._energy = 50_000.0 + number % 1000 * 37
         self._tail = self._unchanging()
+
+    @property
+    def on(self) -> bool:
+        return self._on
+
+    @on.setter
+    def on(self, on: bool) -> None:
+        self._switch(on, "switch")
 
     @property
     def has_switch(self) -> bool:
@@ -99,7 +108,7 @@ class Device:
     def _switch(self, on: bool, source: str) -> bool:
         was_on = self.on
         self._count_energy(time.time())
-        self.on, self.source = on, source
+        self._on, self.source = on, source
         return was_on
 
     def power(self, now: float) -> float:

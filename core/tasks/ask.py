@@ -12,6 +12,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from core import vendors
 from core.models import Device, Gateway
 from core.tasks.clients import client_for
 from core.tasks.failures import complaint
@@ -45,6 +46,15 @@ class Job:
     gateway: Gateway
     vendor_ids: tuple[str, ...]
 
+    @property
+    def paced(self) -> timedelta:
+        """What the vendor's budget of calls makes it wait, beyond its own deadline."""
+        try:
+            budget = vendors.load(self.gateway.vendor).budget
+        except vendors.UnknownVendor:  # whose client says so when it is asked
+            budget = None
+        return budget.lasts(len(self.vendor_ids)) if budget else timedelta()
+
     def ask(self) -> Answer:
         """Runs in a worker thread. The time is taken before the call: what it tells may be older than that, never newer."""
         asked_at = timezone.now()
@@ -68,13 +78,14 @@ def ask(
     """Ask these gateways for all their devices, or for some. One never stops another. Raises LeaseLost."""
     asked = Asked()
     jobs = _jobs(gateways, device_pks)
+    paced = max((job.paced for job in jobs), default=timedelta())
     recorder = Recorder(asked.recorded, holding)
     with _garbage_sought_elsewhere(jobs):
         for job, result in in_threads(
             Job.ask,
-            _claimed(jobs, asked),
+            _claimed(jobs, asked, paced),
             workers=min(settings.POLL_WORKERS, max(1, len(jobs))),
-            deadline_seconds=settings.GATEWAY_TIMEOUT_SECONDS + GRACE_SECONDS,
+            deadline_seconds=settings.GATEWAY_TIMEOUT_SECONDS + paced.total_seconds() + GRACE_SECONDS,
             tick=recorder.tick,
         ):
             answer = job.failed(result) if isinstance(result, Exception) else result
@@ -112,9 +123,9 @@ def _jobs(gateways: Collection[Gateway], device_pks: Collection[int] | None) -> 
     return [Job(gateway, tuple(vendor_ids[gateway.pk])) for gateway in gateways if gateway.pk in vendor_ids]
 
 
-def _claimed(jobs: list[Job], asked: Asked) -> Iterator[Job]:
+def _claimed(jobs: list[Job], asked: Asked, paced: timedelta) -> Iterator[Job]:
     """The jobs whose gateway nobody else is asking. A claim ends when the answer is recorded, or by itself if we die."""
-    lasts = timedelta(seconds=60 + 2 * settings.GATEWAY_TIMEOUT_SECONDS)
+    lasts = timedelta(seconds=60 + 2 * settings.GATEWAY_TIMEOUT_SECONDS) + 2 * paced
     for start in range(0, len(jobs), CLAIMED_AT_ONCE):
         some = {job.gateway.pk: job for job in jobs[start : start + CLAIMED_AT_ONCE]}
         with transaction.atomic():

@@ -5,11 +5,13 @@ from django.db import connection
 
 from core import vendors
 from core.models import Gateway, Secret
+from core.tasks.budget import pace_for
 from core.vendors import Vendor
 
 
-def client_for(gateway: Gateway, timeout_seconds: float | None = None) -> Vendor:
-    """Raises SecretUnreadable. The deadline covers everything the client is asked, from its first call on."""
+def client_for(gateway: Gateway, timeout_seconds: float | None = None, *, is_command: bool = False) -> Vendor:
+    """Raises SecretUnreadable. The deadline covers everything the client is asked, from its first call on, without what it
+    waits for the vendor's budget, where `is_command` goes before reads."""
 
     from core.http import Http  # loads requests, which a poll that asks nobody should not pay for
 
@@ -20,11 +22,13 @@ def client_for(gateway: Gateway, timeout_seconds: float | None = None) -> Vendor
         finally:
             connection.close()
 
+    vendor = vendors.load(gateway.vendor)
     http = Http(
         gateway.address,
         credential=gateway.credential.reveal(),
         networks=settings.GATEWAY_NETWORKS,
         timeout_seconds=timeout_seconds or settings.GATEWAY_TIMEOUT_SECONDS,
         renew=store,
+        pace=pace_for(gateway.pk, vendor.budget, is_command=is_command) if vendor.budget else None,
     )
-    return vendors.load(gateway.vendor)(http)
+    return vendor(http)

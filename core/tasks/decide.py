@@ -1,190 +1,121 @@
 """Decide for each device that has a rule, commit what it wants, send it, see that it took effect."""
 
-import logging
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from functools import cached_property
-from typing import Any
+from datetime import datetime
 
 from django.db import transaction
 from django.utils import timezone
 
-from core import feeds, rules, schedule, wire, words
-from core.arbiter import Source
-from core.errors import ApiError, ApiRefused
-from core.feeds import Signal
-from core.models import Attribute, Device, DeviceCommand, Freshness
-from core.models.device import main_switch
+from core import schedule
+from core.models import Device, DeviceCommand
 from core.models.device_command import FINAL, State
-from core.outlook import Outlook, Rung
-from core.readings import Kind, Unacceptable, clean_value
-from core.rules import Decision, Situation
-from core.tasks import send
+from core.readings import Unacceptable
+from core.tasks import feeds, holds, receipts, send, settle
+from core.tasks.regions import regions_for
 from core.tasks.runs import Holding, running
+from core.tasks.situations import Scene
+from core.tasks.verdicts import Verdict, verdict
 
-FEED = "replay"
-LOOK_AHEAD = timedelta(hours=48)
 MOST_DEVICES = 20_000
-
-logger = logging.getLogger(__name__)
-
-
-@dataclass
-class Verdict:
-    """What was decided for a device. `sentence` says it for people; `problem` that no decision could be made or carried
-    out; `command` what was ordered, None if the device is as it should be."""
-
-    device: Device
-    sentence: str
-    problem: bool = False
-    command: DeviceCommand | None = None
-    wanted: tuple[Attribute, Decision] | None = None
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "device": self.device.pk,
-            "name": str(self.device),
-            "rule": self.device.rule,
-            "sentence": self.sentence,
-            "problem": self.problem,
-            "command": wire.device_command(self.command) if self.command else None,
-        }
+AT_ONCE = 500
 
 
-def decide(device_pk: int | None = None, *, dry_run: bool = False) -> list[Verdict]:
-    """Decide for every device with a rule, as the one scheduled run; or for one device at once.
+def decide(device_pk: int | None = None, *, dry_run: bool = False, as_of: datetime | None = None) -> list[Verdict]:
+    """Decide for every device that has a rule or a guard, as the one scheduled run; or for one device at once.
 
-    `dry_run` decides and says so, and neither stores nor sends. Raises AlreadyRunning, LeaseLost, Device.DoesNotExist.
+    `dry_run` decides and says so, and neither orders nor sends. `as_of` does the same with what was known at that time.
+    Raises AlreadyRunning, LeaseLost, LookupError (the device has no rule), Device.DoesNotExist.
     """
+    devices = _ruled(device_pk)
+    if as_of is not None:
+        scene = Scene(devices, as_of, is_live=False)
+        return [verdict(view, scene) for view in scene.views]
     if dry_run or device_pk is not None:
-        return _decide(_ruled(device_pk), dry_run, None)
+        return _decide(devices, dry_run, None)
     with running(schedule.DECIDE) as holding:
         send.carry_on(holding)
+        holds.notice()
         verdicts = _decide(_ruled(None), False, holding)
-        holding.run.counts = {
-            "devices": len(verdicts),
-            "ordered": sum(verdict.command is not None for verdict in verdicts),
-            "problems": sum(verdict.problem for verdict in verdicts),
-        }
-        holding.run.error = "\n".join(f"{verdict.device}: {verdict.sentence}" for verdict in verdicts if verdict.problem)[:10_000]
+        settle.settle(timezone.now())
+        _tell(verdicts, holding)
     return verdicts
+
+
+def _tell(verdicts: Sequence[Verdict], holding: Holding) -> None:
+    holding.run.counts = {
+        "devices": len(verdicts),
+        "ordered": sum(one.command is not None for one in verdicts),
+        "problems": sum(one.problem for one in verdicts),
+    }
+    holding.run.error = "\n".join(f"{one.device}: {one.sentence}" for one in verdicts if one.problem)[:10_000]
 
 
 def _ruled(device_pk: int | None) -> list[Device]:
     devices = Device.objects.active().select_related("gateway").prefetch_related("attributes").order_by("name", "pk")
     if device_pk is None:
-        return list(devices.exclude(rule="")[:MOST_DEVICES])
+        return list(devices.exclude(rule="", guard="")[:MOST_DEVICES])
     device = devices.get(pk=device_pk)
-    if not device.rule:
+    if not device.has_decider:
         raise LookupError(f"{device} has no rule. Give it one: python manage.py set_rule {device.pk} awesome")
     return [device]
 
 
 def _decide(devices: Sequence[Device], dry_run: bool, holding: Holding | None) -> list[Verdict]:
-    now = timezone.now()
-    outside = _Outside(now)
-    verdicts = [_one(device, outside, now) for device in devices]
+    feeds.fetch(regions_for(devices)[0])
+    if holding:
+        holding.renew()
+    scene = Scene(devices, timezone.now())
+    verdicts = [verdict(view, scene) for view in scene.views]
     if not dry_run:
-        _commit(verdicts, now, holding)
-        _send([verdict for verdict in verdicts if verdict.command], holding)
+        for start in range(0, len(verdicts), AT_ONCE):
+            _commit(verdicts[start : start + AT_ONCE], scene.at, holding)
+        _send([one for one in verdicts if one.command], holding)
     return verdicts
 
 
-class _Outside:
-    """The forecast, fetched when the first rule needs it, once a run."""
-
-    def __init__(self, now: datetime) -> None:
-        self.now = now
-
-    @cached_property
-    def outlooks(self) -> dict[Signal, Outlook]:
-        slots = tuple(feeds.load(FEED)().fetch("", self.now, self.now + LOOK_AHEAD))
-        return {Signal.CARBON_INTENSITY: Outlook(Signal.CARBON_INTENSITY, slots, Rung.LIVE, self.now)}
-
-
-def _one(device: Device, outside: _Outside, now: datetime) -> Verdict:
-    """A verdict for one device. Whatever its rule does, the others get theirs."""
-    try:
-        return _verdict(device, outside, now)
-    except (ApiError, ApiRefused, rules.UnknownRule, Unacceptable) as error:
-        return Verdict(device, f"no decision: {error}", problem=True)
-    except Exception as error:  # a rule is a newcomer's code: its fault is told, and is its own device's alone
-        logger.exception("The rule %s failed for %s", device.rule, device)
-        return Verdict(device, f"no decision: the rule {device.rule} failed: {type(error).__name__}: {error}", problem=True)
-
-
-def _verdict(device: Device, outside: _Outside, now: datetime) -> Verdict:
-    rule = rules.load(device.rule)
-    attributes = list(device.attributes.all())
-    switch = main_switch(attributes)
-    fresh = {attribute.name: attribute.value for attribute in attributes if _is_usable(attribute, device, now)}
-    if switch is None or switch.name not in fresh:
-        heard = f"last heard {device.heard_at:%Y-%m-%d %H:%M} UTC" if device.heard_at else "never heard"
-        return Verdict(
-            device, f"no decision: {'no fresh reading, ' + heard if switch else 'it has nothing to switch'}", problem=True
-        )
-    values = {name: value for name, value in fresh.items() if value is not None}
-    decision = rule.decide(Situation(now, str(device), values, switch.name, outside.outlooks, rule.options()))
-    if decision is None:
-        return Verdict(device, f"left alone by the rule {rule.name}")
-    attribute = next((one for one in attributes if one.name == (decision.attribute or switch.name)), None)
-    if attribute is None:
-        raise Unacceptable(f"the rule {rule.name} wants {decision.attribute!r}, which {device} does not have")
-    return _compared(device, attribute, decision, attribute.name in fresh)
-
-
-def _is_usable(attribute: Attribute, device: Device, now: datetime) -> bool:
-    attribute.device = device
-    return attribute.freshness(now) is Freshness.FRESH
-
-
-def _compared(device: Device, attribute: Attribute, decision: Decision, is_fresh: bool) -> Verdict:
-    """Whether there is anything to do for it."""
-    wanted = clean_value(
-        decision.value, Kind(attribute.kind), minimum=attribute.minimum, maximum=attribute.maximum, choices=attribute.choices
-    )
-    number, text = (wanted, None) if isinstance(wanted, float) else (None, wanted)
-    order = DeviceCommand(attribute=attribute, number=number, text=text)
-    said = words.value_text(order.value, attribute.unit)
-    what = said if attribute.name == "on" else f"{words.label(attribute)} {said}"
-    if is_fresh and order.matches(attribute.number, attribute.text):
-        return Verdict(device, f"{what} already, because {decision.reason}")
-    return Verdict(device, f"{what}, because {decision.reason}", wanted=(attribute, decision))
-
-
 def _commit(verdicts: Sequence[Verdict], now: datetime, holding: Holding | None) -> None:
-    """Keep each decision's sentence, and commit an order where something is to be done and is not under way already."""
-    for start in range(0, len(verdicts), 500):
-        with transaction.atomic():
-            if holding:
-                holding.renew()
-            for verdict in verdicts[start : start + 500]:
-                verdict.device.decision, verdict.device.decided_at = verdict.sentence[:500], now
-                _order(verdict)
-            Device.objects.bulk_update([verdict.device for verdict in verdicts[start : start + 500]], ["decision", "decided_at"])
+    """Keep each decision with what it was made from, and commit an order where something is to be done."""
+    with transaction.atomic():
+        if holding:
+            holding.renew()
+        pks = sorted(one.device.pk for one in verdicts)
+        locked = {one.pk: one for one in Device.objects.select_for_update(no_key=True).filter(pk__in=pks).order_by("pk")}
+        kept = [one for one in verdicts if one.device.pk in locked]
+        for one in kept:
+            _order(one, locked[one.device.pk], now)
+            since = one.device.undecided_since or now
+            one.device.decision, one.device.decided_at = one.sentence[:500], now
+            one.device.undecided_since = since if one.is_undecided else None
+        receipts.write(kept, now)
+        Device.objects.bulk_update([one.device for one in kept], ["decision", "decided_at", "undecided_since"])
 
 
-def _order(verdict: Verdict) -> None:
-    if verdict.wanted is None:
+def _order(one: Verdict, device: Device, now: datetime) -> None:
+    """A person may have taken the device in hand since it was decided about: then nothing is ordered."""
+    if not one.wanted or one.attribute is None or one.decision is None:
         return
-    attribute, decision = verdict.wanted
-    under_way = DeviceCommand.objects.open().filter(attribute=attribute).order_by("pk").last()
-    if under_way and under_way.value == decision.value:
-        verdict.command = under_way
+    if device.is_held(now):
+        one.sentence, one.wanted = f"held since a moment ago: {device.hold_reason}", False
         return
+    under_way = DeviceCommand.objects.open().filter(attribute=one.attribute).order_by("pk").last()
+    if under_way and under_way.value == one.decision.value:
+        one.command = under_way
+        return
+    reason = one.decision.reason
     try:
         with transaction.atomic():
-            verdict.command = send.order(attribute.pk, decision.value, source=Source.RULE, reason=decision.reason)
+            one.command = send.order(
+                one.attribute.pk, one.decision.value, source=one.source, reason=reason, revert_after=one.revert_after
+            )
     except Unacceptable as error:
-        verdict.sentence, verdict.problem = f"{verdict.sentence}: refused, {error}", True
+        one.sentence, one.problem = f"{one.sentence}: refused, {error}", True
 
 
 def _send(verdicts: Collection[Verdict], holding: Holding | None) -> None:
     """Send what was ordered; say in each sentence what became of it."""
-    commands = {verdict.command.pk: verdict for verdict in verdicts if verdict.command}
+    commands = {one.command.pk: one for one in verdicts if one.command}
     for command in send.send(list(commands), holding) if commands else []:
-        verdict = commands[command.pk]
-        verdict.command = command
-        verdict.sentence += f": {command.state}" + (f". {command.error}" if command.error else "")
-        verdict.problem = command.state in FINAL and command.state not in (State.CONFIRMED, State.SUPERSEDED)
+        one = commands[command.pk]
+        one.command = command
+        one.sentence += f": {command.state}" + (f". {command.error}" if command.error else "")
+        one.problem = one.problem or (command.state in FINAL and command.state not in (State.CONFIRMED, State.SUPERSEDED))

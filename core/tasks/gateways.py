@@ -1,11 +1,14 @@
 """Adding, discovering, changing and removing gateways and their devices."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils import timezone
 
+from core import rules
 from core.errors import ApiRefused
 from core.models import Attribute, Device, Gateway, Secret
 from core.readings import AttributeSpec, DeviceSpec, clean_name
@@ -109,6 +112,33 @@ def change_device(device_pk: int, **fields: Any) -> Device:
     device.full_clean()
     device.save(update_fields=list(fields))
     return device
+
+
+def set_rule(device_pk: int, rule: str, options: Mapping[str, object], guard: bool = False) -> Device:
+    """Let a rule (or a guard beside it) decide for a device from now on; "" or "none": nobody does, and options are cleared.
+
+    Options are kept as written, without those left empty. Raises ValueError with a sentence, Device.DoesNotExist.
+    """
+    rule = "" if rule == "none" else rule
+    written = {name: value for name, value in options.items() if value not in ("", None)} if rule else {}
+    if rule:
+        _check_rule(rule, written, guard)
+    part = "guard" if guard else "rule"
+    try:
+        return change_device(device_pk, **{part: rule, "guard_options" if guard else "options": written})
+    except ValidationError as error:
+        raise ValueError(" ".join(error.messages)) from error
+
+
+def _check_rule(name: str, written: Mapping[str, object], guard: bool) -> None:
+    try:
+        rule = rules.load(name)
+    except rules.UnknownRule as error:
+        raise ValueError(str(error)) from error
+    if guard and not rule.is_guard:
+        guards = ", ".join(known for known, _ in rules.guard_choices())
+        raise ValueError(f"{name} is no guard. Guards: {guards or 'none'}.")
+    rule.read(written)
 
 
 def _checked(found: Any) -> list[DeviceSpec]:

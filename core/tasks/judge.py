@@ -33,7 +33,7 @@ def judge() -> None:
                         command.move(Event.SUPERSEDE, now)
                     command.retry_at = now + FIRST_RETRY * 2 ** min(command.attempts - 1, 6)
                 command.claimed_until = None
-                command.save(update_fields=["state", "error", "finished_at", "retry_at", "claimed_until"])
+                command.save(update_fields=["state", "error", "finished_at", "retry_at", "claimed_until", "steps"])
 
 
 def _has_newer(command: DeviceCommand) -> bool:
@@ -54,7 +54,10 @@ def _what_happened(command: DeviceCommand, now: datetime) -> Event | None:
         if command.matches(attribute.number, attribute.text):
             return Event.SEEN
         heard_at = attribute.heard_at or now
-        return Event.EXPIRE if max(heard_at, answered_at or heard_at) >= last_chance else Event.NOT_SEEN
+        if max(heard_at, answered_at or heard_at) >= last_chance:
+            return Event.EXPIRE
+        # A third value is not sent over: somebody else set it meanwhile, or it is still on its way.
+        return Event.NOT_SEEN if command.is_as_before(attribute.number, attribute.text) else None
     vendor_answered = answered_at and command.settles_at and answered_at >= command.settles_at
     patience = timedelta() if vendor_answered else late_after()
     return Event.EXPIRE if now >= last_chance + patience else None

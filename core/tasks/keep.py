@@ -14,12 +14,26 @@ from django.conf import settings
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from core.models import Attribute, Device, DeviceCommand, Gateway, Observation, Run, Silence
+from core.models import (
+    Attribute,
+    Device,
+    DeviceCommand,
+    Forecast,
+    Gateway,
+    Measurement,
+    Observation,
+    Plan,
+    Receipt,
+    Run,
+    Silence,
+)
 from core.models.device_command import FINAL
 from core.models.run import Outcome
 from core.tasks.runs import Holding
 
 ROWS_A_STEP = 5_000
+FORECASTS_A_STEP = 500
+"""A forecast is one row of several kilobytes."""
 STEPS_A_POLL = 4
 
 Pruned = Counter[str]
@@ -55,17 +69,33 @@ def _steps(before: datetime) -> Iterator[tuple[str, int]]:
     yield from _too_old("silences", Silence.objects.all(), "ends_at", before)
     yield from _too_old("device commands", DeviceCommand.objects.filter(state__in=FINAL), "requested_at", before)
     yield from _too_old("runs", Run.objects.exclude(outcome=Outcome.RUNNING), "started_at", before)
+    # By when they became known or were over: in the order in which they were numbered, or nearly so.
+    yield from _too_old("forecasts", Forecast.objects.all(), "known_at", before, at_most=FORECASTS_A_STEP)
+    yield from _too_old("measurements", Measurement.objects.all(), "known_at", before)
+    yield from _too_old("receipts", Receipt.objects.exclude(ended_at=None), "ended_at", before)
+    yield from _too_old("plans", Plan.objects.exclude(settled_at=None), "settled_at", before)
+    yield from _decisions_of_removed()
     yield from _left_of_removed()
 
 
-def _too_old(what: str, rows: QuerySet[Any], time_field: str, before: datetime) -> Iterator[tuple[str, int]]:
+def _too_old(
+    what: str, rows: QuerySet[Any], time_field: str, before: datetime, at_most: int | None = None
+) -> Iterator[tuple[str, int]]:
     while True:
-        first = rows.order_by("pk").values_list("pk", time_field)[:ROWS_A_STEP]
+        first = rows.order_by("pk").values_list("pk", time_field)[: at_most or ROWS_A_STEP]
         old = [pk for pk, at in first if at < before]
         if not old:
             return
         rows.model.objects.filter(pk__in=old).delete()
         yield what, len(old)
+
+
+def _decisions_of_removed() -> Iterator[tuple[str, int]]:
+    gone = Device.objects.exclude(removed_at=None, gateway__removed_at=None)
+    for what, model in (("receipts", Receipt), ("plans", Plan)):
+        while pks := list(model.objects.filter(device__in=gone).order_by().values_list("pk", flat=True)[:ROWS_A_STEP]):
+            model.objects.filter(pk__in=pks).delete()
+            yield what, len(pks)
 
 
 def _left_of_removed() -> Iterator[tuple[str, int]]:

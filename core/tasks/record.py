@@ -201,7 +201,7 @@ class _Batch:
         number, text = (value, None) if kind.is_number else (None, value)
         self.observations.append((pk, observed_at, number, text))
         if pk not in self.latest or observed_at > self.latest[pk][2]:
-            self.latest[pk] = (pk, answer.asked_at, observed_at, number, text)
+            self.latest[pk] = (pk, answer.asked_at, observed_at, number, text, reading.cause or "")
         heard_at = self.heard.get(pk, silent_since)
         if heard_at and answer.asked_at - heard_at > self.late_after:
             self.silences.append(Silence(attribute_id=pk, starts_at=heard_at, ends_at=answer.asked_at))
@@ -243,12 +243,23 @@ INSERT_OBSERVATIONS = BulkStatement(
 )
 
 UPDATE_LATEST = BulkStatement(
-    (("pk", "bigint"), ("asked_at", "timestamptz"), ("observed_at", "timestamptz"), ("number", "float8"), ("text", "text")),
+    (
+        ("pk", "bigint"),
+        ("asked_at", "timestamptz"),
+        ("observed_at", "timestamptz"),
+        ("number", "float8"),
+        ("text", "text"),
+        ("cause", "text"),
+    ),
     """UPDATE core_attribute SET available = true,
     heard_at = {greatest}(coalesce(core_attribute.heard_at, v.asked_at), v.asked_at),
     observed_at = {greatest}(coalesce(core_attribute.observed_at, v.observed_at), v.observed_at),
     number = CASE WHEN core_attribute.observed_at >= v.observed_at THEN core_attribute.number ELSE v.number END,
-    text = CASE WHEN core_attribute.observed_at >= v.observed_at THEN core_attribute.text ELSE v.text END
+    text = CASE WHEN core_attribute.observed_at >= v.observed_at THEN core_attribute.text ELSE v.text END,
+    cause = CASE WHEN core_attribute.observed_at >= v.observed_at THEN core_attribute.cause ELSE v.cause END,
+    changed_at = CASE WHEN core_attribute.observed_at >= v.observed_at
+        OR core_attribute.number = v.number OR core_attribute.text = v.text
+        THEN coalesce(core_attribute.changed_at, v.observed_at) ELSE v.observed_at END
     FROM {rows} WHERE core_attribute.id = v.pk""",
 )
 

@@ -18,14 +18,16 @@ from django.utils import timezone
 from core import vendors
 from core.arbiter import Source
 from core.errors import ApiRefused
-from core.models import Attribute, DeviceCommand, SecretUnreadable, User
-from core.models.device_command import CONFIRM_WITHIN, DeviceCommandQuerySet, Event, State, after
+from core.models import Attribute, Device, DeviceCommand, SecretUnreadable, User
+from core.models.device_command import CONFIRM_WITHIN, Event, State, after, told
 from core.readings import Kind, Unacceptable, clean_value
 from core.tasks.ask import ask
 from core.tasks.clients import client_for
 from core.tasks.failures import complaint
+from core.tasks.holds import hold_for_a_person
 from core.tasks.judge import MOST_AT_ONCE, is_heard, judge, with_device
 from core.tasks.runs import Holding
+from core.tasks.supersede import supersede
 from core.threads import in_threads
 
 WRITE_DEADLINE = timedelta(seconds=5)
@@ -35,7 +37,7 @@ LONGEST_SETTLE_WAIT = timedelta(seconds=3)
 """A vendor that settles sooner is read back at once; a slower one by the next poll."""
 READS_AT_ONCE = 2
 SECOND_READ_SECONDS = 1.0
-EXPIRES_AFTER = {Source.HUMAN: timedelta(minutes=2), Source.RULE: timedelta(minutes=10)}
+EXPIRES_AFTER = dict.fromkeys(Source, timedelta(minutes=10)) | {Source.HUMAN: timedelta(minutes=2)}
 """A person who pressed and saw nothing happen has walked on; a rule decides anew."""
 
 
@@ -47,16 +49,25 @@ def order(
     reason: str,
     user: User | None = None,
     expires_in: timedelta | None = None,
+    revert_after: timedelta | None = None,
 ) -> DeviceCommand:
     """Commit an order, in place of any open one for the same attribute that can still be taken back.
 
-    Raises Unacceptable with a sentence for people: not writable, out of range, device removed, or a rule that unlocks.
+    `revert_after`: the device itself goes back after so long. A person's order keeps the device's rules away for a while.
+    Raises Unacceptable with a sentence for people: not writable, out of range, device removed, no timer, or a rule that
+    unlocks. Attribute.DoesNotExist.
     """
     now = timezone.now()
     with transaction.atomic():
+        # Devices are locked before their attributes, as record() does.
+        device = Device.objects.select_for_update(no_key=True).get(attributes=attribute_pk)
         attribute = Attribute.objects.select_for_update(of=("self",)).select_related("device__gateway").get(pk=attribute_pk)
         cleaned = _acceptable(attribute, value, source)
-        _supersede(DeviceCommand.objects.open().filter(attribute=attribute), now)
+        if revert_after is not None and not vendors.load(attribute.device.gateway.vendor).has_timer:
+            raise Unacceptable(f"{device} has no timer of its own: it cannot go back by itself")
+        if source is Source.HUMAN and device.has_decider:
+            hold_for_a_person(device, reason, now)
+        supersede(DeviceCommand.objects.open().filter(attribute=attribute), now)
         number, text = (cleaned, None) if isinstance(cleaned, float) else (None, cleaned)
         return DeviceCommand.objects.create(
             attribute=attribute,
@@ -66,14 +77,10 @@ def order(
             user=user,
             reason=reason[:500],
             requested_at=now,
+            revert_after=revert_after,
+            steps=told([], now, State.REQUESTED),
             expires_at=now + (expires_in or EXPIRES_AFTER[source]),
         )
-
-
-def _supersede(older: DeviceCommandQuerySet, now: datetime) -> None:
-    for command in older.select_for_update():
-        if command.move(Event.SUPERSEDE, now):
-            command.save(update_fields=["state", "finished_at"])
 
 
 def _acceptable(attribute: Attribute, value: object, source: Source) -> float | str:
@@ -84,7 +91,7 @@ def _acceptable(attribute: Attribute, value: object, source: Source) -> float | 
         raise Unacceptable(f"{device} is switched off here: enable it first")
     if not attribute.writable:
         raise Unacceptable(f"{attribute} of {device} can only be read")
-    if source is Source.RULE and attribute.name == "locked" and value is False:
+    if source is not Source.HUMAN and attribute.name == "locked" and value is False:
         raise Unacceptable("a rule never unlocks")
     return clean_value(
         value, Kind(attribute.kind), minimum=attribute.minimum, maximum=attribute.maximum, choices=attribute.choices
@@ -121,7 +128,7 @@ def _expire() -> None:
             DeviceCommand.objects.waiting().select_for_update().filter(expires_at__lte=now).order_by("pk")[:MOST_AT_ONCE]
         ):
             command.move(Event.REFUSE if command.attempts else Event.EXPIRE, now)
-            command.save(update_fields=["state", "finished_at"])
+            command.save(update_fields=["state", "finished_at", "steps"])
 
 
 def _claim(pks: Collection[int] | None) -> list[DeviceCommand]:
@@ -146,12 +153,16 @@ def _take(command: DeviceCommand, now: datetime) -> bool:
                 sent_at=now,
                 claimed_until=Now() + CLAIM,
                 settles_at=now + WRITE_DEADLINE + _settle(command),
+                before_number=command.attribute.number,
+                before_text=command.attribute.text,
+                steps=told(command.steps, now, State.SENDING),
             )
             if taken:  # an older one that was being sent when this was ordered, and was accepted since
-                _supersede(DeviceCommand.objects.open().filter(attribute=command.attribute_id, pk__lt=command.pk), now)
+                supersede(DeviceCommand.objects.open().filter(attribute=command.attribute_id, pk__lt=command.pk), now)
     except IntegrityError:
         return False  # an older order for the same attribute is being sent: this one waits for what becomes of it
     command.state, command.attempts = State.SENDING, command.attempts + 1
+    command.steps, command.sent_at = told(command.steps, now, State.SENDING), now
     return bool(taken)
 
 
@@ -171,24 +182,39 @@ def _write(commands: list[DeviceCommand], holding: Holding | None) -> None:
         _note(command, result)
 
 
+class TooLate(Exception):
+    """This process slept so long after claiming an order that others may have judged and sent it: it writes nothing."""
+
+
 def _write_one(command: DeviceCommand) -> None:
     device = command.attribute.device
+    now = timezone.now()
+    if command.sent_at is None or now > command.sent_at + WRITE_DEADLINE:
+        raise TooLate
+    if now >= command.expires_at:
+        raise ApiRefused("It took too long, and was never sent.")
     if command.value is None:
         raise ApiRefused("The order holds no value.")
-    client_for(device.gateway, WRITE_DEADLINE.total_seconds()).write(device.vendor_id, command.attribute.name, command.value)
+    client = client_for(device.gateway, WRITE_DEADLINE.total_seconds(), is_command=True)
+    client.write(device.vendor_id, command.attribute.name, command.value, command.revert_after)
 
 
 def _note(command: DeviceCommand, error: Exception | None) -> None:
     """What the vendor answered. Only a clear no is a failure: after anything else nobody knows, and a read will tell."""
+    if isinstance(error, TooLate):
+        return
     now = timezone.now()
     settles_at = now + _settle(command)
     fields: dict[str, Any] = {"claimed_until": None, "settles_at": settles_at, "error": complaint(error) if error else ""}
     if error is None:
         command.move(Event.ACCEPT, now)
-        fields |= {"accepted_at": now, "confirm_by": settles_at + CONFIRM_WITHIN}
+        reverts_at = now + command.revert_after if command.revert_after else None
+        fields |= {"accepted_at": now, "confirm_by": settles_at + CONFIRM_WITHIN, "reverts_at": reverts_at}
     elif isinstance(error, ApiRefused | SecretUnreadable | vendors.UnknownVendor):
-        command.move(Event.REFUSE, now)
-    fields |= {"state": command.state, "finished_at": command.finished_at}
+        command.move(Event.REFUSE, now, fields["error"])
+    else:
+        command.steps = told(command.steps, now, "unknown", fields["error"])
+    fields |= {"state": command.state, "finished_at": command.finished_at, "steps": command.steps}
     # Only while it is still ours: if this process slept past its claim, others have judged and perhaps sent again.
     DeviceCommand.objects.filter(pk=command.pk, state=State.SENDING, attempts=command.attempts).update(**fields)
 

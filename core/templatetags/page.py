@@ -8,7 +8,8 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from core import words
-from core.models import Attribute, DeviceCommand, Freshness
+from core.arbiter import Source
+from core.models import Attribute, Device, DeviceCommand, Freshness
 from core.models.device_command import State
 
 register = template.Library()
@@ -61,6 +62,16 @@ def clock(time: datetime) -> SafeString:
     return format_html('<time datetime="{}" data-clock>{} UTC</time>', f"{utc:%Y-%m-%dT%H:%M:%SZ}", shown)
 
 
+@register.simple_tag(takes_context=True)
+def moment(context: dict[str, Any], time: datetime) -> SafeString:
+    """The time of day, with the date where it is another day, in UTC until the page's script moves it."""
+    utc = time.astimezone(UTC)
+    is_today = utc.date() == context["now"].astimezone(UTC).date()
+    shown = f"{utc:%H:%M}" if is_today else f"{utc:%-d %b, %H:%M}"
+    title = f"{utc:%-d %b %Y, %H:%M:%S} UTC"
+    return format_html('<time datetime="{}" title="{}" data-moment>{} UTC</time>', f"{utc:%Y-%m-%dT%H:%M:%SZ}", title, shown)
+
+
 @register.filter
 def label(attribute: Attribute) -> str:
     return words.label(attribute)
@@ -91,6 +102,28 @@ def became(command: DeviceCommand) -> str:
 @register.filter
 def is_loud(command: DeviceCommand) -> bool:
     return command.state in LOUD
+
+
+@register.filter
+def who(source: str) -> str:
+    """Whose word an order or a decision was."""
+    return words.SOURCE_WORDS[Source(source)]
+
+
+@register.filter
+def named(rule: str) -> str:
+    """A rule's or a feed's name as people read it."""
+    return rule.replace("_", " ")
+
+
+@register.filter
+def is_held(device: Device, now: datetime) -> bool:
+    return device.is_held(now)
+
+
+@register.filter
+def number(value: float | None) -> str:
+    return "–" if value is None else words.number_text(value)
 
 
 @register.filter

@@ -28,6 +28,29 @@ class Identity:
     name: str
 
 
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """How often a vendor lets one gateway be called: `calls` in each `per`. `reserved` is the share that reads leave to
+    commands, `devices_a_call` how many devices one read asks for."""
+
+    calls: int = 1
+    per: timedelta = timedelta(seconds=1)
+    reserved: float = 0.2
+    devices_a_call: int = 1
+
+    @property
+    def between_calls(self) -> timedelta:
+        return self.per / self.calls
+
+    @property
+    def between_reads(self) -> timedelta:
+        return self.between_calls / (1 - self.reserved)
+
+    def lasts(self, devices: int) -> timedelta:
+        """How long reading so many devices takes, if all calls were answered at once."""
+        return self.between_reads * -(-devices // self.devices_a_call)
+
+
 class Vendor(ABC):
     """A client for one gateway, made for one piece of work and thrown away; used by one thread.
 
@@ -43,6 +66,8 @@ class Vendor(ABC):
     """How long after an accepted write the old value may still be read."""
     has_timer: ClassVar[bool] = False
     """Whether `revert_after` is carried out by the device itself, even if we are dead by then."""
+    budget: ClassVar[Budget | None] = None
+    """How often a gateway may be called, where the vendor counts. Kept by tasks: a client just makes its calls."""
 
     def __init__(self, http: "Http") -> None:
         self.http = http

@@ -14,8 +14,10 @@ from core.models.device_command import State
 from core.readings import Unacceptable
 from core.tasks import gateways, poll, send
 from core.views.access import back, permitted, person, readable
+from core.views.decides import decided
 from core.views.history import SPANS, history
-from core.views.status import attributes_of, sparks_of
+from core.views.sparks import sparks_of
+from core.views.status import attributes_of
 
 COMMANDS_SHOWN = 20
 MOST_SPARKS = 24
@@ -64,6 +66,7 @@ def device(request: HttpRequest, pk: int) -> HttpResponse:
             "chosen": chosen,
             "history": history(chosen, SPANS[wanted["span"]], now) if chosen else None,
             "commands": commands.order_by("-requested_at", "-pk")[:COMMANDS_SHOWN],
+            **decided(device, attributes, now),
         },
     )
 

@@ -1,4 +1,5 @@
-"""The first page: what is wrong first, then everything else. Six queries, whatever the history."""
+"""The first page: what is wrong first, then everything else. Six queries, whatever the history; one more while a
+gateway fails."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -7,33 +8,27 @@ from math import ceil
 from typing import Any
 from urllib.parse import urlencode
 
-from django.db.models import FilteredRelation, OuterRef, Q, Subquery
+from django.db.models import Exists, FilteredRelation, OuterRef, Q, Subquery
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from core import chart, words
+from core import words
 from core.forms import FindDevices
-from core.models import Attribute, Device, DeviceCommand, Freshness, Gateway, Observation
-from core.models.device import late_after, main_switch
+from core.models import Attribute, Device, DeviceCommand, Freshness, Gateway
+from core.models.device import main_switch
 from core.models.device_command import OPEN
+from core.models.gateway import GatewayQuerySet
 from core.tasks import runs
 from core.views.access import readable
+from core.views.outside import outside
+from core.views.sparks import Spark, sparks_of
 
 DEVICES_A_PAGE = 50
 VALUES_A_DEVICE = 4
 BROKEN_SHOWN = 5
 DAY = timedelta(days=1)
-SPARK_POINTS = 48
-
-
-@dataclass(frozen=True)
-class Spark:
-    """A day of one attribute as a small drawing, and the same in words."""
-
-    path: str
-    words: str
 
 
 @dataclass(frozen=True)
@@ -45,6 +40,7 @@ class Row:
     values: list[Attribute]
     switch: Attribute | None
     spark: Spark | None
+    is_held: bool
 
     @property
     def command(self) -> DeviceCommand | None:
@@ -98,14 +94,16 @@ def status(request: HttpRequest) -> HttpResponse:
         devices = devices.in_state(state, now)
     total = counts[state] if state else sum(counts.values())
     pages = Pages(min(found["page"] or 1, max(1, ceil(total / DEVICES_A_PAGE))), total, found)
-    shown = devices.worst_first(now).select_related("gateway")[pages.start : pages.start + DEVICES_A_PAGE]
-    broken = list(Gateway.objects.active().filter(failures__gt=0).order_by("-refused", "name", "pk")[: BROKEN_SHOWN + 1])
+    devices = devices.worst_first(now).select_related("gateway").annotate(is_any_broken=Exists(_broken()))
+    shown = list(devices[pages.start : pages.start + DEVICES_A_PAGE]) if total else []
+    is_any_broken = shown[0].is_any_broken if shown else True  # type: ignore[attr-defined]  # annotated
+    broken = list(_broken().order_by("-refused", "name", "pk")[: BROKEN_SHOWN + 1]) if is_any_broken else []
     return render(
         request,
         "core/status.html",
         {
             "now": now,
-            "rows": rows(list(shown) if total else [], now),
+            "rows": rows(shown, now),
             "counts": [(freshness, count, pages.link(state=freshness.value)) for freshness, count in counts.items()],
             "all_link": pages.link(state=None),
             "any_gateway_link": pages.link(gateway=None),
@@ -117,8 +115,13 @@ def status(request: HttpRequest) -> HttpResponse:
             "broken": broken[:BROKEN_SHOWN],
             "more_broken": len(broken) > BROKEN_SHOWN,
             "health": runs.health(now),
+            "outside": outside(now),
         },
     )
+
+
+def _broken() -> GatewayQuerySet:
+    return Gateway.objects.active().filter(failures__gt=0)
 
 
 def rows(devices: Sequence[Device], now: datetime) -> list[Row]:
@@ -133,6 +136,7 @@ def rows(devices: Sequence[Device], now: datetime) -> list[Row]:
             values=words.foremost(attributes[device.pk], VALUES_A_DEVICE),
             switch=main_switch(attributes[device.pk]),
             spark=sparks.get(attribute.pk) if (attribute := drawn[device.pk]) else None,
+            is_held=device.is_held(now),
         )
         for device in devices
     ]
@@ -153,26 +157,3 @@ def attributes_of(devices: Iterable[Device], now: datetime) -> dict[int, list[At
         attribute.device = by_pk[attribute.device_id]
         grouped[attribute.device_id].append(attribute)
     return grouped
-
-
-def sparks_of(attributes: Sequence[Attribute], now: datetime) -> dict[int, Spark]:
-    """The last day of each attribute, from one bounded query."""
-    times = [now - DAY + DAY * place / (SPARK_POINTS - 1) for place in range(SPARK_POINTS)]
-    samples = Observation.objects.all().sample([attribute.pk for attribute in attributes], times)
-    return {attribute.pk: _spark(attribute, times, samples[attribute.pk]) for attribute in attributes}
-
-
-def _spark(attribute: Attribute, times: Sequence[datetime], values: Sequence[float | None]) -> Spark:
-    until = attribute.heard_at + late_after() if attribute.heard_at else times[0]
-    kept = [value if time <= until else None for time, value in zip(times, values, strict=True)]
-    known = [value for value in kept if value is not None]
-    if not known:
-        return Spark("", f"{words.label(attribute)}: nothing heard in the last day")
-    told = " to ".join(
-        dict.fromkeys(words.value_text(_as_told(attribute, value), attribute.unit) for value in (min(known), max(known)))
-    )
-    return Spark(chart.sparkline(kept), f"{words.label(attribute)}, last day: {told}")
-
-
-def _as_told(attribute: Attribute, number: float) -> float | bool:
-    return bool(number) if attribute.kind == "boolean" else number

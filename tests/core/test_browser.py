@@ -9,9 +9,9 @@ from django.test import Client
 from django.utils import timezone
 from playwright.sync_api import expect, sync_playwright
 
-from core.models import Observation, User
+from core.models import Observation, Plan, User
 from core.simulator import Simulator
-from core.tasks import gateways, poll
+from core.tasks import feeds, gateways, poll
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = [
@@ -108,11 +108,61 @@ def test_no_page_is_wider_than_the_screen(visit, device, width):
         "/",
         f"/devices/{device.pk}/",
         f"/devices/{device.pk}/change/",
+        f"/devices/{device.pk}/rule/?rule=cleanest_hours&guard=lightning_guard",
         "/gateways/",
         "/gateways/add/",
         f"/gateways/{device.gateway_id}/",
     ]
+    plan(device)
     page = visit(paths[0], viewport={"width": width, "height": 800})
     for path in paths:
         page.goto(path)
         assert page.evaluate("document.documentElement.scrollWidth") <= width, path
+
+
+def plan(device):
+    """A plan of three hours within a day, over the forecast and measurements of the replay feed."""
+    now = timezone.now()
+    gateways.set_rule(device.pk, "cleanest_hours", {"watts": 2000})
+    feeds.fetch_for_devices(force=True)
+    opens_at, deadline = now - timedelta(hours=6), now + timedelta(hours=18)
+    windows = [
+        [(now + timedelta(hours=hours)).timestamp(), (now + timedelta(hours=hours + 1)).timestamp()] for hours in (1, 3, 9)
+    ]
+    Plan.objects.create(
+        device=device, rule="cleanest_hours", signal="carbon_intensity", region="replay", opens_at=opens_at, deadline=deadline,
+        job={"minutes": 180}, windows=windows, unit="gCO2", made_at=opens_at, counted_until=now,
+    )  # fmt: skip
+
+
+def test_a_plan_is_read_with_the_arrow_keys_from_now_on(visit, device):
+    plan(device)
+    page = visit(f"/devices/{device.pk}/")
+    chart = page.get_by_role("slider", name="Carbon intensity of the grid in gCO2/kWh over time")
+    chart.focus()
+    expect(chart).to_have_attribute("aria-valuenow", "60")
+    for _ in range(15):
+        page.keyboard.press("ArrowRight")
+    expect(chart).to_have_attribute("aria-valuetext", re.compile(r"forecast \d+, planned$"))
+
+
+def test_choosing_a_rule_brings_its_fields(visit, device):
+    page = visit(f"/devices/{device.pk}/rule/")
+    page.get_by_label("Which rule").select_option("cleanest_hours")
+    expect(page.get_by_label("Watts")).to_be_visible()
+    expect(page.get_by_label("Which rule")).to_be_focused()
+    page.get_by_label("Watts").fill("2000")
+    page.get_by_role("button", name="Save: cleanest hours as the rule").click()
+    expect(page.get_by_role("status")).to_contain_text("the rule cleanest hours decides from now on")
+    expect(page.get_by_text("2,000 W")).to_be_visible()
+
+
+def test_a_rule_is_chosen_and_a_device_held_without_the_script(visit, device):
+    page = visit(f"/devices/{device.pk}/rule/", java_script_enabled=False)
+    page.get_by_label("Which rule").select_option("awesome")
+    page.get_by_role("button", name="Choose this rule").click()
+    page.get_by_role("button", name="Save: awesome as the rule").click()
+    page.get_by_role("button", name="until released").click()
+    expect(page.get_by_role("heading", name="Held until released")).to_be_visible()
+    page.get_by_role("button", name="Release").click()
+    expect(page.get_by_role("status")).to_contain_text("is released")

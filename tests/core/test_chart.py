@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from core.chart import COLUMNS, Piece, draw, from_samples, held, round_levels, sparkline, time_ticks
+from core.chart import COLUMNS, Band, Piece, bands, draw, from_samples, held, place, round_levels, sparkline, time_ticks
 
 START = datetime(2026, 11, 21, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -110,6 +110,18 @@ def test_the_line_has_one_stroke_for_each_stretch_without_gap():
 def test_what_is_on_or_off_has_two_levels():
     chart = draw([Piece(START, END, 1.0)], START, END, words=("off", "on"))
     assert [tick.label for tick in chart.y_ticks] == ["off", "on"]
+
+
+def test_what_is_drawn_beside_shares_the_scale():
+    low, high = [Piece(START, END, 10.0)], [Piece(START, END, 400.0)]
+    assert draw(low, START, END, beside=high).y_ticks == draw(high, START, END, beside=low).y_ticks
+
+
+def test_bands_are_cut_at_the_edges_and_those_outside_left_out():
+    stretches = [(at(-3), at(6)), (at(12), at(18)), (at(23), at(99)), (at(30), at(40)), (at(5), at(5))]
+    assert bands(stretches, START, END) == [Band(0, 25), Band(50, 25), Band(95.833, 4.167)]
+    assert bands(stretches, START, END)[1].middle == 62.5
+    assert place(at(6), START, END) == 25
 
 
 def test_every_column_tells_its_last_value_and_how_far_it_went():

@@ -9,7 +9,7 @@ import pytest
 from django.core import checks as django_checks
 from pytest_django import Settings
 
-from core import checks, vendors
+from core import checks, feeds, vendors
 from core.feeds import Feed
 from core.vendors import Vendor
 
@@ -43,7 +43,7 @@ def folder(load: Callable[[str], Any]) -> Any:
 @pytest.mark.django_db
 def test_the_project_as_it_is_passes() -> None:
     assert django_checks.run_checks() == []
-    assert {"check_plug_ins", "check_field_keys", "check_gateway_networks", "check_public_status"} <= {
+    assert {"check_plug_ins", "check_field_keys", "check_gateway_networks", "check_feeds", "check_public_status"} <= {
         check.__name__ for check in django_checks.registry.registry.get_checks(include_deployment_checks=True)
     }
 
@@ -122,6 +122,29 @@ def test_a_short_field_key_is_an_error(settings: Settings) -> None:
 def test_networks_stay_in_the_home(settings: Settings, network: str, ids: list[str]) -> None:
     settings.GATEWAY_NETWORKS = (ip_network(network),)
     assert [message.id for message in checks.check_gateway_networks(None)] == ids
+
+
+@pytest.mark.parametrize(
+    ("named", "ids"),
+    [
+        (["replay"], []),
+        (["replay:51.50", "-0.12"], []),
+        ([], []),
+        (["replay", "nonsense:13"], ["core.E006"]),
+    ],
+)
+def test_feeds_are_known(settings: Settings, named: list[str], ids: list[str]) -> None:
+    settings.FEEDS = named
+    assert [message.id for message in checks.check_feeds(None)] == ids
+
+
+def test_a_feed_has_its_credential(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feeds.load("replay"), "needs_credential", True)
+    settings.FEEDS = ["replay"]
+    [error] = checks.check_feeds(None)
+    assert (error.id, "REPLAY_CREDENTIAL" in str(error.hint)) == ("core.E007", True)
+    settings.FEED_CREDENTIALS = {"replay": "secret"}
+    assert checks.check_feeds(None) == []
 
 
 def test_public_pages_are_mentioned_when_deploying(settings: Settings) -> None:

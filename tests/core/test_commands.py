@@ -154,7 +154,7 @@ def test_set_attribute_refuses_in_words(heater, words, why):
 
 def test_set_rule_and_do_something_awesome(heater, simulator):
     assert "No device has a rule" in say("do_something_awesome")
-    assert say("set_rule", heater.pk, "awesome") == "Heater: the rule awesome decides from now on.\n"
+    assert say("set_rule", heater.pk, "awesome") == "Heater: the rule awesome decides with clean_below=180 from now on.\n"
     say("poll_devices")
     assert say("do_something_awesome", dry_run=True).startswith("Heater: o")
     assert say("do_something_awesome").startswith("Heater: o")
@@ -178,6 +178,74 @@ def test_do_something_awesome_while_another_decides_ends_well(heater):
 def test_set_rule_for_a_device_that_is_not_there():
     with pytest.raises(CommandError, match="Device 999"):
         say("set_rule", 999, "awesome")
+
+
+def test_set_rule_keeps_options_as_written_and_tells_all_that_hold(heater):
+    said = say("set_rule", heater.pk, "cleanest_hours", "minutes=240", "before=06:30", "after=")
+    assert said == (
+        "Heater: the rule cleanest_hours decides with minutes=240 before=06:30 watts=1000 contiguous=off "
+        "signal=carbon_intensity ties=earliest gain=5 from now on.\n"
+    )
+    heater.refresh_from_db()
+    assert (heater.rule, heater.options) == ("cleanest_hours", {"minutes": "240", "before": "06:30"})
+
+
+def test_set_rule_takes_an_option_with_spaces(heater):
+    said = say("set_rule", heater.pk, "schedule", "on=mon-fri 07:00-09:00; sat 08:00-10:00")
+    assert said == "Heater: the rule schedule decides with on='mon-fri 07:00-09:00; sat 08:00-10:00' from now on.\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (("minute=5",), "has no option minute. It has: minutes, before"),
+        (("minutes=many",), "minutes: 'many' is no number"),
+        (("minutes",), "'minutes' is not of the form NAME=VALUE"),
+        (("before=7",), "'7' is no time of day. Example: 07:30"),
+    ],
+)
+def test_set_rule_refuses_what_makes_no_sense_and_shows_what_does(heater, words, why):
+    with pytest.raises(CommandError, match=rf"(?s){why}.*\n  minutes=180 +How long it has to run every day \(min\)"):
+        say("set_rule", heater.pk, "cleanest_hours", *words)
+    heater.refresh_from_db()
+    assert heater.rule == ""
+
+
+def test_set_rule_none_clears_the_options(heater):
+    say("set_rule", heater.pk, "below", "threshold=100")
+    say("set_rule", heater.pk, "none")
+    heater.refresh_from_db()
+    assert (heater.rule, heater.options) == ("", {})
+
+
+def test_set_rule_another_rule_starts_from_its_own_options(heater):
+    say("set_rule", heater.pk, "below", "threshold=100")
+    say("set_rule", heater.pk, "awesome")
+    heater.refresh_from_db()
+    assert heater.options == {}
+
+
+def test_set_rule_puts_a_guard_beside_the_rule(heater):
+    say("set_rule", heater.pk, "below", "threshold=100")
+    said = say("set_rule", heater.pk, "lightning_guard", "lead_minutes=90", guard=True)
+    assert said.startswith("Heater: the guard lightning_guard decides with flashes=2 ")
+    heater.refresh_from_db()
+    assert (heater.rule, heater.options) == ("below", {"threshold": "100"})
+    assert (heater.guard, heater.guard_options) == ("lightning_guard", {"lead_minutes": "90"})
+    assert say("set_rule", heater.pk, "none", guard=True) == "Heater: nothing guards it from now on.\n"
+    heater.refresh_from_db()
+    assert (heater.rule, heater.guard, heater.guard_options) == ("below", "", {})
+
+
+def test_set_rule_refuses_a_guard_that_is_none(heater):
+    with pytest.raises(CommandError, match="awesome is no guard. Guards: lightning_guard."):
+        say("set_rule", heater.pk, "awesome", guard=True)
+
+
+def test_set_rule_shows_what_a_rule_can_be_told(heater):
+    assert "  threshold=150 " in say("set_rule", heater.pk, "below", explain=True)
+    heater.refresh_from_db()
+    assert heater.rule == ""
 
 
 def test_status_without_devices_says_what_to_do():

@@ -3,6 +3,7 @@
 import pytest
 
 from tests.soak.hostility import attack
+from tests.soak.ledger import run_the_ledger
 from tests.soak.outages import poll_through_an_outage
 from tests.soak.polling import kill_polls
 from tests.soak.sending import kill_sending
@@ -20,6 +21,11 @@ def test_orders_of_processes_killed_at_any_moment_take_effect_once_and_are_belie
     orders = kill_sending(3, database_url, plugs=2)
     assert orders.kills == 3
     assert not orders.faults
+
+
+@pytest.mark.django_db(transaction=True)
+def test_whatever_happens_in_whatever_order_the_ledger_tells_the_truth():
+    assert run_the_ledger(machines=10, steps=30).steps > 100
 
 
 @pytest.mark.django_db(transaction=True)

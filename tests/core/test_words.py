@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from core.models import Attribute
-from core.words import ago, drawn, foremost, number_text, press_text, value_text
+from core.words import ago, drawn, foremost, number_text, option_label, option_text, press_text, span_text, value_text
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
@@ -43,6 +43,32 @@ def test_values_are_said_with_their_unit(value, unit, text):
 )
 def test_times_are_said_in_the_largest_unit_that_fits(seconds, text):
     assert ago(NOW - timedelta(seconds=seconds), NOW) == text
+
+
+@pytest.mark.parametrize(("minutes", "text"), [(0, "0 min"), (45, "45 min"), (120, "2 h"), (150.4, "2 h 30 min"), (1500, "25 h")])
+def test_lengths_of_time_are_said_in_hours_and_minutes(minutes, text):
+    assert span_text(minutes) == text
+
+
+@pytest.mark.parametrize(
+    ("name", "unit", "label"), [("gain", "%", "Gain, %"), ("lead_minutes", "min", "Lead minutes"), ("on_after", "", "On after")]
+)
+def test_an_option_is_labelled_with_its_unit_unless_it_ends_in_it(name, unit, label):
+    assert option_label(name, unit) == label
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "text"),
+    [
+        (180.0, "gCO2/kWh", "180 gCO2/kWh"),
+        (0, "W", "0 W"),
+        (True, "", "on"),
+        ("carbon_intensity", "", "carbon intensity"),
+        ("", "", "none"),
+    ],
+)
+def test_options_are_said_in_words(value, unit, text):
+    assert option_text(value, unit) == text
 
 
 def attribute(pk, name, kind="number", writable=False):

@@ -114,3 +114,12 @@ def let_time_pass(span: timedelta) -> None:
     for model, names in MOMENTS.items():
         model.objects.update(**{name: F(name) - span for name in names})
     DeviceCommand.objects.open().update(**{name: F(name) - span for name in COMMAND_MOMENTS})
+
+
+ON_THE_DATABASES_CLOCK = ((Lease, "expires_at"), (Gateway, "claimed_until"), (DeviceCommand, "claimed_until"))
+
+
+def let_clock_of_the_database_pass(span: timedelta) -> None:
+    """For a proof that moves Python's own clock: the database's has no idea of it."""
+    for model, name in ON_THE_DATABASES_CLOCK:
+        model.objects.exclude(**{name: None}).update(**{name: F(name) - span})

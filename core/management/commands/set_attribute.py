@@ -1,4 +1,5 @@
 from argparse import ArgumentParser
+from datetime import timedelta
 from typing import Any
 
 from django.core.management.base import CommandError
@@ -21,6 +22,9 @@ class Command(Base):
         parser.add_argument("device", type=int, metavar="DEVICE", help="its number in `status`")
         parser.add_argument("attribute", metavar="ATTRIBUTE", help="such as on")
         parser.add_argument("value", metavar="VALUE", help="such as off, 21.5 or heat")
+        parser.add_argument(
+            "--for", type=float, dest="minutes", metavar="MINUTES", help="the device itself goes back then, if it has a timer"
+        )
         parser.add_argument("--json", action="store_true", help="print what became of it for a program")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -31,7 +35,13 @@ class Command(Base):
             raise CommandError(f"Device {options['device']} has no {options['attribute']}. It has: {known or 'nothing'}.")
         try:
             value = typed(options["value"], Kind(attribute.kind))
-            command = send.order(attribute.pk, value, source=Source.HUMAN, reason="ordered on the command line")
+            command = send.order(
+                attribute.pk,
+                value,
+                source=Source.HUMAN,
+                reason="ordered on the command line",
+                revert_after=_span(options["minutes"]),
+            )
         except Unacceptable as error:
             raise CommandError(f"{error}.") from error
         [command] = send.send([command.pk])
@@ -42,6 +52,12 @@ class Command(Base):
             raise CommandError(sentence)
         if not options["json"]:
             self.stdout.write(sentence)
+
+
+def _span(minutes: float | None) -> timedelta | None:
+    if minutes is not None and not 0 < minutes <= 1440:
+        raise CommandError("--for takes minutes, more than 0 and at most 1440, a day.")
+    return timedelta(minutes=minutes) if minutes else None
 
 
 def typed(word: str, kind: Kind) -> float | bool | str:

@@ -28,6 +28,12 @@ for (const element of document.querySelectorAll("time[data-clock]")) {
   element.title = whole(time);
   element.textContent = exact(time);
 }
+for (const element of document.querySelectorAll("time[data-moment]")) {
+  const time = new Date(element.dateTime);
+  const day = time.toDateString() === new Date().toDateString() ? {} : { day: "numeric", month: "short" };
+  element.title = whole(time);
+  element.textContent = local(time, { ...day, hour: "2-digit", minute: "2-digit" });
+}
 tell();
 setInterval(tell, 15000);
 
@@ -57,7 +63,7 @@ function readable(chart) {
     const when = local(time, { weekday: "short", day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
     return { rect, words: `${when}: ${words}` };
   });
-  let at = Math.max(0, hits.findLastIndex(({ words }) => !words.endsWith(GAP)));
+  let at = Number(plot.dataset.at) || Math.max(0, hits.findLastIndex(({ words }) => !words.endsWith(GAP)));
 
   function read(place, shown = true) {
     hits[at].rect.classList.remove("read");
@@ -88,6 +94,9 @@ function readable(chart) {
 }
 
 document.querySelectorAll(".chart").forEach(readable);
+
+// A rule that is chosen brings its own fields.
+document.querySelectorAll("form[data-chooses] select").forEach((select) => select.addEventListener("change", () => select.form.requestSubmit()));
 
 // One press, one order: a second press while the first is on its way would only replace it.
 document.addEventListener("submit", (event) => {

@@ -5,9 +5,20 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from core.models import DeviceCommand, Observation, Run, Silence
+from core.models import (
+    DeviceCommand,
+    FeedSource,
+    Forecast,
+    Measurement,
+    Observation,
+    Plan,
+    Receipt,
+    Run,
+    Series,
+    Silence,
+)
 from core.models.run import Outcome
-from core.tasks import keep
+from core.tasks import gateways, keep
 from core.tasks.runs import running
 from tests.core.tasks.homes import make_device, make_gateway
 
@@ -62,3 +73,45 @@ def test_progress_is_told_step_by_step(power, monkeypatch):
     told = []
     keep.prune(progress=told.append)
     assert told == [10, 10, 5]
+
+
+def series():
+    source = FeedSource.objects.create(feed="replay")
+    return Series.objects.create(source=source, signal="carbon_intensity", unit="gCO2/kWh")
+
+
+def test_old_forecasts_and_measurements_go_too(db, monkeypatch):
+    monkeypatch.setattr(keep, "FORECASTS_A_STEP", 1)
+    told, now, of = timezone.now() - timedelta(days=500), timezone.now(), series()
+    for known_at in (told, told + timedelta(hours=1), now):
+        Forecast.objects.create(series=of, issued_at=known_at, known_at=known_at, ends_at=known_at, slots=[])
+        Measurement.objects.create(series=of, starts_at=told, ends_at=now, value=1, known_at=known_at)
+    assert keep.prune() == {"forecasts": 2, "measurements": 2}
+
+
+def receipt(device, **fields):
+    old = timezone.now() - timedelta(days=500)
+    return Receipt.objects.create(device=device, decided_at=old, repeated_at=old, voice="plan", sentence="x", inputs={}, **fields)
+
+
+def plan(device, day, **fields):
+    opens_at = timezone.now() - timedelta(days=day)
+    times = {"opens_at": opens_at, "deadline": opens_at + timedelta(hours=1), "made_at": opens_at, "counted_until": opens_at}
+    return Plan.objects.create(device=device, rule="x", signal="price", unit="GBP", job={}, windows=[], **times, **fields)
+
+
+def test_old_receipts_and_plans_go_too_but_not_what_is_current_or_unsettled(power):
+    old, now = timezone.now() - timedelta(days=450), timezone.now()
+    receipt(power.device, ended_at=old, plan=plan(power.device, 500, settled_at=old))
+    kept = [receipt(power.device), receipt(power.device, ended_at=now, plan=plan(power.device, 499))]
+    plan(power.device, 498, settled_at=now)
+    assert keep.prune() == {"receipts": 1, "plans": 1}
+    assert set(Receipt.objects.all()) == set(kept)
+    assert Plan.objects.count() == 2
+
+
+def test_the_decisions_of_a_removed_device_go(power):
+    receipt(power.device, plan=plan(power.device, 1))
+    gateways.remove_device(power.device.pk)
+    pruned = keep.prune()
+    assert (pruned["receipts"], pruned["plans"]) == (1, 1)

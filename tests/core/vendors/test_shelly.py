@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from core.http import ApiError, ApiRefused, Http
-from core.readings import AttributeSpec, Kind, Reading, Value
+from core.readings import AttributeSpec, Cause, Kind, Reading, Value
 from core.vendors.shelly import Client
 
 PAYLOADS = Path(__file__).parent / "payloads" / "shelly"
@@ -345,6 +345,38 @@ def test_a_cover_that_was_never_calibrated_cannot_be_sent_anywhere(peer):
 def test_alarms_are_read(peer):
     peer.status().update({"smoke:0": {"id": 0, "alarm": True, "mute": False}, "flood:1": {"id": 1, "alarm": False}})
     assert (peer.values()["smoke"], peer.values()["flood_1"]) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("source", "cause"),
+    [
+        ("init", Cause.RESTART),
+        ("timer", Cause.TIMER),
+        *((order, Cause.ORDER) for order in ("HTTP_in", "HTTP", "http", "WS_in", "RPC", "MQTT", "loopback")),
+        *((person, Cause.PERSON) for person in ("button", "switch", "input", "UI", "SHC", "SHC_in", "cloud")),
+        *((unknown, None) for unknown in ("", "limit_switch", None, 3, ["init"])),
+    ],
+)
+def test_who_switched_it_is_told_of_the_switch_alone(peer, source, cause):
+    peer.status()["switch:0"]["source"] = source
+    causes = {reading.attribute: reading.cause for reading in peer.client().read([ID])}
+    assert causes.pop("on") is cause
+    assert set(causes.values()) == {None}
+
+
+def test_each_component_has_its_own_cause(peer):
+    peer.is_("pro_4pm")
+    peer.status()["switch:0"]["source"], peer.status()["switch:2"]["source"] = "timer", "button"
+    del peer.status()["switch:3"]["source"]
+    causes = {reading.attribute: reading.cause for reading in peer.client().read(["shellypro4pm-f008d1d8b8b8"])}
+    assert (causes["on"], causes["on_2"], causes["on_3"]) == (Cause.TIMER, Cause.PERSON, None)
+
+
+def test_brightness_and_position_have_a_cause_too(peer):
+    peer.is_("dimmer_g3")
+    peer.status()["light:0"]["source"] = "button"
+    causes = {reading.attribute: reading.cause for reading in peer.client().read(["shellydimmerg3-b08184f2e0a4"])}
+    assert (causes["on"], causes["brightness"], causes["chip_temperature"]) == (Cause.PERSON, Cause.PERSON, None)
 
 
 def test_null_is_the_answer_that_there_is_no_value(peer):

@@ -122,7 +122,7 @@ def test_nonsense_in_the_address_is_no_error(client, plug, query):
 def test_a_device_page_costs_the_same_whatever_it_holds(client, thermostat, django_assert_max_num_queries):
     for attribute in thermostat.attributes.filter(kind="number"):
         fill(attribute, MINUTE, 50)
-    with django_assert_max_num_queries(7):
+    with django_assert_max_num_queries(9):
         page(client, f"/devices/{thermostat.pk}/")
 
 
@@ -213,7 +213,13 @@ def test_a_device_is_changed_by_its_form(owner, plug):
         "latitude": "52.5",
         "longitude": "-1.5",
         "zone": "Europe/London",
-        "rule": "awesome",
+        "region": "13",
+        "min_on_minutes": "10",
+        "min_off_minutes": "5",
+        "most_switches_an_hour": "4",
+        "fail_safe": "keep",
+        "fail_safe_minutes": "30",
+        "hold_minutes": "0",
     }
     response = owner.post(f"/devices/{plug.pk}/change/", typed)
     assert response.headers["Location"] == f"/devices/{plug.pk}/"
@@ -223,7 +229,7 @@ def test_a_device_is_changed_by_its_form(owner, plug):
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("name", ""), ("latitude", "91"), ("zone", "Mars/Olympus"), ("rule", "magic"), ("longitude", "nan")]
+    ("field", "value"), [("name", ""), ("latitude", "91"), ("zone", "Mars/Olympus"), ("hold_minutes", "-1"), ("longitude", "nan")]
 )
 def test_a_wrong_field_is_told_at_the_field_and_nothing_is_changed(owner, plug, field, value):
     shown = owner.post(f"/devices/{plug.pk}/change/", {"name": "New", "enabled": "on", field: value}).content.decode()
@@ -244,7 +250,15 @@ def test_a_removed_device_is_gone(owner, plug):
 
 
 @pytest.mark.parametrize(
-    ("path", "permission"), [("change", "change_device"), ("remove", "delete_device"), ("ask", "change_device")]
+    ("path", "permission"),
+    [
+        ("change", "change_device"),
+        ("rule", "change_device"),
+        ("remove", "delete_device"),
+        ("ask", "change_device"),
+        ("hold", "add_devicecommand"),
+        ("release", "add_devicecommand"),
+    ],
 )
 def test_each_button_has_its_permission(client, reader, plug, path, permission):
     address = f"/devices/{plug.pk}/{path}/"

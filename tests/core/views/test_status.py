@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from core.models import Device, DeviceCommand, Freshness, Gateway, Observation, Run
+from core.models import Device, DeviceCommand, FeedSource, Forecast, Freshness, Gateway, Observation, Run, Series
 from core.models.device import STALE_AFTER, late_after
 from core.models.run import Outcome
 from tests.core.tasks.homes import make_device, make_gateway
@@ -64,6 +64,92 @@ def test_reading_costs_six_queries_for_an_anonymous_person(client, gateway, now,
         hear(make_device(gateway, f"plug {number}"), now)
     with django_assert_max_num_queries(6):
         assert "Page 1 of 2" in page(client)
+
+
+def test_what_is_known_of_outside_costs_no_query_more(client, gateway, now, django_assert_max_num_queries):
+    polled(now)
+    expect_outside(now, [200.0, 100.0])
+    for number in range(60):
+        hear(make_device(gateway, f"plug {number}"), now)
+    with django_assert_max_num_queries(6):
+        assert "Carbon intensity of the grid" in page(client)
+
+
+def expect_outside(now, values, signal="carbon_intensity", unit="gCO2/kWh", issued=timedelta(), region=""):
+    """A forecast of the replay feed, an hour a slot, the first of them an hour that holds now."""
+    source, _ = FeedSource.objects.get_or_create(feed="replay", region=region)
+    series, _ = Series.objects.get_or_create(source=source, signal=signal, unit=unit)
+    first = now - timedelta(minutes=30)
+    starts = [first + timedelta(hours=place) for place in range(len(values))]
+    slots = [[at.timestamp(), (at + timedelta(hours=1)).timestamp(), value] for at, value in zip(starts, values, strict=True)]
+    ends_at = starts[-1] + timedelta(hours=1)
+    return Forecast.objects.create(series=series, issued_at=now - issued, known_at=now - issued, ends_at=ends_at, slots=slots)
+
+
+def test_the_outside_signal_is_told_now_and_ahead(client, now):
+    expect_outside(now, [200.0, 180.0, 100.0, 150.0])
+    shown = page(client)
+    for words in (
+        "<b>200</b> gCO2/kWh now, falling",
+        "Least of the next 3 h 30 min: <b>100</b> at",
+        "next 3 h 30 min: 100 to 200",
+    ):
+        assert words in shown
+    assert "by the last forecast" not in shown
+
+
+def test_an_old_forecast_is_said_to_be_old(client, now):
+    expect_outside(now, [200.0], issued=timedelta(hours=5, minutes=1))
+    assert "By the last forecast, 5 h old." in page(client)
+
+
+def test_of_a_danger_the_most_is_told(client, now):
+    expect_outside(now, [0.0, 7.0, 40.0], signal="lightning", unit="flashes/h")
+    shown = page(client)
+    assert "Lightning nearby" in shown
+    assert "Most of the next 2 h 30 min: <b>40</b>" in shown
+
+
+def test_the_newest_forecast_counts(client, now):
+    expect_outside(now, [300.0], issued=timedelta(minutes=40))
+    expect_outside(now, [200.0], issued=timedelta(minutes=10))
+    shown = page(client)
+    assert "<b>200</b>" in shown
+    assert "<b>300</b>" not in shown
+
+
+def test_the_first_feed_that_is_configured_is_shown(client, settings, now):
+    settings.FEEDS = ["replay:north"]
+    expect_outside(now, [300.0], region="south")
+    expect_outside(now, [200.0], region="north")
+    shown = page(client)
+    assert "<b>200</b>" in shown
+    assert "<b>300</b>" not in shown
+
+
+@pytest.mark.parametrize("configured", [[], ["gone"], ["replay"]])
+def test_without_a_forecast_nothing_is_said_of_outside(client, settings, configured):
+    settings.FEEDS = configured
+    assert "Outside" not in page(client)
+
+
+def test_a_forecast_that_is_over_says_that_nothing_is_known(client, now):
+    forecast = expect_outside(now, [200.0])
+    forecast.slots = [[0, 3600, 200.0]]
+    forecast.save()
+    assert "Nothing is known of now." in page(client)
+
+
+def test_a_held_device_says_until_when_and_by_whom(client, gateway, now):
+    device = hear(make_device(gateway, "kettle", rule="awesome", decision="off, because"), now)
+    held = Device.objects.filter(pk=device.pk)
+    held.update(held_at=now, held_until=now + timedelta(hours=2), hold_reason="pressed by anna")
+    shown = page(client)
+    assert "held until" in shown
+    assert ": pressed by anna" in shown
+    assert "off, because" not in shown
+    held.update(held_until=now - MINUTE)
+    assert "off, because" in page(client)
 
 
 def test_what_is_wrong_comes_first(client, gateway, now):

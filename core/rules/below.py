@@ -1,0 +1,85 @@
+"""On while a signal is below a threshold, or among the lowest of the coming day. Between on and off lies a dead band, so
+that a value that wavers switches nothing."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from math import inf
+
+from core.feeds import Signal, Slot
+from core.rules import Decision, Situation, Undecided, option
+
+DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Options:
+    signal: str = option(Signal.CARBON_INTENSITY.value, "What is looked at", choices=[signal.value for signal in Signal])
+    threshold: float = option(150, "On below this, in the unit of the signal")
+    percentile: float = option(0, "Instead of the threshold: on in the lowest so many percent of the coming 24 h; 0: not", "%")
+    hysteresis: float = option(10, "Off only above the threshold and so much more, in its unit (or in percent of the 24 h)")
+
+    def __post_init__(self) -> None:
+        if self.hysteresis < 0:
+            raise ValueError(f"hysteresis: {self.hysteresis:g} is less than 0.")
+        if not 0 <= self.percentile < 100:
+            raise ValueError(f"percentile: {self.percentile:g} is not between 0 and 100.")
+        if self.percentile and self.percentile + self.hysteresis >= 100:
+            raise ValueError("hysteresis: with the percentile it is 100 or more, so that nothing would ever be too much.")
+
+
+def decide(situation: Situation) -> Decision:
+    outlook, slot = situation.outlook, situation.outside
+    if outlook is None or slot is None:
+        raise Undecided(f"nothing is known of the {situation.options.signal.replace('_', ' ')} now")
+    low, high = _band(situation)
+    value = slot.value < low or situation.is_on and slot.value <= high
+    ends_at = _ends_at(situation.forecast, situation.now, value, low, high)
+    source = outlook.source(situation.now)
+    reason = f"{_compared(situation, slot, low, high)}{f', {source}' if source else ''}"
+    return Decision(value, reason, until=ends_at)
+
+
+def _band(situation: Situation) -> tuple[float, float]:
+    """On below the first, off above the second, between them as it is."""
+    options, now = situation.options, situation.now
+    if not options.percentile:
+        return options.threshold, options.threshold + options.hysteresis
+    coming = [slot for slot in situation.forecast if slot.ends_at > now and slot.starts_at < now + DAY]
+    return _lowest(coming, options.percentile), _lowest(coming, options.percentile + options.hysteresis)
+
+
+def _lowest(slots: Sequence[Slot], percent: float) -> float:
+    """What so many percent of the time are below: the first value that is not among them."""
+    room = sum((slot.ends_at - slot.starts_at for slot in slots), timedelta()) * (percent / 100)
+    for slot in sorted(slots, key=lambda slot: slot.value):
+        room -= slot.ends_at - slot.starts_at
+        if room < timedelta():
+            return slot.value
+    return inf
+
+
+def _ends_at(slots: Sequence[Slot], now: datetime, is_on: bool, low: float, high: float) -> datetime | None:
+    """When the run of slots ends that leaves the device as decided."""
+    ends_at = None
+    for slot in slots:
+        stays = slot.value <= high if is_on else slot.value >= low
+        if slot.ends_at <= now:
+            continue
+        if not stays or slot.starts_at > (ends_at or now):
+            break
+        ends_at = slot.ends_at
+    return ends_at
+
+
+def _compared(situation: Situation, slot: Slot, low: float, high: float) -> str:
+    options = situation.options
+    said = f"{slot.value:.4g} {slot.unit}"
+    if slot.value < low:
+        return (
+            f"{said} is among the lowest {options.percentile:g} % of 24 h" if options.percentile else f"{said} is below {low:.4g}"
+        )
+    if slot.value > high:
+        most = options.percentile + options.hysteresis
+        return f"{said} is not among the lowest {most:g} % of 24 h" if options.percentile else f"{said} is above {high:.4g}"
+    return f"{said} is between {low:.4g} and {high:.4g}: it stays {'on' if situation.is_on else 'off'}"

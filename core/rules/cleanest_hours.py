@@ -1,0 +1,227 @@
+"""So many minutes before a time of day, every day, when the grid is cleanest (or electricity cheapest)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from core import planner
+from core.feeds import Signal, Slot
+from core.planner import Job, Plan, Window
+from core.rules import Decision, Situation, first_moment, option, time_of_day
+
+DAY = timedelta(days=1)
+MINUTE = timedelta(minutes=1)
+MARGIN = 20 * MINUTE
+"""Without a forecast it is done so much before the deadline: switching may take a round or two."""
+LAG = 15
+"""Minutes that a running device may have run without anybody having counted them yet: a reading is as old as the last poll."""
+
+
+@dataclass(frozen=True)
+class Options:
+    minutes: float = option(180, "How long it has to run every day", "min")
+    before: str = option("07:00", "When that has to be done, by the clock at the device")
+    after: str = option("", "Not before this time of day; empty: at any time since it last had to be done")
+    watts: float = option(1000, "What it draws while it runs", "W")
+    contiguous: bool = option(False, "In one run, without a pause")
+    signal: str = option(
+        Signal.CARBON_INTENSITY.value,
+        "What is to be least: CO2 of the average kilowatt-hour, CO2 of one more, or money",
+        choices=[Signal.CARBON_INTENSITY.value, Signal.MARGINAL_INTENSITY.value, Signal.PRICE.value],
+    )
+    ties: str = option("earliest", "Which of equally good times", choices=["earliest", "latest"])
+    gain: float = option(5, "What a new plan has to save before the old one is dropped", "%")
+
+    def __post_init__(self) -> None:
+        room = (_clock("before", self.before) - _clock("after", self.after or self.before)) % DAY or DAY
+        if not 1 <= self.minutes <= room / MINUTE:
+            raise ValueError(f"minutes: {self.minutes:g} is not between 1 and the {room / MINUTE:.0f} that there are a day.")
+        if not 0 < self.watts < 1e9:
+            raise ValueError(f"watts: {self.watts:g} is not the power of anything.")
+        if not 0 <= self.gain <= 100:
+            raise ValueError(f"gain: {self.gain:g} is not between 0 and 100 %.")
+
+    @property
+    def superlative(self) -> str:
+        return "cheapest" if self.signal == Signal.PRICE else "cleanest"
+
+
+def decide(situation: Situation) -> Decision:
+    job = _job(situation)
+    by = situation.clock(job.deadline)
+    if job.minutes - job.delivered <= min(2, job.minutes / 20):  # so little is not worth a switch
+        said = f"done: {min(job.delivered, job.minutes):.0f} of {job.minutes:g} minutes before {by}"
+        return Decision(False, said, until=job.deadline, plan=situation.plan)
+    slots = _known(situation, job)
+    if not slots:
+        return _without_forecast(situation, job)
+    filled = _filled(slots, max(situation.now, job.opens_at), job.deadline)
+    plan = _planned(situation, job, slots, filled)
+    said = f"{_praise(situation, plan, filled)}{_missing(plan)}"
+    source = situation.outlook.source(situation.now) if situation.outlook else ""
+    return _follow(situation, plan, f"{said}, {source}" if source else said)
+
+
+def _clock(name: str, written: str) -> timedelta:
+    try:
+        return time_of_day(written)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+
+
+# The job
+
+
+def _job(situation: Situation) -> Job:
+    """Today's: from the deadline before, or a time of day, until the next deadline."""
+    now, zone, options = situation.now, situation.zone, situation.options
+    today = now.astimezone(zone).date()
+    deadlines = [first_moment(today + days * DAY, time_of_day(options.before), zone) for days in (-1, 0, 1)]
+    deadline = min(at for at in deadlines if at > now)
+    opens_at = max(at for at in deadlines if at <= now)
+    if options.after:
+        afters = [first_moment(today + days * DAY, time_of_day(options.after), zone) for days in (-1, 0, 1)]
+        opens_at = max([opens_at, *(at for at in afters if at < deadline)])
+    job = Job(
+        opens_at,
+        deadline,
+        options.minutes,
+        watts=options.watts,
+        contiguous=options.contiguous,
+        latest=options.ties == "latest",
+        min_on=situation.limits.min_on,
+        min_off=situation.limits.min_off,
+    )
+    return replace(job, delivered=_delivered(situation, job))
+
+
+def _delivered(situation: Situation, job: Job) -> float:
+    """What was counted since the job opened. A few minutes that a running device seems to be behind its plan are those that
+    nobody has counted yet: they are not planned a second time."""
+    if situation.plan is None or situation.plan.job.deadline != job.deadline:
+        return 0
+    previous = _previous(situation, job)
+    if previous and situation.is_on:
+        behind = job.minutes - situation.delivered - _left(previous.windows, situation.now)
+        if 0 < behind <= LAG:
+            return situation.delivered + behind
+    return situation.delivered
+
+
+def _previous(situation: Situation, job: Job) -> Plan | None:
+    """The plan that was made before, if it is for this job on the same terms."""
+    plan = situation.plan
+    return plan if plan and replace(plan.job, delivered=job.delivered) == job else None
+
+
+# The plan
+
+
+def _planned(situation: Situation, job: Job, slots: Sequence[Slot], filled: Sequence[Slot]) -> Plan:
+    """Within what is known, if that holds the job; else as if its mean went on until the deadline: then the job is done in
+    time whatever comes, and what is known to be better than the mean is used."""
+    now, previous = situation.now, _previous(situation, job)
+    since = situation.changed_at or now - DAY
+    on_since, off_since = (since, None) if situation.is_on else (None, since)
+    plan = planner.plan(job, slots, now, on_since, off_since)
+    if plan.short_minutes:
+        plan = planner.plan(job, filled, now, on_since, off_since)
+    return planner.kept(previous, plan, filled, now, situation.options.gain / 100) if previous else plan
+
+
+def _known(situation: Situation, job: Job) -> Sequence[Slot]:
+    since = max(situation.now, job.opens_at)
+    return [slot for slot in situation.forecast if slot.ends_at > since and slot.starts_at < job.deadline]
+
+
+def _filled(slots: Sequence[Slot], since: datetime, until: datetime) -> list[Slot]:
+    """The slots, and their mean wherever there is none."""
+    lengths = [(slot.ends_at - slot.starts_at) / MINUTE for slot in slots]
+    mean = sum(slot.value * length for slot, length in zip(slots, lengths, strict=True)) / sum(lengths)
+    filled, at = [], since
+    for slot in [*slots, replace(slots[-1], starts_at=until, ends_at=until)]:
+        if slot.starts_at > at:
+            filled.append(replace(slot, starts_at=at, ends_at=slot.starts_at, value=mean))
+        if slot.ends_at > slot.starts_at:
+            filled.append(slot)
+        at = max(at, slot.ends_at)
+    return filled
+
+
+def _without_forecast(situation: Situation, job: Job) -> Decision:
+    """Meet the deadline: as was planned before, if that does, else in the last minutes. The cost, without a unit, is 0."""
+    now, left, by = situation.now, job.minutes - job.delivered, situation.clock(job.deadline)
+    plan = _previous(situation, job)
+    if plan is None or _left(plan.windows, now) < left:
+        start = max(now, job.opens_at, job.deadline - left * MINUTE - MARGIN)
+        plan = Plan(job, (Window(start, min(start + left * MINUTE, job.deadline)),), 0, "")
+    return _follow(situation, plan, f"no forecast: on {_times(situation, _runs(situation, plan))}, to be done by {by}")
+
+
+# The words
+
+
+def _follow(situation: Situation, plan: Plan, reason: str) -> Decision:
+    runs = _runs(situation, plan)
+    if not runs:
+        by, job = situation.clock(plan.job.deadline), plan.job
+        said = f"no time is left before {by}: {job.delivered:.0f} of {job.minutes:g} minutes are done"
+        return Decision(False, said, until=job.deadline, plan=plan)
+    if runs[0].starts_at <= situation.now:
+        return Decision(True, reason, until=runs[0].ends_at, plan=plan)
+    return Decision(False, f"waiting for {situation.clock(runs[0].starts_at)}: {reason}", until=runs[0].starts_at, plan=plan)
+
+
+def _praise(situation: Situation, plan: Plan, slots: Sequence[Slot]) -> str:
+    """the cleanest 3 h before 07:00 are 01:30 to 04:30: 92 gCO2/kWh instead of 181 at once"""
+    job, runs = plan.job, _runs(situation, plan)
+    minutes = sum((run.ends_at - run.starts_at) / MINUTE for run in runs)
+    which = f"the {situation.options.superlative} {_span(minutes)} before {situation.clock(job.deadline)}"
+    start, left = max(situation.now, job.opens_at), _left(plan.windows, situation.now)
+    at_once = _mean([Window(start, min(start + left * MINUTE, job.deadline))], slots)
+    value = _mean(plan.windows, slots)
+    saved = f" instead of {_number(at_once)} at once" if value < at_once and _number(value) != _number(at_once) else ""
+    return f"{which} are {_times(situation, runs)}: {_number(value)} {slots[0].unit}{saved}"
+
+
+def _missing(plan: Plan) -> str:
+    return f"; {_span(plan.short_minutes)} more do not fit" if plan.short_minutes >= 1 else ""
+
+
+def _times(situation: Situation, runs: Sequence[Window]) -> str:
+    if len(runs) > 4:
+        return f"in {len(runs)} runs from {situation.clock(runs[0].starts_at)} to {situation.clock(runs[-1].ends_at)}"
+    said = [f"{situation.clock(run.starts_at)} to {situation.clock(run.ends_at)}" for run in runs]
+    return " and ".join([", ".join(said[:-1]), said[-1]] if len(said) > 1 else said)
+
+
+def _runs(situation: Situation, plan: Plan) -> list[Window]:
+    """Those that are not over, joined where they touch, with what of them has passed since a running device started."""
+    now, before = situation.now, situation.plan.windows if situation.plan and situation.is_on else ()
+    passed = [Window(window.starts_at, min(window.ends_at, now)) for window in before if window.starts_at < now]
+    runs: list[Window] = []
+    for window in [*passed, *plan.windows]:
+        if runs and window.starts_at <= runs[-1].ends_at:
+            runs[-1] = Window(runs[-1].starts_at, max(runs[-1].ends_at, window.ends_at))
+        else:
+            runs.append(window)
+    return [run for run in runs if run.ends_at > now]
+
+
+def _left(windows: Sequence[Window], now: datetime) -> float:
+    """Minutes still to run."""
+    return sum((window.ends_at - max(window.starts_at, now)) / MINUTE for window in windows if window.ends_at > now)
+
+
+def _mean(windows: Sequence[Window], slots: Sequence[Slot]) -> float:
+    hours = sum((window.ends_at - window.starts_at) / (60 * MINUTE) for window in windows)
+    return (planner.cost(windows, slots, 1000) or 0) / hours if hours else 0
+
+
+def _span(minutes: float) -> str:
+    hours, rest = divmod(round(minutes), 60)
+    return " ".join([f"{hours} h"] * bool(hours) + [f"{rest} min"] * bool(rest or not hours))
+
+
+def _number(value: float) -> str:
+    return f"{value:.0f}" if abs(value) >= 10 else f"{value:.3g}"

@@ -1,0 +1,147 @@
+"""Off, and held off, while lightning is near or coming. It goes before the rule beside it.
+
+At each moment the most direct signal that is known counts: flashes seen or told for the next hour, else the lightning
+potential of a weather model, else its CAPE. Only forecasts count: a typical day says nothing of today's weather.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from core.feeds import Signal, Slot
+from core.outlook import Outlook, Rung
+from core.rules import Decision, Situation, Undecided, option
+
+GUARD = True
+SIGNALS = (Signal.LIGHTNING, Signal.LIGHTNING_POTENTIAL, Signal.CAPE)
+MINUTE = timedelta(minutes=1)
+
+
+@dataclass(frozen=True)
+class Options:
+    flashes: float = option(2, "Danger from so many flashes on", "flashes/h")
+    potential: float = option(5, "Where nobody tells of flashes: from this lightning potential on", "J/kg")
+    cape: float = option(1500, "Where neither is known: from this CAPE on", "J/kg")
+    lead_minutes: int = option(60, "How long before a danger it is off", "min")
+    clear_minutes: int = option(30, "How long after a danger it stays off", "min")
+    on_after: bool = option(True, "Without danger it is on; else it is left alone then")
+
+    def __post_init__(self) -> None:
+        for name in ("flashes", "potential", "cape"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name}: {getattr(self, name):g} is no danger. It is more than 0.")
+        for name in ("lead_minutes", "clear_minutes"):
+            if not 0 <= getattr(self, name) <= 24 * 60:
+                raise ValueError(f"{name}: {getattr(self, name)} is not between 0 and 1440.")
+
+    def limit(self, signal: Signal) -> float:
+        limits = {Signal.LIGHTNING: self.flashes, Signal.LIGHTNING_POTENTIAL: self.potential, Signal.CAPE: self.cape}
+        return limits[signal]
+
+
+def decide(situation: Situation) -> Decision | None:
+    options = situation.options
+    horizon = situation.now + (options.lead_minutes + 1) * MINUTE  # what begins just then counts
+    slots = list(_ahead(situation, horizon))
+    if dangers := [slot for slot in slots if slot.value >= options.limit(slot.signal)]:
+        until = max(slot.ends_at for slot in dangers) + options.clear_minutes * MINUTE
+        return Decision(False, _warned(situation, dangers[0]), until=until, guard=True)
+    if gap := _gap(slots, situation.now, horizon):
+        return _blind(situation, gap)
+    if situation.held_off_since and situation.now < (clear_at := _clear_at(situation, slots[0])):
+        reason = f"no more lightning in sight: all-clear at {situation.clock(clear_at)}"
+        return Decision(False, reason, until=clear_at, guard=True)
+    return Decision(True, _calm(situation, slots)) if options.on_after else None
+
+
+# What is known
+
+
+def _ahead(situation: Situation, until: datetime) -> Iterator[Slot]:
+    """The slots from now on that count, in order of time: of the most wanted signal that is known at each moment."""
+    known = [_forecast(situation.outlooks[signal]) for signal in SIGNALS if signal in situation.outlooks]
+    at = situation.now
+    while at < until:
+        holding = (next((slot for slot in slots if slot.starts_at <= at < slot.ends_at), None) for slots in known)
+        slot = next((slot for slot in holding if slot), None)
+        later = [one.starts_at for slots in known for one in slots if one.starts_at > at]
+        if slot:
+            yield slot
+        at = min([*later, *([slot.ends_at] if slot else []), until])
+
+
+def _forecast(outlook: Outlook) -> Sequence[Slot]:
+    if outlook.rung in (Rung.TYPICAL, Rung.NONE):
+        return ()
+    end = outlook.typical_from
+    return [slot for slot in outlook.slots if end is None or slot.starts_at < end]
+
+
+def _gap(slots: Sequence[Slot], now: datetime, until: datetime) -> datetime | None:
+    """The first moment of which nothing is known."""
+    at = now
+    for slot in slots:
+        if slot.starts_at > at:
+            return at
+        at = max(at, slot.ends_at)
+    return at if at < until else None
+
+
+# When it is over
+
+
+def _clear_at(situation: Situation, slot: Slot) -> datetime:
+    """The earliest time for the all-clear: `clear_minutes` after the last danger, as far as that is known.
+
+    The latest warning told its end. If that was not kept: there is no danger from the start of the slot that holds now, and
+    what was before is forgotten. Slots shorter than `clear_minutes` tell too little; then the hold lasts for the lead and
+    the all-clear at least.
+    """
+    after: timedelta = situation.options.clear_minutes * MINUTE
+    since = situation.held_off_since or situation.now
+    if situation.held_off_until:
+        return situation.held_off_until
+    if slot.ends_at - slot.starts_at >= after:
+        return max(slot.starts_at, since) + after
+    return _least_end(situation)
+
+
+def _least_end(situation: Situation) -> datetime:
+    options, since = situation.options, situation.held_off_since or situation.now
+    return situation.held_off_until or since + (options.lead_minutes + options.clear_minutes) * MINUTE
+
+
+def _blind(situation: Situation, gap: datetime) -> Decision:
+    """Nobody can give the all-clear. A hold goes on to its end as it was told; then it is for the fail-safe."""
+    unknown = f"no forecast of lightning {f'from {situation.clock(gap)} on' if gap > situation.now else 'is known'}"
+    if situation.held_off_since and situation.now < (until := _least_end(situation)):
+        since = situation.clock(situation.held_off_since)
+        return Decision(False, f"held off since {since}, and {unknown} that gives the all-clear", until=until, guard=True)
+    raise Undecided(unknown)
+
+
+# The words
+
+
+def _warned(situation: Situation, slot: Slot) -> str:
+    told, limit = f"{slot.value:.4g} {slot.unit}", situation.options.limit(slot.signal)
+    when = f"from {situation.clock(slot.starts_at)} to" if slot.starts_at > situation.now else "until"
+    what = {
+        Signal.LIGHTNING: f"lightning {when} {situation.clock(slot.ends_at)}: {told}, danger from {limit:g}",
+        Signal.LIGHTNING_POTENTIAL: f"lightning possible {when} {situation.clock(slot.ends_at)}: {told}, danger from {limit:g}",
+        Signal.CAPE: f"thunderstorms possible {when} {situation.clock(slot.ends_at)}: CAPE {told}, danger from {limit:g}",
+    }
+    return what[slot.signal] + _source(situation, slot)
+
+
+def _calm(situation: Situation, slots: Sequence[Slot]) -> str:
+    options = situation.options
+    worst = max(slots, key=lambda slot: slot.value / options.limit(slot.signal))
+    name = {Signal.LIGHTNING: "", Signal.LIGHTNING_POTENTIAL: "potential ", Signal.CAPE: "CAPE "}[worst.signal]
+    told = f"{name}{worst.value:.4g} {worst.unit} at most, danger from {options.limit(worst.signal):g}"
+    return f"no lightning expected within {options.lead_minutes} min: {told}{_source(situation, worst)}"
+
+
+def _source(situation: Situation, slot: Slot) -> str:
+    source = situation.outlooks[slot.signal].source(situation.now)
+    return f", {source}" if source else ""

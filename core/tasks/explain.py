@@ -1,0 +1,188 @@
+"""Explain a decision: what it was made from, what else could have been done, and that it comes out the same when made again."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from core import planner, wire, words
+from core.arbiter import Source
+from core.models import Receipt
+from core.outlook import Outlook
+from core.planner import Plan, Window
+from core.rules import Decision, Rule, Situation, Undecided
+from core.tasks import plans
+from core.tasks.situations import read_again
+
+Candidate = tuple[str, tuple[Window, ...], float | None]
+"""What it is called, when it would run, what that was expected to cost."""
+
+
+@dataclass
+class Explanation:
+    """`again` is what the rule says when asked again from what was stored; `problem` why it cannot be asked."""
+
+    receipt: Receipt
+    rule: Rule | None = None
+    situation: Situation | None = None
+    again: Decision | None = None
+    problem: str = ""
+
+    @property
+    def agrees(self) -> bool | None:
+        """Whether the rule decides the same again. None: a person or the fail-safe had decided, or it cannot be asked."""
+        if self.receipt.voice not in (Source.RULE, Source.GUARD) or self.problem and not self.receipt.problem:
+            return None
+        if self.again is None:
+            return self.receipt.value is None
+        return self.receipt.value == self.again.value and self._plan_agrees()
+
+    def _plan_agrees(self) -> bool:
+        plan = self.again.plan if self.again else None
+        return (plans.pack(plan) if plan else None) == self.receipt.choice
+
+    @property
+    def plan(self) -> Plan | None:
+        return plans.unpack(self.receipt.choice) if self.receipt.choice else None
+
+    def as_json(self) -> dict[str, Any]:
+        receipt = self.receipt
+        return {
+            "id": receipt.pk,
+            "device": receipt.device_id,
+            "decided_at": wire.time(receipt.decided_at),
+            "repeated_at": wire.time(receipt.repeated_at),
+            "times": receipt.times,
+            "decided_by": receipt.voice,
+            "rule": receipt.rule,
+            "version": receipt.version,
+            "is_same_version": self.rule.version == receipt.version if self.rule else None,
+            "attribute": receipt.attribute,
+            "value": receipt.value,
+            "sentence": receipt.sentence,
+            "inputs": receipt.inputs,
+            "candidates": [
+                {"what": what, "windows": plans.pack_windows(windows), "cost": cost} for what, windows, cost in self.candidates()
+            ],
+            "unit": self.plan.unit if self.plan else "",
+            "agrees": self.agrees,
+            "problem": self.problem,
+            "command": wire.device_command(receipt.command) if receipt.command else None,
+        }
+
+    def in_words(self) -> str:
+        return "\n".join([*self._head(), *self._inputs(), *self._choices(), *self._again(), *self._command()])
+
+    # In words, a part each
+
+    def _head(self) -> Iterator[str]:
+        receipt = self.receipt
+        yield f"{receipt.device}, {_at(receipt.decided_at)}: {receipt.sentence}"
+        if receipt.times > 1:
+            yield f"  Decided the same {receipt.times} times, until {_at(receipt.repeated_at)}."
+        whose = {
+            Source.HUMAN: "a person's hold",
+            Source.FAIL_SAFE: "the fail-safe",
+            Source.GUARD: "a guard",
+            Source.RULE: "a rule",
+        }
+        version = f", {receipt.rule}, version {receipt.version}" if receipt.rule else ""
+        yield f"  Decided by {whose[Source(receipt.voice)]}{version}."
+
+    def _inputs(self) -> Iterator[str]:
+        inputs, at = self.receipt.inputs, self.receipt.decided_at
+        yield "From"
+        for name, (value, observed_at) in inputs["values"].items():
+            age = words.ago(datetime.fromisoformat(observed_at), at) if observed_at else "at an unknown time"
+            yield f"  {name.replace('_', ' ')}: {words.value_text(value)}, measured {age}"
+        for part, asked in inputs["asked"].items():
+            options = ", ".join(f"{name}={value}" for name, value in asked["options"].items())
+            yield f"  {part}: {asked['rule']}, {options or 'its usual options'}"
+        for signal, outlook in self.situation.outlooks.items() if self.situation else ():
+            yield f"  {signal.replace('_', ' ')} of {':'.join(filter(None, inputs['regions'][signal]))}: {_told(outlook, at)}"
+        if inputs["plan"]:
+            before = plans.unpack(inputs["plan"])
+            yield f"  the plan before: {self._windows(before.windows)}; {inputs['delivered']:.0f} min of it delivered"
+
+    def _choices(self) -> Iterator[str]:
+        candidates = self.candidates()
+        if not candidates or self.plan is None:
+            return
+        yield "Choices"
+        for what, windows, cost in candidates:
+            told = f"{cost:.4g} {self.plan.unit}" if cost is not None else "not known"
+            yield f"  {what}: {self._windows(windows)}: {told}"
+        chosen, baseline = candidates[0][2], candidates[1][2] if len(candidates) > 1 else None
+        if chosen is not None and baseline is not None:
+            yield f"  Expected saving against switching on at once: {baseline - chosen:.4g} {self.plan.unit}"
+
+    def _again(self) -> Iterator[str]:
+        if self.problem:
+            yield f"Asked again, it says: no decision: {self.problem}"
+        elif self.rule:
+            said = f"{words.value_text(self.again.value)}, because {self.again.reason}" if self.again else "leave it alone"
+            yield f"Asked again with the same, {self.rule.name} says: {said}"
+        if self.rule and self.receipt.rule == self.rule.name and self.rule.version != self.receipt.version:
+            yield f"  The rule's file has changed since: it is version {self.rule.version} now."
+        if self.agrees is not None:
+            yield "  That agrees." if self.agrees else "  That DIFFERS from what was decided."
+
+    def _command(self) -> Iterator[str]:
+        command = self.receipt.command
+        if command is None:
+            return
+        yield f"Ordered: {words.command_text(command)} (order {command.pk})"
+        for at, state, error in command.steps:
+            yield f"  {_at(datetime.fromisoformat(at))}: {state}" + (f". {error}" if error else "")
+
+    def _windows(self, windows: tuple[Window, ...]) -> str:
+        zone = ZoneInfo(self.receipt.inputs["zone"])
+        spans = [(window.starts_at.astimezone(zone), window.ends_at.astimezone(zone)) for window in windows]
+        return ", ".join(f"{start:%a %H:%M} to {end:%H:%M}" for start, end in spans) or "nothing more to run"
+
+    def candidates(self) -> list[Candidate]:
+        """The choice, then what it is measured against: at once, and as late as it goes. Empty where there is no plan."""
+        if self.plan is None or self.situation is None or self.situation.outlook is None:
+            return []
+        now, slots, job = self.receipt.decided_at, self.situation.outlook.slots, self.plan.job
+        left = timedelta(minutes=max(0.0, job.minutes - job.delivered))
+        others = {
+            "at once": (Window(now, min(now + left, job.deadline)),),
+            "as late as it goes": (Window(max(now, job.deadline - left), job.deadline),),
+        }
+        told: list[Candidate] = [("chosen", self.plan.windows, planner.cost(self.plan.windows, slots, job.watts))]
+        return told + [(what, windows, planner.cost(windows, slots, job.watts)) for what, windows in others.items() if left]
+
+
+def explain(receipt_pk: int) -> Explanation:
+    """Raises Receipt.DoesNotExist."""
+    receipt = Receipt.objects.select_related("device__gateway", "command__attribute").get(pk=receipt_pk)
+    explanation, part = Explanation(receipt), _part(receipt)
+    if part is None:
+        return explanation
+    try:
+        explanation.rule, explanation.situation = read_again(receipt.inputs, str(receipt.device), receipt.decided_at, part)
+        explanation.again = explanation.rule.decide(explanation.situation)
+    except (LookupError, ValueError, Undecided) as error:
+        explanation.problem = str(error)
+    except Exception as error:  # a rule is anybody's code
+        explanation.problem = f"the rule failed: {type(error).__name__}: {error}"
+    return explanation
+
+
+def _part(receipt: Receipt) -> str | None:
+    """Who of those asked is the one that decided, or would have."""
+    asked = receipt.inputs["asked"]
+    return next((part for part, word in asked.items() if word["rule"] == receipt.rule), next(iter(asked), None))
+
+
+def _told(outlook: Outlook, at: datetime) -> str:
+    slot = outlook.at(at)
+    value = f"{slot.value:g} {slot.unit} then" if slot else "nothing for that time"
+    issued = f", issued {words.ago(outlook.issued_at, at)}" if outlook.issued_at else ""
+    return f"{value}, by {outlook.rung}{issued}"
+
+
+def _at(time: datetime) -> str:
+    return f"{time:%Y-%m-%d %H:%M:%S} UTC"

@@ -1,0 +1,154 @@
+"""What decides for a device, in words: its rule, its guard, the limits they keep to, what happens if we die; and what was
+decided, planned and saved."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any
+
+from core import rules, vendors, words
+from core.models import Attribute, Device, Plan, Receipt
+from core.models.device import FailSafe
+from core.score import Costs
+from core.tasks import scores
+from core.views import plans
+from core.views.holds import lengths
+
+PLANS_SHOWN = 8
+RECEIPTS_SHOWN = 10
+
+
+@dataclass(frozen=True)
+class Option:
+    label: str
+    text: str
+    is_given: bool
+    help: str
+
+
+@dataclass(frozen=True)
+class Decider:
+    """A rule or a guard as a device has it. `complaint`: why it cannot decide any more."""
+
+    label: str
+    options: list[Option]
+    complaint: str = ""
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A plan that is over: against switching on at once, and against the best plan with hindsight. `share` in percent."""
+
+    plan: Plan
+    costs: Costs
+
+    @property
+    def share(self) -> float | None:
+        return None if self.costs.share is None else 100 * self.costs.share
+
+
+def decided(device: Device, attributes: Sequence[Attribute], now: datetime) -> dict[str, Any]:
+    """What the device page shows of it. For a device that nobody decides for, what is stored of earlier times."""
+    rows = list(Plan.objects.filter(device=device).order_by("-deadline")[:PLANS_SHOWN])
+    current = min((row for row in rows if row.opens_at <= now < row.deadline), key=lambda row: row.deadline, default=None)
+    is_ruled = bool(device.rule or device.guard)
+    told = deciders(device)
+    can_decide = told and not any(decider.complaint for _, decider in told)
+    planned, complaint = _planned(device, current, attributes, now) if can_decide else (None, "")
+    return {
+        "is_ruled": is_ruled,
+        "deciders": told,
+        "limits": limits(device),
+        "lengths": lengths(),
+        "planned": planned,
+        "no_plan": complaint,
+        "saved": saved(rows),
+        "score": _score(device, now) if rows or is_ruled else [],
+        "receipts": Receipt.objects.filter(device=device).order_by("-decided_at")[:RECEIPTS_SHOWN],
+    }
+
+
+def saved(rows: Sequence[Plan]) -> list[Saved]:
+    return [Saved(row, Costs(row.unit, row.actual, row.at_once, row.ideal)) for row in rows if row.settled_at]
+
+
+def _score(device: Device, now: datetime) -> list[str]:
+    """Of the last 30 days, in lines: what its plans came to, how right its guard was."""
+    told = scores.scores([device], now)
+    jobs = [line for one in told if one.jobs for line in one.jobs.in_words()]
+    return [*jobs, *(line for one in told for guard in one.guards for line in guard.in_words())]
+
+
+def _planned(
+    device: Device, plan: Plan | None, attributes: Sequence[Attribute], now: datetime
+) -> tuple[plans.Planned | None, str]:
+    try:
+        return plans.planned(device, plan, attributes, now), ""
+    except (LookupError, ValueError) as error:
+        return None, str(error)
+
+
+def deciders(device: Device) -> list[tuple[str, Decider]]:
+    """What is asked for this device, in the order in which it is heard."""
+    asked = (("Guard", device.guard, device.guard_options), ("Rule", device.rule, device.options))
+    return [(role, _decider(name, options)) for role, name, options in asked if name]
+
+
+def _decider(name: str, given: Mapping[str, object]) -> Decider:
+    label = name.replace("_", " ")
+    try:
+        rule = rules.load(name)
+        options = rule.read(given)
+    except (rules.UnknownRule, ValueError) as error:
+        return Decider(label, [], str(error))
+    except Exception as error:  # a rule's file is a newcomer's code: the page says what is wrong with it
+        return Decider(label, [], f"{type(error).__name__}: {error}")
+    return Decider(label, [_option(one, getattr(options, one.name), one.name in given) for one in fields(rule.options)])
+
+
+def _option(option: Any, value: object, is_given: bool) -> Option:
+    told = option.metadata
+    return Option(words.option_label(option.name), words.option_text(value, told.get("unit", "")), is_given, told.get("help", ""))
+
+
+def limits(device: Device) -> list[str]:
+    """A sentence for each."""
+    return [*_switching(device), _fail_safe(device), _hold(device), way_back(device)]
+
+
+def _switching(device: Device) -> Iterator[str]:
+    for state, minutes in (("on", device.min_on_minutes), ("off", device.min_off_minutes)):
+        if minutes:
+            yield f"Once {state}, a rule leaves it {state} for at least {words.span_text(minutes)}."
+    if not (device.min_on_minutes or device.min_off_minutes):
+        yield "A rule may switch it on and off at any time."
+    most = device.most_switches_an_hour
+    yield f"At most {most} switches an hour." if most else "No limit to switches an hour."
+
+
+def _fail_safe(device: Device) -> str:
+    if device.fail_safe == FailSafe.KEEP:
+        return "When no decision is possible it stays as it is."
+    return f"When no decision was possible for {words.span_text(device.fail_safe_minutes)}, it goes {device.fail_safe}."
+
+
+def _hold(device: Device) -> str:
+    if not device.hold_minutes:
+        return "A change by a person does not keep rules away."
+    return f"A change by a person, here or at the device, keeps rules away for {words.span_text(device.hold_minutes)}."
+
+
+def way_back(device: Device) -> str:
+    """What becomes of it if nobody is there to decide any more."""
+    if device.fail_safe == FailSafe.KEEP:
+        return "If this server dies it stays as it is: its fail-safe says so."
+    if _has_timer(device.gateway.vendor):
+        return f"Its own timer brings it back to {device.fail_safe} if this server dies."
+    return "No timer: if this server dies it stays as it is."
+
+
+def _has_timer(vendor: str) -> bool:
+    try:
+        return vendors.load(vendor).has_timer
+    except vendors.UnknownVendor:
+        return False

@@ -1,0 +1,211 @@
+"""The plan of a device over what is expected and what was measured: a chart, and the same as a table."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from math import ceil
+
+from core import chart, rules, words
+from core.chart import Band, Chart, Column, Piece
+from core.feeds import Signal, Slot
+from core.models import Attribute, Device, Observation, Plan
+from core.models.device import main_switch
+from core.outlook import Outlook, Rung
+from core.planner import Window
+from core.tasks import plans
+from core.tasks.known import Known
+from core.tasks.regions import Region, region_for
+
+BACK = timedelta(hours=12)
+AHEAD = timedelta(hours=24)
+LEAST_BACK = timedelta(hours=1)
+TABLE_ROWS = 200
+NARROWEST_LABEL = 4
+"""In percent: a window narrower than this has no word in it, only in the legend."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the table: what was expected and measured from a time on."""
+
+    at: datetime
+    expected: float | None
+    measured: float | None
+    does: str
+
+
+@dataclass(frozen=True)
+class Readout:
+    column: Column
+    words: str
+
+
+@dataclass(frozen=True)
+class Planned:
+    """`expected` and `measured` share a scale. Places are in percent of the width; `at` is the column that holds now."""
+
+    plan: Plan | None
+    windows: tuple[Window, ...]
+    signal: str
+    unit: str
+    start: datetime
+    end: datetime
+    expected: Chart
+    measured: Chart
+    planned: list[Band]
+    ran: list[Band]
+    now: float
+    deadline: float | None
+    at: int
+    readouts: list[Readout]
+    table: list[Row]
+    rung: Rung
+    issued_at: datetime | None
+    source: str
+    is_known: bool
+
+    @property
+    def job(self) -> str:
+        """What is to be done: 3 h of running, 1 h 35 min of it done."""
+        minutes = self.plan.job.get("minutes") if self.plan else None
+        if self.plan is None or not isinstance(minutes, int | float):
+            return ""
+        done = words.span_text(self.plan.delivered) if self.plan.delivered else "nothing"
+        return f"{words.span_text(minutes)} of running, {done} of it done so far"
+
+    @property
+    def labelled(self) -> list[Band]:
+        return [band for band in self.planned if band.width >= NARROWEST_LABEL]
+
+
+@dataclass(frozen=True)
+class _Lines:
+    """What is drawn, in pieces."""
+
+    expected: list[Piece]
+    measured: list[Piece]
+    ran: list[Piece]
+    windows: tuple[Window, ...]
+
+
+def planned(device: Device, plan: Plan | None, attributes: Sequence[Attribute], now: datetime) -> Planned | None:
+    """None where nothing outside matters to the device. Raises LookupError or ValueError with a sentence: why nothing of it
+    can be shown."""
+    if (looks := _looks(device, plan)) is None:
+        return None
+    signal, region = looks
+    start = min(plan.opens_at, now - LEAST_BACK) if plan else now - BACK
+    end = plan.deadline if plan else now + AHEAD
+    known = Known(now)
+    ahead = known.outlook(region, signal, end)
+    before = Known(plan.made_at if plan else start).outlook(region, signal, now)
+    measured = known.measurements(region, signal, start, now)
+    lines = _Lines(
+        expected=[*_pieces(before.slots, start, now), *_pieces(ahead.slots, now, end)],
+        measured=_pieces(measured, start, now),
+        ran=_ran(main_switch(attributes), start, now),
+        windows=plans.unpack_windows(plan.windows) if plan else (),
+    )
+    return _drawn(plan, ahead, lines, start, end, now)
+
+
+def _looks(device: Device, plan: Plan | None) -> tuple[Signal, Region] | None:
+    """The signal that is drawn, and where it comes from: the plan's, else the first that its rule or guard looks at and a feed
+    tells."""
+    if plan:
+        return Signal(plan.signal), Region(*plan.region.partition(":")[::2])
+    signals = list(_signals(device))
+    for signal in signals:
+        if region := region_for(device, signal):
+            return signal, region
+    if signals:
+        raise LookupError(f"No feed tells the {words.SIGNAL_WORDS[signals[0]]}: name one in FEEDS.")
+    return None
+
+
+def _signals(device: Device) -> Iterator[Signal]:
+    for name, options in ((device.rule, device.options), (device.guard, device.guard_options)):
+        if name:
+            rule = rules.load(name)
+            yield from rule.signals(rule.read(options))
+
+
+def _pieces(slots: Sequence[Slot], start: datetime, end: datetime) -> list[Piece]:
+    cut = ((max(slot.starts_at, start), min(slot.ends_at, end), slot.value) for slot in slots)
+    return [Piece(begin, until, value) for begin, until, value in cut if begin < until]
+
+
+def _ran(switch: Attribute | None, start: datetime, now: datetime) -> list[Piece]:
+    """When it was on, as far as anybody heard; sampled, so that a page costs the same whatever is stored."""
+    if switch is None or switch.heard_at is None or switch.heard_at <= start:
+        return []
+    until = min(now, switch.heard_at)
+    times = [start + (until - start) * place / chart.COLUMNS for place in range(chart.COLUMNS + 1)]
+    values = Observation.objects.all().sample([switch.pk], times)[switch.pk]
+    found: list[Piece] = []
+    for piece in chart.from_samples(times, values):
+        if piece.value and found and found[-1].end == piece.start:
+            found[-1] = Piece(found[-1].start, piece.end, piece.value)
+        elif piece.value:
+            found.append(piece)
+    return found
+
+
+def _drawn(plan: Plan | None, ahead: Outlook, lines: _Lines, start: datetime, end: datetime, now: datetime) -> Planned:
+    expected = chart.draw(lines.expected, start, end, beside=lines.measured)
+    measured = chart.draw(lines.measured, start, end, beside=lines.expected)
+    unit = ahead.slots[0].unit if ahead.slots else plan_unit(plan)
+    columns = zip(expected.columns, measured.columns, strict=True)
+    return Planned(
+        plan=plan,
+        windows=lines.windows,
+        signal=words.SIGNAL_WORDS[ahead.signal],
+        unit=unit,
+        start=start,
+        end=end,
+        expected=expected,
+        measured=measured,
+        planned=chart.bands(((one.starts_at, one.ends_at) for one in lines.windows), start, end),
+        ran=chart.bands(((one.start, one.end) for one in lines.ran), start, end),
+        now=chart.place(now, start, end),
+        deadline=chart.place(plan.deadline, start, end) if plan else None,
+        at=int(chart.COLUMNS * ((now - start) / (end - start))),
+        readouts=[Readout(one, _readout(one, other, lines)) for one, other in columns],
+        table=_table(lines, now),
+        rung=ahead.rung,
+        issued_at=ahead.issued_at,
+        source="" if ahead.rung is Rung.LIVE and not ahead.typical_from else ahead.source(now),
+        is_known=bool(lines.expected or lines.measured),
+    )
+
+
+def plan_unit(plan: Plan | None) -> str:
+    return f"{plan.unit}/kWh" if plan else ""
+
+
+def _readout(expected: Column, measured: Column, lines: _Lines) -> str:
+    """Without the unit: it stands beside it."""
+    told = [
+        f"{name} {words.number_text(column.value)}"
+        for name, column in (("forecast", expected), ("measured", measured))
+        if column.value is not None
+    ]
+    does = _does(lines, expected.at)
+    return ", ".join([*(told or ["nothing known"]), *([does] if does else [])])
+
+
+def _does(lines: _Lines, at: datetime) -> str:
+    is_planned = any(one.starts_at <= at < one.ends_at for one in lines.windows)
+    ran = any(one.start <= at < one.end for one in lines.ran)
+    return " and ".join([*(["planned"] if is_planned else []), *(["was on"] if ran else [])])
+
+
+def _table(lines: _Lines, now: datetime) -> list[Row]:
+    """A row for each slot, thinned out where there are many."""
+    starts = sorted({piece.start for piece in (*lines.expected, *lines.measured)} - {now})
+    every = max(1, ceil(len(starts) / TABLE_ROWS))
+    return [Row(at, _value(lines.expected, at), _value(lines.measured, at), _does(lines, at)) for at in starts[::every]]
+
+
+def _value(pieces: Sequence[Piece], at: datetime) -> float | None:
+    return next((piece.value for piece in pieces if piece.start <= at < piece.end), None)

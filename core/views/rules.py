@@ -1,0 +1,106 @@
+"""Which rule decides for a device, and which guard goes before it: chosen, then given its options."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse, QueryDict
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_http_methods
+
+from core import rules
+from core.forms import ChooseRule, RuleForm
+from core.models import Device
+from core.tasks import gateways
+from core.views.access import permitted
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of the two places of a device, and what the page shows for it. `form` is None where nobody is to decide."""
+
+    place: str
+    about: str
+    chosen: str
+    stored: str
+    chooser: ChooseRule
+    form: RuleForm | None
+
+    @property
+    def is_stored(self) -> bool:
+        return self.chosen == self.stored
+
+    @property
+    def label(self) -> str:
+        return self.chosen.replace("_", " ")
+
+
+WORDS = {
+    "rule": ("Which rule", "Decides when the device runs.", "none: nobody decides"),
+    "guard": (
+        "Which guard",
+        "Averts harm, and goes before the rule: it does not wait for minimum times.",
+        "none: nothing guards it",
+    ),
+}
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@permitted("core.change_device")
+def rule(request: HttpRequest, pk: int) -> HttpResponse:
+    """A GET chooses (?rule=NAME, ?guard=NAME), a POST of one of the two stores it with its options."""
+    device = get_object_or_404(Device.objects.present().select_related("gateway"), pk=pk)
+    place = request.POST.get("place", "")
+    sent = request.POST if request.method == "POST" and place in WORDS else None
+    choices = [_choice(device, name, request.GET, sent if name == place else None) for name in WORDS]
+    for choice in choices:
+        if sent is not None and choice.place == place and _store(request, device, choice):
+            return redirect("device", pk)
+    return render(request, "core/device_rule.html", {"device": device, "choices": [one for one in choices if _is_offered(one)]})
+
+
+def _choice(device: Device, place: str, wanted: QueryDict, sent: QueryDict | None) -> Choice:
+    label, about, nobody = WORDS[place]
+    stored = device.guard if place == "guard" else device.rule
+    given = device.guard_options if place == "guard" else device.options
+    typed = sent.get(place, "") if sent is not None else wanted.get(place, stored)
+    chooser = ChooseRule(place, label, _known(place), nobody, {place: typed})
+    chosen = chooser.wanted()
+    form = _form(chosen, sent, given if chosen == stored else {}, place) if chosen else None
+    if place in wanted:  # chosen on this page a moment ago: the keyboard goes on there
+        chooser.field.field.widget.attrs["autofocus"] = True
+    return Choice(place, about, chosen, stored, chooser, form)
+
+
+def _known(place: str) -> Sequence[tuple[str, str]]:
+    return rules.guard_choices() if place == "guard" else rules.choices()
+
+
+def _is_offered(choice: Choice) -> bool:
+    """Where there is no guard to choose from, none is offered."""
+    return choice.place == "rule" or bool(choice.stored or _known("guard"))
+
+
+def _form(name: str, sent: QueryDict | None, given: Mapping[str, Any], place: str) -> RuleForm:
+    shown = {option: _as_typed(value) for option, value in given.items()}
+    return RuleForm(rules.load(name), sent, initial=shown, prefix=place)
+
+
+def _as_typed(value: object) -> object:
+    return ("on" if value else "off") if isinstance(value, bool) else f"{value:.12g}" if isinstance(value, float) else value
+
+
+def _store(request: HttpRequest, device: Device, choice: Choice) -> bool:
+    """Store what was sent, if it makes sense; else the form tells."""
+    if not choice.chooser.is_valid() or choice.form is not None and not choice.form.is_valid():
+        return False
+    options = choice.form.cleaned_data if choice.form else {}
+    try:
+        gateways.set_rule(device.pk, choice.chosen, options, guard=choice.place == "guard")
+    except ValueError as error:
+        (choice.form or choice.chooser).add_error(None, str(error))
+        return False
+    decides = f"the {choice.place} {choice.label} decides" if choice.chosen else f"it has no {choice.place}"
+    messages.success(request, f"{device}: {decides} from now on.")
+    return True

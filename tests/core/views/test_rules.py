@@ -1,0 +1,119 @@
+"""The page that chooses what decides for a device, with a form made from the rule's options."""
+
+import pytest
+
+from core.models import Device
+from core.tasks import gateways
+from tests.core.tasks.homes import make_device, make_gateway
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def plug():
+    return make_device(make_gateway("Hall hub"), "kettle")
+
+
+def page(client, address):
+    response = client.get(address)
+    assert response.status_code == 200
+    return response.content.decode()
+
+
+def save(client, device, place="rule", name="", **typed):
+    options = {f"{place}-{option}": value for option, value in typed.items()}
+    return client.post(f"/devices/{device.pk}/rule/", {"place": place, place: name, **options})
+
+
+def stored(device):
+    device = Device.objects.get(pk=device.pk)
+    return device.rule, device.options, device.guard, device.guard_options
+
+
+def test_without_a_rule_only_the_choice_is_shown(owner, plug):
+    shown = page(owner, f"/devices/{plug.pk}/rule/")
+    assert "none: nobody decides" in shown
+    assert 'name="rule-' not in shown
+
+
+def test_choosing_a_rule_shows_its_options_with_help_unit_and_default(owner, plug):
+    shown = page(owner, f"/devices/{plug.pk}/rule/?rule=cleanest_hours")
+    for words in (
+        'name="rule-minutes"',
+        'placeholder="180"',
+        "How long it has to run every day",
+        'placeholder="07:00"',
+        "Gain, %",
+        "as usual: carbon intensity",
+        '<option value="price">price</option>',
+        '<option value="" selected>as usual: off</option>',
+        "chosen, not saved yet",
+    ):
+        assert words in shown, words
+    assert stored(plug) == ("", {}, "", {})
+
+
+def test_what_is_stored_is_filled_in(owner, plug):
+    gateways.set_rule(plug.pk, "cleanest_hours", {"minutes": 95.0, "contiguous": True})
+    shown = page(owner, f"/devices/{plug.pk}/rule/")
+    assert 'value="95"' in shown
+    assert '<option value="on" selected>on</option>' in shown
+    assert "not saved yet" not in shown
+
+
+def test_a_rule_is_saved_with_the_options_that_were_typed(owner, plug):
+    response = save(owner, plug, name="cleanest_hours", minutes="120", before="06:30", contiguous="on", gain="")
+    assert response.headers["Location"] == f"/devices/{plug.pk}/"
+    assert stored(plug)[:2] == ("cleanest_hours", {"minutes": 120.0, "before": "06:30", "contiguous": "on"})
+
+
+def test_a_guard_stands_beside_the_rule(owner, plug):
+    save(owner, plug, name="awesome")
+    save(owner, plug, "guard", "lightning_guard", lead_minutes="90")
+    assert stored(plug) == ("awesome", {}, "lightning_guard", {"lead_minutes": 90})
+
+
+def test_a_rule_is_taken_away(owner, plug):
+    save(owner, plug, name="awesome", clean_below="150")
+    save(owner, plug, name="")
+    assert stored(plug) == ("", {}, "", {})
+
+
+@pytest.mark.parametrize(
+    ("typed", "field"),
+    [
+        ({"minutes": "5000"}, "minutes"),
+        ({"minutes": "soon"}, "minutes"),
+        ({"minutes": "nan"}, "minutes"),
+        ({"signal": "magic"}, "signal"),
+    ],
+)
+def test_what_makes_no_sense_is_told_at_its_field_and_nothing_is_stored(owner, plug, typed, field):
+    response = save(owner, plug, name="cleanest_hours", gain="7", **typed)
+    shown = response.content.decode()
+    assert response.status_code == 200
+    assert f'id="id_rule-{field}_error"' in shown
+    assert 'value="7"' in shown
+    assert stored(plug)[0] == ""
+
+
+def test_what_the_rule_itself_refuses_is_told_and_what_was_typed_is_kept(owner, plug):
+    shown = save(owner, plug, name="cleanest_hours", before="25:00", minutes="60").content.decode()
+    assert "is no time of day" in shown
+    assert 'value="25:00"' in shown
+    assert stored(plug)[0] == ""
+
+
+@pytest.mark.parametrize(("place", "name"), [("rule", "magic"), ("guard", "awesome"), ("both", "awesome"), ("", "")])
+def test_what_is_no_choice_is_not_stored(owner, plug, place, name):
+    assert owner.post(f"/devices/{plug.pk}/rule/", {"place": place, place: name}).status_code == 200
+    assert stored(plug) == ("", {}, "", {})
+
+
+def test_an_unknown_rule_in_the_address_is_no_error(owner, plug):
+    page(owner, f"/devices/{plug.pk}/rule/?rule=magic&guard=%00")
+
+
+def test_reading_the_page_needs_the_permission(client, reader, plug):
+    assert client.get(f"/devices/{plug.pk}/rule/").status_code == 302
+    assert reader.get(f"/devices/{plug.pk}/rule/").status_code == 403
