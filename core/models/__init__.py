@@ -2,6 +2,7 @@
 
 from core.models.device import Attribute, Device, Freshness
 from core.models.device_command import DeviceCommand
+from core.models.event import Event
 from core.models.forecast import FeedSource, Forecast, Measurement, Series
 from core.models.gateway import Gateway
 from core.models.observation import Observation, Silence
@@ -14,6 +15,7 @@ __all__ = [
     "Attribute",
     "Device",
     "DeviceCommand",
+    "Event",
     "FeedSource",
     "Forecast",
     "Freshness",
