@@ -40,11 +40,11 @@ class Case:
 NIGHT = {"after": "22:00"}
 IN_ONE_RUN = {"contiguous": "yes"}
 CASES = (
-    Case("on the day before, in one run", IN_ONE_RUN, is_target=True),
-    Case("on the day before, split", {}, is_target=True),
+    Case("in the day before, in one run", IN_ONE_RUN, is_target=True),
+    Case("in the day before, split", {}, is_target=True),
     Case("from 22:00, in one run", NIGHT | IN_ONE_RUN),
     Case("from 22:00, split", NIGHT),
-    Case("on the day before, in one run, without forecasts", IN_ONE_RUN, with_forecasts=False),
+    Case("in the day before, in one run, without forecasts", IN_ONE_RUN, with_forecasts=False),
 )
 NOTE = """
 The file's forecast is the last one before each half-hour; those of the evening before are less good. "Without forecasts" is

@@ -18,6 +18,7 @@ from core.models import (
     Attribute,
     Device,
     DeviceCommand,
+    Event,
     FeedSource,
     Forecast,
     Gateway,
@@ -247,6 +248,13 @@ class MeasurementAdmin(OfOne):
     list_select_related = ("series__source",)
     list_display = ("series", "starts_at", "ends_at", "value", "known_at")
     ordering = ("series_id", "-starts_at", "-known_at")
+
+
+@admin.register(Event)
+class EventAdmin(ReadOnly):
+    list_display = ("pk", "happened_at", "kind", "device", "gateway")
+    ordering = ("-pk",)
+    sortable_by = ()
 
 
 @admin.register(Run)

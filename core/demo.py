@@ -15,17 +15,22 @@ from django.contrib.auth.models import Permission
 
 from core import http
 from core.models import Device, User
-from core.simulator import Simulator
+from core.simulator import KINDS, PUMP, Simulator
 from core.tasks import decide, gateways, poll, status
 from core.tasks.runs import AlreadyRunning, Terminated
+from core.tasks.verdicts import Verdict
 
 Say = Callable[[str], object]
 
-DEVICES = 4
+HOME = (*KINDS, PUMP)
 SIMULATOR_PORT = 8100
 POLL_EVERY_SECONDS = 5
 DECIDE_EVERY_POLLS = 6
-DECIDED_FOR = ("Heater", "Car charger")
+RULES: dict[str, tuple[str, dict[str, object]]] = {
+    "Heater": ("cleanest_hours", {"minutes": 360, "before": "22:00", "watts": 1850}),
+    "Car charger": ("cleanest_hours", {"minutes": 180, "before": "07:00", "watts": 7200, "contiguous": True}),
+    "Pump": ("lightning_guard", {"flashes": 20}),
+}
 PERMISSIONS = ("add_devicecommand", "change_device", "delete_device", "add_gateway", "change_gateway", "delete_gateway")
 
 
@@ -41,7 +46,7 @@ def run(say: Say, port: int | None) -> None:
         _add_home(stack.enter_context(_home()))
         _poll(say)
         for verdict in _decide():
-            say(f"{verdict.device}: {verdict.sentence}")
+            say(f"{verdict.device}: {verdict.sentence}{verdict.receipt_words}")
         _poll(say)
         say(f"\n{status.overview().in_words()}")
         if port is not None:
@@ -65,19 +70,18 @@ def _need_free(port: int) -> None:
 @contextmanager
 def _home() -> Iterator[list[str]]:
     """The addresses of the simulated devices: of a demo that runs already, or of a simulator of our own."""
-    running = [f"http://127.0.0.1:{SIMULATOR_PORT}/{number}" for number in range(DEVICES)]
+    running = [f"http://127.0.0.1:{SIMULATOR_PORT}/{number}" for number in range(len(HOME))]
     if _answers(running[0]):
         yield running
         return
     try:
-        simulator = Simulator(devices=DEVICES, port=SIMULATOR_PORT)
+        simulator = Simulator(devices=len(HOME), kinds=HOME, port=SIMULATOR_PORT)
         simulator.start()
     except OSError:
-        simulator = Simulator(devices=DEVICES)
+        simulator = Simulator(devices=len(HOME), kinds=HOME)
         simulator.start()
-    simulator.devices[0].on = True  # so that whatever the hour, something is to be switched: one on, or this one off
     try:
-        yield [simulator.address(number) for number in range(DEVICES)]
+        yield [simulator.address(number) for number in range(len(HOME))]
     finally:
         simulator.stop()
 
@@ -102,8 +106,8 @@ def _add_home(addresses: list[str]) -> None:
             continue
         except (http.ApiError, http.ApiRefused) as error:
             raise CannotStart(f"The simulated devices do not answer: {error}") from error
-        for device in Device.objects.filter(gateway=gateway, name__in=DECIDED_FOR):
-            gateways.change_device(device.pk, rule="awesome")
+        for device in Device.objects.filter(gateway=gateway, name__in=RULES):
+            gateways.set_rule(device.pk, *RULES[device.name])
 
 
 def _poll(say: Say) -> None:
@@ -115,7 +119,7 @@ def _poll(say: Say) -> None:
         say(f"{name}: {why}")
 
 
-def _decide() -> list[decide.Verdict]:
+def _decide() -> list[Verdict]:
     try:
         return decide.decide()
     except AlreadyRunning:

@@ -181,3 +181,30 @@ def _end(slot: Slot) -> datetime:
 
 
 Outlooks = Mapping[Signal, Outlook]
+
+
+def smoothed(slots: Sequence[Slot], span: timedelta) -> list[Slot]:
+    """Each slot halfway to the mean of all from `span` before its start to `span` after its end.
+
+    Half of what makes a slot of a forecast lower than those around it is noise, and a planner that looks for the lowest finds
+    just those: what statisticians call shrinkage. Measured in bench/README.md.
+    """
+    edges = [time for slot in slots for time in (slot.starts_at, slot.ends_at)]
+    sums, lengths = [0.0], [0.0]
+    for slot in slots:  # holes count as nothing, in both
+        seconds = (slot.ends_at - slot.starts_at).total_seconds()
+        sums += [sums[-1], sums[-1] + slot.value * seconds]
+        lengths += [lengths[-1], lengths[-1] + seconds]
+
+    def until(time: datetime) -> tuple[float, float]:
+        place = bisect_right(edges, time)
+        if place % 2 == 0:  # in no slot
+            return sums[place], lengths[place]
+        into = (time - edges[place - 1]).total_seconds()
+        return sums[place] + slots[place // 2].value * into, lengths[place] + into
+
+    halfway = []
+    for slot in slots:
+        (low, first), (high, last) = until(slot.starts_at - span), until(slot.ends_at + span)
+        halfway.append(replace(slot, value=(slot.value + (high - low) / (last - first)) / 2))
+    return halfway

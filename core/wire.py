@@ -1,13 +1,14 @@
 """How things look in JSON: one place for the page, the socket, the API, the status command and the relay.
 
-Times are ISO 8601, UTC, with a Z. Nothing here ever carries a credential.
+Times are ISO 8601, UTC, with a Z. Nothing here ever carries a credential. `public_...` is what anybody who may read may see,
+as on the pages: events and sockets carry that.
 """
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from core.models import Attribute, Device, DeviceCommand, Gateway, Run
+from core.models import Attribute, Device, DeviceCommand, Gateway, Plan, Run
 
 Json = dict[str, Any]
 
@@ -30,9 +31,22 @@ def device(device: Device, attributes: Iterable[Attribute], now: datetime) -> Js
         "heard_at": time(device.heard_at),
         "measured_at": time(device.measured_at),
         "rule": device.rule or None,
+        "guard": device.guard or None,
+        "hold": hold(device, now),
         "decision": {"reason": device.decision, "decided_at": time(device.decided_at)} if device.decided_at else None,
         "attributes": [attribute(one, now) for one in attributes],
     }
+
+
+def public_device(one: Device, attributes: Iterable[Attribute], now: datetime) -> Json:
+    """Without where on earth it is."""
+    return device(one, attributes, now) | {"place": {"name": one.place, "zone": one.zone}}
+
+
+def hold(device: Device, now: datetime) -> Json | None:
+    if not device.is_held(now):
+        return None
+    return {"reason": device.hold_reason, "held_at": time(device.held_at), "held_until": time(device.held_until)}
 
 
 def attribute(attribute: Attribute, now: datetime) -> Json:
@@ -91,6 +105,11 @@ def gateway(gateway: Gateway) -> Json:
     }
 
 
+def public_gateway(one: Gateway) -> Json:
+    """Without its address, and without whether it has a credential."""
+    return _without(gateway(one), "address", "has_credential")
+
+
 def run(run: Run) -> Json:
     return {
         "id": run.pk,
@@ -102,3 +121,37 @@ def run(run: Run) -> Json:
         "counts": run.counts,
         "error": run.error,
     }
+
+
+def public_run(one: Run) -> Json:
+    """Without what failed and why, which may quote anything."""
+    return _without(run(one), "error")
+
+
+def plan(plan: Plan) -> Json:
+    """A job of a device and when it is to run; after its deadline, what it has cost. Costs are in `unit`."""
+    return {
+        "id": plan.pk,
+        "device": plan.device_id,
+        "rule": plan.rule,
+        "signal": plan.signal,
+        "opens_at": time(plan.opens_at),
+        "deadline": time(plan.deadline),
+        "windows": [[time(datetime.fromtimestamp(moment, UTC)) for moment in window] for window in plan.windows],
+        "made_at": time(plan.made_at),
+        "changed_at": time(plan.changed_at),
+        "changes": plan.changes,
+        "delivered_minutes": plan.delivered,
+        "unit": plan.unit,
+        "predicted": plan.predicted,
+        "predicted_at_once": plan.predicted_at_once,
+        "settled_at": time(plan.settled_at),
+        "actual": plan.actual,
+        "at_once": plan.at_once,
+        "ideal": plan.ideal,
+        "note": plan.note,
+    }
+
+
+def _without(told: Json, *private: str) -> Json:
+    return {name: value for name, value in told.items() if name not in private}

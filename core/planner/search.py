@@ -47,9 +47,9 @@ class Search:
             for share in SHARES:
                 answers = grid.answers(least + spare // share, self.wanted)
                 if self.wanted in answers:
-                    return _runs(answers[self.wanted])
+                    return runs_of(answers[self.wanted])
         answers = Grid(self, range(end + 1)).answers(inf, self.wanted + self.min_on)
-        return _runs(answers[min(answers, key=lambda x: (x < self.wanted, abs(x - self.wanted)))]) if answers else []
+        return runs_of(answers[min(answers, key=lambda x: (x < self.wanted, abs(x - self.wanted)))]) if answers else []
 
     @property
     def wanted(self) -> int:
@@ -182,7 +182,7 @@ def _offer(labels: Labels, x: int, label: Label) -> None:
         labels[x] = label
 
 
-def _runs(label: Label) -> list[Span]:
+def runs_of(label: Label) -> list[Span]:
     spans, trail = [], label[-1]
     while trail:
         trail, start, end = trail

@@ -5,7 +5,7 @@ potential of a weather model, else its CAPE. Only forecasts count: a typical day
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from core.feeds import Signal, Slot
@@ -143,5 +143,5 @@ def _calm(situation: Situation, slots: Sequence[Slot]) -> str:
 
 
 def _source(situation: Situation, slot: Slot) -> str:
-    source = situation.outlooks[slot.signal].source(situation.now)
+    source = replace(situation.outlooks[slot.signal], typical_from=None).source(situation.now)  # a typical day was not used
     return f", {source}" if source else ""

@@ -14,17 +14,17 @@ In tests: `with Simulator(devices=4) as simulator`, then `simulator.address(3)`,
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from ipaddress import ip_address
 from typing import Self
 
 from core.simulator.connection import Connection
-from core.simulator.devices import Device
+from core.simulator.devices import KINDS, PUMP, Device, Kind
 from core.simulator.faults import Fault
 from core.simulator.guard import Guard
 
-__all__ = ["Device", "Fault", "Simulator"]
+__all__ = ["KINDS", "PUMP", "Device", "Fault", "Simulator"]
 
 GOLDEN = 0.6180339887498949
 """The multiples of this, modulo 1, are scattered as evenly as can be."""
@@ -42,15 +42,17 @@ class Simulator:
         password: str = "",
         latency: float = 0.0,
         faults: Iterable[tuple[Fault, float]] = (),
+        kinds: Sequence[Kind] = KINDS,
     ) -> None:
-        """`port` 0 is a free one; `latency` in seconds, for all; `faults` with the share of devices that have each."""
+        """`port` 0 is a free one; `latency` in seconds, for all; `faults` with the share of devices that have each; of `kinds`
+        one after the other."""
         self.host = "127.0.0.1" if host == "localhost" else host
         if not ip_address(self.host).is_loopback:
             raise ValueError(f"{host} is not this machine's loopback address: a simulator has no business on the network.")
         now = time.time()
         self.port, self.latency = port, latency
         self.guard = Guard(password)
-        self.devices = [Device(number, now) for number in range(devices)]
+        self.devices = [Device(number, now, kinds) for number in range(devices)]
         self.connections: set[Connection] = set()
         self._timers: dict[int, asyncio.TimerHandle] = {}
         self._loop: asyncio.AbstractEventLoop | None = None

@@ -9,6 +9,7 @@ import csv
 import json
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -39,6 +40,9 @@ KINDS = (
     Kind("Kitchen appliances", "MiniPMG3", "S3PM-001PCEU16", 3, "pm1:0"),
     Kind("Living room", "PlusHT", "SNSN-0013A", 2, "temperature:0"),
 )
+"""Of many devices, each fourth is of the same kind."""
+
+PUMP = Kind("Pump", "Plus1PM", "SNSW-001P16EU", 2, "switch:0", 750.0)
 
 
 @cache
@@ -60,10 +64,10 @@ def at(column: str, when: float) -> float:
 class Device:
     """One simulated device. `on` and `faults` may be read and set at any time, from any thread; `on` as if by hand."""
 
-    def __init__(self, number: int, now: float) -> None:
+    def __init__(self, number: int, now: float, kinds: Sequence[Kind] = KINDS) -> None:
         self.number = number
-        self.kind = KINDS[number % len(KINDS)]
-        fellow = number // len(KINDS)
+        self.kind = kinds[number % len(kinds)]
+        fellow = number // len(kinds)
         self.name = self.kind.name if fellow == 0 else f"{self.kind.name} {fellow + 1}"
         self.mac = f"02A803{number:06X}"
         self.id = f"shelly{self.kind.app.lower()}-{self.mac.lower()}"

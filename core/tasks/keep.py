@@ -18,6 +18,7 @@ from core.models import (
     Attribute,
     Device,
     DeviceCommand,
+    Event,
     Forecast,
     Gateway,
     Measurement,
@@ -35,6 +36,8 @@ ROWS_A_STEP = 5_000
 FORECASTS_A_STEP = 500
 """A forecast is one row of several kilobytes."""
 STEPS_A_POLL = 4
+EVENTS_KEEP = timedelta(days=1)
+"""Whoever was away for longer starts over."""
 
 Pruned = Counter[str]
 """How many rows were deleted, by what they were."""
@@ -65,6 +68,7 @@ def _before(days: int | None) -> datetime:
 
 def _steps(before: datetime) -> Iterator[tuple[str, int]]:
     """Does a step, then yields what it deleted and how much of it."""
+    yield from _old_events()
     yield from _too_old("observations", Observation.objects.all(), "observed_at", before)
     yield from _too_old("silences", Silence.objects.all(), "ends_at", before)
     yield from _too_old("device commands", DeviceCommand.objects.filter(state__in=FINAL), "requested_at", before)
@@ -88,6 +92,12 @@ def _too_old(
             return
         rows.model.objects.filter(pk__in=old).delete()
         yield what, len(old)
+
+
+def _old_events() -> Iterator[tuple[str, int]]:
+    """The newest stays, so that the log always says how far it went."""
+    newest = Event.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
+    yield from _too_old("events", Event.objects.filter(pk__lt=newest), "happened_at", timezone.now() - EVENTS_KEEP)
 
 
 def _decisions_of_removed() -> Iterator[tuple[str, int]]:

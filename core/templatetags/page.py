@@ -106,8 +106,8 @@ def is_loud(command: DeviceCommand) -> bool:
 
 @register.filter
 def who(source: str) -> str:
-    """Whose word an order or a decision was."""
-    return words.SOURCE_WORDS[Source(source)]
+    """Whose word an order or a decision was; "" is nobody's."""
+    return words.SOURCE_WORDS[Source(source)] if source else "nobody"
 
 
 @register.filter

@@ -50,8 +50,9 @@ class Saved:
 def decided(device: Device, attributes: Sequence[Attribute], now: datetime) -> dict[str, Any]:
     """What the device page shows of it. For a device that nobody decides for, what is stored of earlier times."""
     rows = list(Plan.objects.filter(device=device).order_by("-deadline")[:PLANS_SHOWN])
-    current = min((row for row in rows if row.opens_at <= now < row.deadline), key=lambda row: row.deadline, default=None)
-    is_ruled = bool(device.rule or device.guard)
+    going_on = (row for row in rows if now < row.deadline and row.rule == device.rule)
+    current = max(going_on, key=lambda row: row.made_at, default=None)
+    is_ruled = device.has_decider
     told = deciders(device)
     can_decide = told and not any(decider.complaint for _, decider in told)
     planned, complaint = _planned(device, current, attributes, now) if can_decide else (None, "")
@@ -76,7 +77,8 @@ def _score(device: Device, now: datetime) -> list[str]:
     """Of the last 30 days, in lines: what its plans came to, how right its guard was."""
     told = scores.scores([device], now)
     jobs = [line for one in told if one.jobs for line in one.jobs.in_words()]
-    return [*jobs, *(line for one in told for guard in one.guards for line in guard.in_words())]
+    guards = [line.replace("_", " ") for one in told for guard in one.guards for line in guard.in_words()]
+    return [*jobs, *guards]
 
 
 def _planned(

@@ -95,7 +95,18 @@ def _order(request: HttpRequest, attribute: Attribute, form: OrderForm) -> None:
     command = next(iter(send.send([command.pk])), command)
     command.attribute = attribute
     told = f"{attribute.device}, {words.command_text(command)}."
-    messages.add_message(request, LEVELS.get(State(command.state), messages.INFO), f"{told} {command.error}".strip())
+    said = " ".join(part for part in (told, command.error, _held(attribute.device_id)) if part)
+    messages.add_message(request, LEVELS.get(State(command.state), messages.INFO), said)
+
+
+def _held(device_pk: int) -> str:
+    """What the press means to the device's rule, if it has one."""
+    now, device = timezone.now(), Device.objects.get(pk=device_pk)
+    if not device.has_decider or not device.is_held(now):
+        return ""
+    if device.held_until is None:
+        return "No rule touches it until it is released."
+    return f"No rule touches it for {words.span_text((device.held_until - now).total_seconds() / 60)}."
 
 
 @require_POST

@@ -41,6 +41,6 @@ def hold(request: HttpRequest, pk: int) -> HttpResponse:
 def release(request: HttpRequest, pk: int) -> HttpResponse:
     device = get_object_or_404(Device.objects.present(), pk=pk)
     holds.release(pk)
-    decides = "Its rule decides again at the next run." if device.rule or device.guard else "Nobody decides for it."
+    decides = "Its rule decides again at the next run." if device.has_decider else "Nobody decides for it."
     messages.success(request, f"{device} is released. {decides}")
     return back(request, "device", pk)

@@ -75,7 +75,8 @@ class Planned:
 
     @property
     def labelled(self) -> list[Band]:
-        return [band for band in self.planned if band.width >= NARROWEST_LABEL]
+        """Windows with room for a word that the line of now does not cross."""
+        return [band for band in self.planned if band.width >= NARROWEST_LABEL and abs(band.middle - self.now) > 2]
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from core.admin import BoundedPaginator
 from core.models import (
     Attribute,
     DeviceCommand,
+    Event,
     FeedSource,
     Forecast,
     Measurement,
@@ -55,6 +56,7 @@ def home():
                 attribute=attribute, number=1.0, source="human", reason="x", expires_at=now + timedelta(hours=1)
             )
         Run.objects.create(task="poll")
+        Event.objects.create(kind="device", device=device.pk, body={})
         source = FeedSource.objects.create(feed="replay", region=f"{number}")
         outside(Series.objects.create(source=source, signal="carbon_intensity", unit="gCO2/kWh"), now)
         decided(device, now)
@@ -125,7 +127,7 @@ def test_history_is_read_by_its_index_without_sorting(admin, home, model):
     assert f"SEARCH {model._meta.db_table} USING INDEX" in plan
 
 
-@pytest.mark.parametrize("model", [Attribute, DeviceCommand, Run, FeedSource, Series, *HISTORY])
+@pytest.mark.parametrize("model", [Attribute, DeviceCommand, Event, Run, FeedSource, Series, *HISTORY])
 def test_what_tasks_write_is_read_only(admin, home, model):
     row = model.objects.first()
     names = [reverse(f"admin:core_{model._meta.model_name}_{page}", args=[row.pk]) for page in ("change", "delete")]

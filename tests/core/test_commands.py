@@ -184,7 +184,7 @@ def test_set_rule_keeps_options_as_written_and_tells_all_that_hold(heater):
     said = say("set_rule", heater.pk, "cleanest_hours", "minutes=240", "before=06:30", "after=")
     assert said == (
         "Heater: the rule cleanest_hours decides with minutes=240 before=06:30 watts=1000 contiguous=off "
-        "signal=carbon_intensity ties=earliest gain=5 from now on.\n"
+        "signal=carbon_intensity ties=earliest gain=5 smooth=90 from now on.\n"
     )
     heater.refresh_from_db()
     assert (heater.rule, heater.options) == ("cleanest_hours", {"minutes": "240", "before": "06:30"})
@@ -306,12 +306,14 @@ def test_a_database_that_is_not_set_up_is_told_in_a_line(tmp_path):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_demo_shows_fresh_devices_and_a_decision_and_can_be_repeated():
+def test_the_demo_shows_fresh_devices_and_their_plans_and_can_be_repeated():
     for _ in range(2):
         said = say("demo", once=True)
-        assert said.count("fresh") == 4
-        assert said.count(": confirmed") == 1
-    assert Gateway.objects.count() == 4
+        assert said.count("fresh") == 5
+        assert said.count("(why: explain ") == 3
+        assert said.count(" h before 07:00 are ") == 2  # as decided, and in the table
+        assert "held" not in said
+    assert Gateway.objects.count() == 5
     assert Run.objects.of("poll").completed().count() >= 4
     assert not DeviceCommand.objects.filter(state=State.FAILED).exists()
 

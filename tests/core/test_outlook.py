@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.feeds import Signal, Slot
-from core.outlook import Outlook, Rung, apart, outlook
+from core.outlook import Outlook, Rung, apart, outlook, smoothed
 
 NOW = datetime(2026, 3, 11, 12, 10, tzinfo=UTC)  # a Wednesday
 HALF_HOUR = timedelta(minutes=30)
@@ -170,3 +170,13 @@ def test_slots_never_overlap_begin_by_now_and_reach_the_end(starts, hours, lengt
     if days >= 3 and 1440 % length == 0:
         assert seen.slots[-1].ends_at >= NOW + timedelta(minutes=until)
         assert is_whole(seen.slots)
+
+
+def test_smoothing_goes_halfway_to_the_mean_around_and_leaves_holes_open():
+    half, start = timedelta(minutes=30), datetime(2026, 3, 1, tzinfo=UTC)
+    told = [(0, 100.0), (1, 200.0), (5, 40.0)]
+    found = [Slot(start + place * half, start + (place + 1) * half, value, "gCO2/kWh") for place, value in told]
+    assert [slot.value for slot in smoothed(found, half)] == [125.0, 175.0, 40.0]
+    assert [slot.value for slot in smoothed(found, timedelta())] == [100.0, 200.0, 40.0]
+    assert [slot.starts_at for slot in smoothed(found, half)] == [slot.starts_at for slot in found]
+    assert smoothed([], half) == []

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.soak.acknowledgements import spoil_acknowledgements
 from tests.soak.hostility import attack
 from tests.soak.ledger import run_the_ledger
 from tests.soak.outages import poll_through_an_outage
@@ -21,6 +22,13 @@ def test_orders_of_processes_killed_at_any_moment_take_effect_once_and_are_belie
     orders = kill_sending(3, database_url, plugs=2)
     assert orders.kills == 3
     assert not orders.faults
+
+
+@pytest.mark.django_db(transaction=True)
+def test_acknowledgements_that_are_lost_or_lies_are_never_believed():
+    acknowledgements = spoil_acknowledgements(20)
+    assert acknowledgements.spoiled.total() >= 20
+    assert not acknowledgements.faults
 
 
 @pytest.mark.django_db(transaction=True)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from core import wire
-from core.models import DeviceCommand, Run
+from core.models import DeviceCommand, Plan, Run
 from core.models.run import Outcome
 from tests.core.tasks.homes import make_device, make_gateway
 
@@ -67,3 +67,26 @@ def test_a_run_carries_its_counts(db):
     )
     told = json.loads(json.dumps(wire.run(run)))
     assert (told["seconds"], told["counts"], told["outcome"]) == (2.0, {"stored": 3}, "done")
+
+
+def test_a_hold_is_told_while_it_lasts(device):
+    device.held_at, device.held_until, device.hold_reason = NOW, NOW + timedelta(hours=1), "Guests"
+    told = {"reason": "Guests", "held_at": "2026-11-21T12:00:00.000Z", "held_until": "2026-11-21T13:00:00.000Z"}
+    assert wire.device(device, [], NOW)["hold"] == told
+    assert wire.device(device, [], NOW + timedelta(hours=1))["hold"] is None
+
+
+def test_the_public_sees_no_address_no_place_on_earth_and_no_error_of_a_run(device):
+    device.latitude, device.longitude = 51.501, -0.142
+    run = Run(task="poll", started_at=NOW, error="http://127.0.0.1:1 did not answer")
+    told = json.dumps([wire.public_device(device, [], NOW), wire.public_gateway(device.gateway), wire.public_run(run)])
+    assert "Hall" in told
+    assert not [word for word in ("51.5", "0.142", "127.0.0.1", "credential") if word in told]
+
+
+def test_a_plan_carries_its_windows_as_times(device):
+    window = [NOW.timestamp(), (NOW + timedelta(minutes=30)).timestamp()]
+    plan = Plan(device=device, opens_at=NOW, deadline=NOW + timedelta(hours=8), windows=[window], unit="gCO2", made_at=NOW)
+    told = json.loads(json.dumps(wire.plan(plan)))
+    assert told["windows"] == [["2026-11-21T12:00:00.000Z", "2026-11-21T12:30:00.000Z"]]
+    assert (told["device"], told["deadline"], told["settled_at"]) == (device.pk, "2026-11-21T20:00:00.000Z", None)

@@ -1,13 +1,19 @@
 """Against a real Home Assistant: run with `make peers`, which sets HA_URL and HA_TOKEN.
 
 It needs Home Assistant's demo integration, switch.heater whose relay drives sensor.heater_power, and
-input_boolean.flaky, which makes that switch unavailable while it is on.
+input_boolean.flaky, which makes that switch unavailable while it is on. The tests that restart it stop the process that was
+started beside this one, and start it again with the same words.
 """
 
 import os
+import signal
+import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import time_machine
@@ -15,16 +21,20 @@ from django.conf import settings
 from django.utils import timezone
 
 from core.arbiter import Source
-from core.http import ApiRefused, Http
-from core.models import Attribute, Gateway
+from core.http import ApiError, ApiRefused, Http, bearer
+from core.models import Attribute, Device, Gateway
 from core.models.device_command import State
 from core.readings import Kind, Value
-from core.tasks import gateways, poll, send
+from core.tasks import decide, gateways, poll, send
 from core.vendors.home_assistant import Client
 
 pytestmark = pytest.mark.peers
 
 HEATER, POWER, FLAKY = "switch.heater", "sensor.heater_power", "input_boolean.flaky"
+RELAY, LIGHT = "input_boolean.heater_relay", "light.bed_light"
+LEAST_DEVICES = 40
+LONGEST_START = 60
+"""Seconds."""
 
 
 def needed(name: str) -> str:
@@ -88,7 +98,7 @@ def test_it_discovers_every_entity_that_can_be_measured_or_switched():
     devices = {device.vendor_id: device for device in client().devices()}
     domains = {vendor_id.partition(".")[0] for vendor_id in devices}
     assert domains == {"switch", "light", "input_boolean", "sensor", "binary_sensor", "climate", "number", "lock"}
-    assert len(devices) >= 40
+    assert len(devices) >= LEAST_DEVICES
     assert all(device.attributes for device in devices.values())
 
 
@@ -132,7 +142,7 @@ def test_the_time_of_a_change_is_its_own():
         ("climate.heatpump", "mode", ("off", "heat")),
         ("number.volume", "value", (30.0, 42.0)),
         ("lock.front_door", "locked", (False, True)),
-        ("input_boolean.heater_relay", "on", (True, False)),
+        (RELAY, "on", (True, False)),
     ],
 )
 def test_what_is_ordered_is_read_back(vendor_id, attribute, values):
@@ -144,7 +154,7 @@ def test_what_is_ordered_is_read_back(vendor_id, attribute, values):
 def test_an_unavailable_switch_accepts_and_does_nothing(away):
     client().write(HEATER, "on", True)
     assert value(HEATER, "on") is None
-    assert value("input_boolean.heater_relay", "on") is False
+    assert value(RELAY, "on") is False
 
 
 def test_an_unavailable_switch_is_discovered_as_it_was(away):
@@ -196,13 +206,13 @@ def test_a_poll_stores_what_it_says_and_refuses_nothing(gateway):
     assert recorded.complaints == []
     assert (recorded.refused, recorded.unknown) == (0, 0)
     assert attribute(gateway, POWER, "power").value == 0.4
-    assert recorded.stored >= 40
+    assert recorded.stored >= LEAST_DEVICES
 
 
 def test_a_second_poll_stores_nothing_again(gateway):
     poll.poll()
     again = poll.poll().asked.recorded
-    assert again.known >= 40
+    assert again.known >= LEAST_DEVICES
     assert again.stored < 5
 
 
@@ -225,3 +235,243 @@ def test_an_unavailable_switch_never_confirms(gateway, away):
     command.refresh_from_db()
     assert command.state in (State.UNCONFIRMED, State.FAILED)
     assert not attribute(gateway, HEATER, "on").available
+
+
+# Restarted, away, switched by others: the ledger tells the truth
+
+
+class HomeAssistant:
+    """The process that was started beside this one, then the one that was started in its place."""
+
+    def __init__(self, pid: int, words: list[str]) -> None:
+        self.pid, self.words = pid, words
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @classmethod
+    def beside_us(cls) -> "HomeAssistant | None":
+        for folder in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                words = (folder / "cmdline").read_text().split("\0")[:-1]
+                parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+                if parent == os.getppid() and any(word.endswith("/hass") for word in words):
+                    return cls(int(folder.name), words)
+        return None
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
+        """SIGTERM lets it keep what it knows, after SIGKILL it has forgotten the latest."""
+        os.kill(self.pid, how)
+        if self.process:
+            self.process.wait()
+        until = time.monotonic() + LONGEST_START
+        while Path(f"/proc/{self.pid}").exists() and time.monotonic() < until:
+            time.sleep(0.05)
+
+    def start(self) -> None:
+        self.launch()
+        until = time.monotonic() + LONGEST_START
+        while not self.is_ready() and time.monotonic() < until:
+            time.sleep(0.1)
+
+    def launch(self) -> None:
+        """Start it, and leave it to itself."""
+        self.process = subprocess.Popen(
+            self.words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        self.pid = self.process.pid
+
+    def is_ready(self) -> bool:
+        with suppress(ApiError):
+            return len(list(client().devices())) >= LEAST_DEVICES and value(HEATER, "on") is not None
+        return False
+
+    def restart(self, how: signal.Signals = signal.SIGTERM) -> None:
+        self.stop(how)
+        self.start()
+
+
+@pytest.fixture(scope="module")
+def process() -> Iterator[HomeAssistant]:
+    found = HomeAssistant.beside_us()
+    if found is None:
+        pytest.skip("no process of Home Assistant was started beside this one: it cannot be restarted (run with make peers)")
+    yield found
+    if found.process:
+        found.stop()
+
+
+@pytest.fixture
+def peer(process: HomeAssistant) -> Iterator[HomeAssistant]:
+    """One that may be stopped. It runs when a test begins and when it is over."""
+    yield process
+    if process.process and process.process.poll() is not None:
+        process.start()
+
+
+@pytest.fixture
+def in_the_middle(monkeypatch) -> Callable[[Callable[[], object]], None]:
+    """Do something once, between an order's acceptance and the first time that it is read back."""
+
+    def arrange(happens: Callable[[], object]) -> None:
+        waiting = [happens]
+
+        def sleep(seconds: float) -> None:
+            time.sleep(seconds)
+            if waiting:
+                waiting.pop()()
+
+        monkeypatch.setattr(send, "time", SimpleNamespace(sleep=sleep))
+
+    return arrange
+
+
+def order(gateway: Gateway, on: bool = True, vendor_id: str = HEATER):
+    pk = attribute(gateway, vendor_id, "on").pk
+    return send.order(pk, on, source=Source.HUMAN, reason="The peer test says so.")
+
+
+def sent(command):
+    [command] = send.send([command.pk])
+    return command
+
+
+def polled(command, after: timedelta = timedelta()):
+    """The command as it is after a poll, so much later."""
+    with time_machine.travel(timezone.now() + after):
+        poll.poll(force=True)
+    command.refresh_from_db()
+    return command
+
+
+def switched_by_somebody(vendor_id: str, service: str) -> None:
+    """By another program, with words of its own."""
+    http = Http(needed("HA_URL"), credential=needed("HA_TOKEN"), networks=settings.GATEWAY_NETWORKS)
+    http.auth = bearer(http.credential)
+    http.post(f"/api/services/{vendor_id.partition('.')[0]}/{service}", {"entity_id": vendor_id})
+
+
+def relay_since(moment: datetime) -> list[Value | None]:
+    """What the heater's relay was switched to since then, as Home Assistant itself has recorded it."""
+    time.sleep(1.5)  # the recorder commits each second
+    return [reading.value for reading in client().history(RELAY, moment, moment + timedelta(hours=1))]
+
+
+def test_an_order_that_outlives_a_restart_is_confirmed(gateway, peer, in_the_middle):
+    poll.poll()
+    in_the_middle(peer.restart)
+    command = sent(order(gateway))
+    assert value(HEATER, "on") is True
+    assert polled(command).state == State.CONFIRMED
+    assert command.attempts == 1
+
+
+def test_an_order_that_a_crash_undid_is_never_confirmed(gateway, peer, in_the_middle):
+    peer.restart()  # what it knows of the relay from now on is that it is off
+    poll.poll(force=True)
+    in_the_middle(lambda: peer.restart(signal.SIGKILL))
+    command = sent(order(gateway))
+    assert value(RELAY, "on") is False
+    assert command.state == State.ACCEPTED
+    assert polled(command, after=timedelta(minutes=15)).state == State.UNCONFIRMED
+    assert value(HEATER, "on") is False
+
+
+def test_what_it_says_while_it_starts_confirms_nothing_that_is_not_so(gateway, peer, in_the_middle):
+    peer.restart()
+    poll.poll(force=True)
+    in_the_middle(lambda: (peer.stop(signal.SIGKILL), peer.launch()))
+    command = sent(order(gateway))
+    seen = {command.state}
+    while not peer.is_ready():
+        seen.add(polled(command).state)
+    assert seen == {State.ACCEPTED}
+    assert polled(command, after=timedelta(minutes=15)).state == State.UNCONFIRMED
+
+
+def test_an_order_while_it_is_down_is_sent_once_it_is_back_and_only_once(gateway, peer):
+    poll.poll()
+    peer.stop()
+    command = sent(order(gateway))
+    assert command.state == State.SENDING
+    assert polled(command).state == State.SENDING
+    began = datetime.now(UTC)
+    peer.start()
+    assert polled(command).state == State.REQUESTED
+    assert polled(command, after=timedelta(seconds=15)).state == State.CONFIRMED
+    switched_by_somebody(HEATER, "turn_off")
+    assert becomes(HEATER, "on", False)
+    for minutes in (1, 15):
+        polled(command, after=timedelta(minutes=minutes))
+    assert (command.state, command.attempts) == (State.CONFIRMED, 2)
+    assert relay_since(began)[-2:] == [True, False]
+
+
+def test_an_order_that_grew_old_while_it_was_down_is_not_sent(gateway, peer):
+    poll.poll()
+    peer.stop()
+    tried, waiting = sent(order(gateway)), order(gateway, vendor_id=LIGHT)
+    assert polled(tried, after=timedelta(minutes=15)).state == State.FAILED
+    waiting.refresh_from_db()
+    assert waiting.state == State.EXPIRED
+    peer.start()
+    polled(tried, after=timedelta(minutes=16))
+    assert (value(HEATER, "on"), value(LIGHT, "on")) == (False, False)
+
+
+def test_a_switch_that_goes_away_in_the_middle_is_not_confirmed_while_it_is_away(gateway, in_the_middle):
+    poll.poll()
+    in_the_middle(lambda: switched_by_somebody(FLAKY, "turn_on"))
+    command = sent(order(gateway))
+    assert value(RELAY, "on") is True
+    assert command.state == State.ACCEPTED
+    assert polled(command, after=timedelta(seconds=30)).state == State.ACCEPTED
+    assert polled(command, after=timedelta(minutes=15)).state == State.UNCONFIRMED
+
+
+def test_a_switch_that_comes_back_in_time_is_confirmed(gateway, in_the_middle):
+    poll.poll()
+    in_the_middle(lambda: switched_by_somebody(FLAKY, "turn_on"))
+    command = sent(order(gateway))
+    switched_by_somebody(FLAKY, "turn_off")
+    assert becomes(HEATER, "on", True)
+    assert polled(command, after=timedelta(seconds=30)).state == State.CONFIRMED
+
+
+@pytest.fixture
+def ruled(gateway) -> Device:
+    """The heater, under a rule that wants it on at all times and has switched it on."""
+    device = Device.objects.get(gateway=gateway, vendor_id=HEATER)
+    gateways.set_rule(device.pk, "schedule", {"on": "00:00-24:00"})
+    poll.poll()
+    decide.decide()
+    assert value(HEATER, "on") is True
+    return device
+
+
+def is_held(device: Device) -> bool:
+    device.refresh_from_db()
+    return device.is_held(timezone.now())
+
+
+def test_what_a_rule_switched_is_no_persons_change(ruled):
+    poll.poll()
+    assert not is_held(ruled)
+
+
+def test_what_a_person_switched_in_home_assistant_keeps_the_rule_away(ruled):
+    switched_by_somebody(HEATER, "turn_off")
+    assert becomes(HEATER, "on", False)
+    poll.poll()
+    assert is_held(ruled)
+    assert ruled.hold_reason == "changed at the device itself: on to off"
+    decide.decide()
+    assert value(HEATER, "on") is False
+
+
+def test_a_restart_is_no_persons_change(ruled, peer):
+    peer.stop()
+    poll.poll(force=True)
+    peer.start()
+    poll.poll(force=True)
+    decide.decide()
+    assert not is_held(ruled)
+    assert value(HEATER, "on") is True

@@ -4,13 +4,18 @@ import os
 
 import pytest
 
+from tests.soak.acknowledgements import spoil_acknowledgements
 from tests.soak.hostility import attack
+from tests.soak.ledger import run_the_ledger
 from tests.soak.outages import poll_through_an_outage
 from tests.soak.polling import kill_polls
 from tests.soak.sending import kill_sending
 
 pytestmark = [pytest.mark.soak, pytest.mark.django_db(transaction=True)]
-KILLS = int(os.environ.get("SOAK_KILLS", "200"))
+POLL_KILLS = int(os.environ.get("SOAK_POLL_KILLS", "200"))
+KILLS = int(os.environ.get("SOAK_KILLS", "1000"))
+ACKNOWLEDGEMENTS = int(os.environ.get("SOAK_ACKNOWLEDGEMENTS", "1000"))
+STEPS = int(os.environ.get("SOAK_STEPS", "10000"))
 ANSWERS = int(os.environ.get("SOAK_ANSWERS", "1000000"))
 
 
@@ -26,9 +31,9 @@ def say(capsys):
 
 
 def test_polls_killed_at_random_moments(database_url, say):
-    polls = kill_polls(KILLS, database_url, sizes=[700, *[40] * 6])
+    polls = kill_polls(POLL_KILLS, database_url, sizes=[700, *[40] * 6])
     say(polls)
-    assert polls.kills == KILLS
+    assert polls.kills == POLL_KILLS
     assert not polls.faults
 
 
@@ -37,6 +42,21 @@ def test_sending_killed_at_random_moments(database_url, say):
     say(orders)
     assert orders.kills == KILLS
     assert not orders.faults
+
+
+def test_acknowledgements_that_are_lost_or_lies(say):
+    acknowledgements = spoil_acknowledgements(ACKNOWLEDGEMENTS)
+    say(acknowledgements)
+    assert acknowledgements.spoiled.total() >= ACKNOWLEDGEMENTS
+    assert not acknowledgements.faults
+
+
+def test_whatever_happens_in_whatever_order(say):
+    steps = 0
+    while steps < STEPS:
+        tally = run_the_ledger(machines=200, steps=60)
+        steps += tally.steps
+        say(tally)
 
 
 def test_a_third_of_the_gateways_away(database_url, say):

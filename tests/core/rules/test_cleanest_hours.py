@@ -53,7 +53,7 @@ def test_it_waits_for_the_cleanest_hours():
     assert decision.until == utc("2026-06-02 01:30")
     assert clocks(decision.plan) == [("01:30", "04:30")]
     assert decision.reason == (
-        "waiting for 01:30: the cleanest 3 h before 07:00 are 01:30 to 04:30: 90 gCO2/kWh instead of 200 at once"
+        "it waits for 01:30: the cleanest 3 h before 07:00 are 01:30 to 04:30: 90 gCO2/kWh instead of 200 at once"
     )
 
 
@@ -194,7 +194,7 @@ def test_how_much_has_to_be_gained_is_an_option():
 
 def test_other_options_make_another_plan():
     plan = said(EVENING).plan
-    assert clocks(said("2026-06-01 21:00", plan=plan, ties="latest", minutes=60).plan) == [("03:30", "04:30")]
+    assert clocks(said("2026-06-01 21:00", plan=plan, ties="latest", minutes=60, smooth=0).plan) == [("03:30", "04:30")]
 
 
 @pytest.mark.parametrize("options", [{}, {"contiguous": "yes"}, {"minutes": 50}, {"after": "23:00"}, {"minutes": 600}])
@@ -255,7 +255,7 @@ def test_where_too_little_is_known_only_what_is_better_than_the_mean_is_used():
 def test_without_a_forecast_the_deadline_is_met_with_a_margin():
     decision = said(EVENING, None)
     assert (decision.value, decision.until) == (False, utc("2026-06-02 03:40"))
-    assert decision.reason == "waiting for 03:40: no forecast: on 03:40 to 06:40, to be done by 07:00"
+    assert decision.reason == "it waits for 03:40: no forecast: on 03:40 to 06:40, to be done by 07:00"
     assert said("2026-06-02 03:40", None).value is True
     assert said("2026-06-02 03:40", None).reason == "no forecast: on 03:40 to 06:40, to be done by 07:00"
 
@@ -320,7 +320,7 @@ def test_between_the_two_half_past_ones_the_next_day_has_begun():
 
 
 def test_sentences_tell_the_time_at_the_device():
-    assert said(EVENING, zone=LONDON).reason.startswith("waiting for 02:30: the cleanest 3 h before 07:00")
+    assert said(EVENING, zone=LONDON).reason.startswith("it waits for 02:30: the cleanest 3 h before 07:00")
 
 
 @pytest.mark.parametrize(
@@ -339,3 +339,16 @@ def test_sentences_tell_the_time_at_the_device():
 def test_options_that_make_no_sense_are_refused(options, why):
     with pytest.raises(ValueError, match=why):
         rules.load("cleanest_hours").read(options)
+
+
+def test_a_single_low_half_hour_is_half_noise():
+    night = [200.0] * 6 + [180.0] + [200.0] * 5 + [185.0] * 6 + [200.0] * 10
+    assert clocks(said(EVENING, outlook(slots(EVENING, night)), minutes=30, contiguous=True).plan)[0] > ("02:00", "")
+    exact = said(EVENING, outlook(slots(EVENING, night)), minutes=30, contiguous=True, smooth=0).plan
+    assert clocks(exact) == [("23:00", "23:30")]
+
+
+def test_prices_are_what_they_are():
+    night = [0.2] * 6 + [0.18] + [0.2] * 5 + [0.185] * 6 + [0.2] * 10
+    prices = outlook(slots(EVENING, night, signal=Signal.PRICE))
+    assert clocks(said(EVENING, prices, minutes=30, signal="price").plan) == [("23:00", "23:30")]

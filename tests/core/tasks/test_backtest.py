@@ -114,6 +114,12 @@ def test_at_a_tick_only_slots_that_ended_are_measured():
     assert first == MONDAY + 3 * DAY  # a typical day needs three that ended
 
 
+def test_progress_is_told_in_decisions():
+    calls, one = [], make_past(hourly(96))
+    backtest(terms(days=4), {one.signal: one}, lambda done, total: calls.append((done, total)))
+    assert calls == [(0, 576), (500, 576)]
+
+
 def test_a_device_obeys_at_once_and_its_limits_make_a_rule_wait():
     restless = rule_of(lambda situation: Decision(not situation.is_on, "restless"))
     told = Terms(restless, Options(), MONDAY, MONDAY + 2 * HOUR, limits=Limits(min_on=30 * HOUR / 60))

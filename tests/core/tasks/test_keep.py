@@ -7,6 +7,7 @@ from django.utils import timezone
 
 from core.models import (
     DeviceCommand,
+    Event,
     FeedSource,
     Forecast,
     Measurement,
@@ -115,3 +116,22 @@ def test_the_decisions_of_a_removed_device_go(power):
     gateways.remove_device(power.device.pk)
     pruned = keep.prune()
     assert (pruned["receipts"], pruned["plans"]) == (1, 1)
+
+
+def events(*hours):
+    now = timezone.now()
+    Event.objects.bulk_create([Event(kind="run", body={}, happened_at=now - timedelta(hours=age)) for age in hours])
+
+
+def test_events_go_after_a_day_however_long_the_rest_is_kept(db, settings):
+    settings.KEEP_DAYS = 400
+    events(50, 25, 23, 0)
+    assert keep.prune() == {"events": 2}
+
+
+def test_the_newest_event_stays_and_says_how_far_the_log_went(db, monkeypatch):
+    monkeypatch.setattr(keep, "ROWS_A_STEP", 1)
+    events(99, 98, 97)
+    newest = Event.objects.last()
+    assert keep.prune() == {"events": 2}
+    assert list(Event.objects.all()) == [newest]

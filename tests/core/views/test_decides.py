@@ -131,6 +131,20 @@ def test_the_plan_is_drawn_over_forecast_and_measurement(client, heater, series,
     assert "By the last forecast, 3 h old" in shown
 
 
+def test_the_plan_of_a_rule_that_is_gone_is_not_drawn(client, heater, series, now):
+    make_plan(heater, now - HOUR, now + HOUR, rule="another")
+    assert "Its plan" not in page(client, heater)
+
+
+def test_of_two_plans_the_one_that_was_made_last_is_drawn(client, heater, series, now):
+    expect(series, now, 24)
+    make_plan(heater, now - 2 * HOUR, now + 2 * HOUR, [(now + HOUR, now + 2 * HOUR)])
+    make_plan(heater, now - HOUR, now + 4 * HOUR)
+    shown = page(client, heater)
+    assert "Nothing is planned" in shown
+    assert "min of running" in shown
+
+
 def test_when_it_ran_is_drawn_too(client, heater, series, now):
     expect(series, now - 3 * HOUR, 24)
     on = heater.attributes.get(name="on")

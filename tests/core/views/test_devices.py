@@ -137,6 +137,14 @@ def test_pressing_orders_sends_reads_back_and_tells(owner, heater, simulator):
     assert (command.source, command.reason, command.user.username) == ("human", "Pressed by user-6", "user-6")
 
 
+def test_a_press_keeps_the_rule_away_and_says_so(owner, heater):
+    Device.objects.filter(pk=heater.pk).update(rule="awesome")
+    on = heater.attributes.get(name="on")
+    shown = owner.post(f"/attributes/{on.pk}/order/", {"value": "on"}, follow=True).content.decode()
+    assert "No rule touches it for 2 h." in shown
+    assert "Held until" in shown
+
+
 def test_a_device_that_lies_is_told_loudly(owner, heater, simulator):
     simulator.devices[0].on = False
     simulator.devices[0].faults = [Fault("lying")]

@@ -1,0 +1,224 @@
+"""Follows the event log for this process: each event is read once, written as JSON once, and handed to whoever wants it.
+
+    follower    one for the process; begins with its first reader, connects again by itself, keeps the latest events
+    reader      one for a socket: what it wants, and a bounded queue of what it is still to be sent
+
+Everything here runs in one asyncio loop and nothing but catching up waits, so a reader that is caught up misses nothing.
+"""
+
+import asyncio
+import json
+import logging
+from collections import deque
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from core.change_log import Row, change_log
+from core.live_threads import in_database_thread
+from core.models import Event
+from core.models.event import Kind
+
+logger = logging.getLogger(__name__)
+
+BATCH = 500
+"""Events read at once."""
+RECENT = 2000
+"""Events kept for whoever resumes: after a restart a thousand clients cost no query."""
+RESUME_AT_MOST = 10_000
+"""Events. Whoever missed more is quicker with a snapshot."""
+QUEUE_EVENTS = 2000
+QUEUE_CHARACTERS = 512 * 1024
+"""What may wait for one reader. Readers share the texts."""
+FIRST_DELAY_SECONDS = 0.1
+LONGEST_DELAY_SECONDS = 5.0
+NEWER_WAIT_SECONDS = 2.0
+"""An event that another process has told a client already arrives here so soon."""
+
+
+class StartOver(Exception):
+    """What came after that event is not known any more; the message says why, for programs' logs."""
+
+
+class Topic(NamedTuple):
+    """Everything; or what one device or one gateway tells."""
+
+    kind: str
+    pk: int = 0
+
+
+ALL = Topic("all")
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """An event as it is sent."""
+
+    id: int
+    device: int | None
+    gateway: int | None
+    command: int | None
+    text: str
+
+    @classmethod
+    def of(cls, row: Row) -> "Told":
+        told = {"id": row.id, "kind": row.kind, "device": row.device, "gateway": row.gateway, "body": row.body}
+        command = row.body.get("id") if row.kind == Kind.COMMAND else None
+        return cls(row.id, row.device, row.gateway, command, json.dumps(told, separators=(",", ":")))
+
+
+@dataclass(eq=False, slots=True)
+class Reader:
+    """What one socket is to be sent: single texts and, caught up, every event it wants."""
+
+    overflow: Callable[[], None]
+    """Called once, when more waits than may."""
+    topics: set[Topic] = field(default_factory=set)
+    commands: deque[int] = field(default_factory=lambda: deque(maxlen=20))
+    """Device commands that were ordered here, whose states are told whatever the topics are."""
+    is_caught_up: bool = False
+    woken: asyncio.Event = field(default_factory=asyncio.Event)
+    _waiting: deque[tuple[bool, str]] = field(default_factory=deque)
+    _characters: int = 0
+
+    def wants(self, told: Told) -> bool:
+        return (
+            ALL in self.topics
+            or (told.device is not None and ("device", told.device) in self.topics)
+            or (told.gateway is not None and ("gateway", told.gateway) in self.topics)
+            or (told.command is not None and told.command in self.commands)
+        )
+
+    def tell(self, events: Iterable[Told]) -> None:
+        for told in events:
+            if self.wants(told):
+                self.put(told.text, is_event=True)
+
+    def put(self, text: str, is_event: bool = False) -> None:
+        self._waiting.append((is_event, text))
+        self._characters += len(text)
+        self.woken.set()
+        if is_event and (len(self._waiting) > QUEUE_EVENTS or self._characters > QUEUE_CHARACTERS):
+            self._waiting.clear()
+            self.is_caught_up = False
+            self.overflow()
+
+    async def take(self) -> str:
+        """The next message: events that wait together go as one list."""
+        while not self._waiting:
+            self.woken.clear()
+            await self.woken.wait()
+        is_event, text = self._waiting.popleft()
+        events = [text]
+        while is_event and self._waiting and self._waiting[0][0]:
+            events.append(self._waiting.popleft()[1])
+        self._characters -= sum(map(len, events))
+        return f"[{','.join(events)}]" if is_event else text
+
+    @property
+    def is_empty(self) -> bool:
+        return not self._waiting
+
+
+class Follower:
+    def __init__(self) -> None:
+        self.last = 0
+        """The newest event that was handed out."""
+        self.readers: set[Reader] = set()
+        self._recent: deque[Told] = deque(maxlen=RECENT)
+        self._recent_after = 0
+        """Every event after this one is among the recent."""
+        self._ready: asyncio.Event | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    async def ready(self) -> None:
+        """Returns when the log has been read to its end once."""
+        if self._task is None or self._task.done():
+            self._ready = asyncio.Event()
+            self._task = asyncio.create_task(self._follow())
+        assert self._ready is not None  # noqa: S101 (made with the task)
+        await self._ready.wait()
+
+    async def missed(self, after: int) -> list[Told]:
+        """The next events after that one; none when it is the newest. Raises StartOver."""
+        if after > self.last:
+            await self._wait_for(after)
+        if after >= self._recent_after:
+            return [told for told in self._recent if told.id > after]
+        if self.last - after > RESUME_AT_MOST:
+            raise StartOver(f"more than {RESUME_AT_MOST} events were missed")
+        return await in_database_thread(_stored_after, after)
+
+    async def _wait_for(self, id: int) -> None:
+        for _ in range(round(NEWER_WAIT_SECONDS / 0.05)):
+            await asyncio.sleep(0.05)
+            if id <= self.last:
+                return
+        raise StartOver("that event is newer than the newest")
+
+    async def _follow(self) -> None:
+        delay = FIRST_DELAY_SECONDS
+        while True:
+            log = change_log()
+            try:
+                await log.open()
+                while True:
+                    await self._catch_up(log)
+                    delay = FIRST_DELAY_SECONDS
+                    await log.wait()
+            except Exception as error:  # whatever it is, it must not end: pages would stand still
+                logger.warning("The event log cannot be read (%s: %s): again in %.1f s", type(error).__name__, error, delay)
+            finally:
+                await log.close()
+            await asyncio.sleep(delay)
+            delay = min(2 * delay, LONGEST_DELAY_SECONDS)
+
+    async def _catch_up(self, log: Any) -> None:
+        assert self._ready is not None  # noqa: S101 (made with the task)
+        if not self._ready.is_set():
+            self.last = self._recent_after = max(0, (await log.newest() or 0) - RECENT)
+        is_first = True
+        while rows := await log.read(self.last, BATCH):
+            self._hand_out([Told.of(row) for row in rows])
+            is_first = False
+            if len(rows) < BATCH:
+                break
+            await asyncio.sleep(0)  # others have their turn
+        if is_first and (newest := await log.newest()) is not None and newest < self.last:
+            self._start_over(newest)
+        self._ready.set()
+
+    def _hand_out(self, events: list[Told]) -> None:
+        full = len(self._recent) + len(events) - RECENT
+        if full > 0:
+            self._recent_after = self._recent[full - 1].id
+        self._recent.extend(events)
+        self.last = events[-1].id
+        for reader in list(self.readers):
+            if reader.is_caught_up:
+                reader.tell(events)
+
+    def _start_over(self, newest: int) -> None:
+        """The log began anew, as after a backup was restored."""
+        logger.warning("The event log ends at %s, after %s was read: everybody starts over", newest, self.last)
+        self._recent.clear()
+        self.last = self._recent_after = newest
+        for reader in list(self.readers):
+            reader.is_caught_up = False
+            reader.put(over("the event log began anew"))
+
+
+def over(why: str) -> str:
+    return json.dumps({"over": {"reason": why}})
+
+
+def _stored_after(after: int) -> list[Told]:
+    """From the database. Raises StartOver where the log was pruned past it."""
+    oldest = Event.objects.order_by("pk").values_list("pk", flat=True).first()
+    if oldest is None or oldest > after + 1:
+        raise StartOver("the event log was pruned past that event")
+    rows: Collection[Any] = Event.objects.after(after).values_list("pk", "kind", "device", "gateway", "body")[:BATCH]
+    return [Told.of(Row(*row)) for row in rows]
+
+
+follower = Follower()

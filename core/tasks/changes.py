@@ -1,0 +1,142 @@
+"""From what changed to rows of the event log: each changed object read again in bulk, as readers may see it."""
+
+import json
+from collections.abc import Callable, Collection, Iterable, Iterator
+from typing import Any, NamedTuple
+
+from django.db import models
+from django.utils import timezone
+
+from core import wire
+from core.models import Attribute, Device, DeviceCommand, Gateway, Plan, Run
+from core.models.event import Kind
+from core.tasks.bulk import BulkStatement
+
+Row = tuple[Kind, int | None, int | None, dict[str, Any]]
+"""Kind, device, gateway, body."""
+
+
+class Changed(NamedTuple):
+    """The two last are for a device whose row will be gone."""
+
+    kind: Kind
+    pk: int
+    device: int | None = None
+    gateway: int | None = None
+
+
+def kind_of(model: type[models.Model]) -> Kind:
+    """Raises TypeError for a model that the log does not tell of."""
+    for known, kind in KINDS.items():
+        if issubclass(model, known):
+            return kind
+    raise TypeError(f"The event log does not tell of {model.__name__}, only of {', '.join(one.__name__ for one in KINDS)}")
+
+
+def model_of(removed: Kind) -> type[models.Model]:
+    """Raises KeyError unless it is a kind of removal."""
+    return {Kind.DEVICE_REMOVED: Device, Kind.GATEWAY_REMOVED: Gateway}[removed]
+
+
+def source_of(instance: models.Model) -> tuple[int | None, int | None]:
+    """The keys of device and gateway, as far as the instance has them."""
+    if isinstance(instance, Device):
+        return instance.pk, instance.gateway_id
+    return None, instance.pk if isinstance(instance, Gateway) else None
+
+
+def rows_of(changed: Iterable[Changed]) -> Iterator[Row]:
+    """One for each object: gateways, devices, plans, device commands, runs. Two queries at most for each kind. Of what is
+    gone only devices and gateways are told: the rest is history that was pruned."""
+    by_kind: dict[Kind, dict[int, Changed]] = {kind: {} for kind in TOLD_BY}
+    for one in changed:
+        known = by_kind[one.kind].get(one.pk)
+        by_kind[one.kind][one.pk] = one if known is None or known.gateway is None else known
+    for kind, wanted in by_kind.items():
+        if wanted:
+            yield from TOLD_BY[kind](wanted)
+
+
+def store(rows: Collection[Row]) -> None:
+    """In their order, at one time."""
+    now = timezone.now()
+    INSERT_EVENTS.run(
+        [
+            (place, now, kind.value, device, gateway, json.dumps(body, separators=(",", ":")))
+            for place, (kind, device, gateway, body) in enumerate(rows)
+        ]
+    )
+
+
+def _gateways(wanted: dict[int, Changed]) -> Iterator[Row]:
+    there = Gateway.objects.present().in_bulk(wanted)
+    for pk in wanted:
+        if gateway := there.get(pk):
+            yield Kind.GATEWAY, None, pk, wire.public_gateway(gateway)
+        else:
+            yield Kind.GATEWAY_REMOVED, None, pk, {"id": pk}
+
+
+def _devices(wanted: dict[int, Changed]) -> Iterator[Row]:
+    now = timezone.now()
+    stored = Device.objects.select_related("gateway").in_bulk(wanted)
+    attributes = _attributes(stored)
+    for pk, change in wanted.items():
+        device = stored.get(pk)
+        if device is None or device.removed_at or device.gateway.removed_at:
+            yield Kind.DEVICE_REMOVED, pk, device.gateway_id if device else change.gateway, {"id": pk}
+        else:
+            yield Kind.DEVICE, pk, device.gateway_id, wire.public_device(device, attributes[pk], now)
+
+
+def _attributes(devices: dict[int, Device]) -> dict[int, list[Attribute]]:
+    grouped: dict[int, list[Attribute]] = {pk: [] for pk in devices}
+    for attribute in Attribute.objects.filter(device__in=devices).order_by("pk"):
+        attribute.device = devices[attribute.device_id]
+        grouped[attribute.device_id].append(attribute)
+    return grouped
+
+
+def _plans(wanted: dict[int, Changed]) -> Iterator[Row]:
+    for plan in Plan.objects.filter(pk__in=wanted).select_related("device").order_by("pk"):
+        yield Kind.PLAN, plan.device_id, plan.device.gateway_id, wire.plan(plan)
+
+
+def _commands(wanted: dict[int, Changed]) -> Iterator[Row]:
+    for command in DeviceCommand.objects.filter(pk__in=wanted).select_related("attribute__device").order_by("pk"):
+        device = command.attribute.device
+        yield Kind.COMMAND, device.pk, device.gateway_id, wire.device_command(command)
+
+
+def _runs(wanted: dict[int, Changed]) -> Iterator[Row]:
+    for run in Run.objects.filter(pk__in=wanted).order_by("pk"):
+        yield Kind.RUN, None, None, wire.public_run(run)
+
+
+KINDS: dict[type[models.Model], Kind] = {
+    Device: Kind.DEVICE,
+    Gateway: Kind.GATEWAY,
+    DeviceCommand: Kind.COMMAND,
+    Run: Kind.RUN,
+    Plan: Kind.PLAN,
+}
+TOLD_BY: dict[Kind, Callable[[dict[int, Changed]], Iterator[Row]]] = {
+    Kind.GATEWAY: _gateways,
+    Kind.DEVICE: _devices,
+    Kind.PLAN: _plans,
+    Kind.COMMAND: _commands,
+    Kind.RUN: _runs,
+}
+
+INSERT_EVENTS = BulkStatement(
+    (
+        ("place", "integer"),
+        ("happened_at", "timestamptz"),
+        ("kind", "text"),
+        ("device", "bigint"),
+        ("gateway", "bigint"),
+        ("body", "jsonb"),
+    ),
+    """INSERT INTO core_event (happened_at, kind, device, gateway, body)
+    SELECT v.happened_at, v.kind, v.device, v.gateway, v.body FROM {rows} WHERE true ORDER BY v.place""",
+)
