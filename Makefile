@@ -30,7 +30,7 @@ demo: $(VENV)/.runs  ## The whole thing on this machine, with simulated devices;
 serve: $(VENV)/.runs  ## The pages on 127.0.0.1:8000; PORT=9000 or BIND=0.0.0.0:8000 for elsewhere
 	@$(PYTHON_HERE) manage.py migrate -v0
 	@$(PYTHON_HERE) manage.py collectstatic --noinput -v0
-	@$(PYTHON_HERE) -m gunicorn --bind $(BIND) iotapp.wsgi
+	@$(PYTHON_HERE) -m gunicorn --bind $(BIND) iotapp.asgi
 
 # $(call on_both_databases,arguments for SQLite,arguments for PostgreSQL)
 define on_both_databases

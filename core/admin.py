@@ -33,6 +33,7 @@ from core.models import (
     Silence,
     User,
 )
+from core.publishing_admin import PublishingAdmin
 
 COUNTED_AT_MOST = 10_000
 """A list says no more pages than this has rows: counting millions takes longer than anybody reads."""
@@ -124,7 +125,7 @@ class CredentialForm(forms.ModelForm):  # type: ignore[type-arg]  # generic only
         return super().save(commit)
 
 
-class Kept(Base):
+class Kept(PublishingAdmin, Base):
     """Added by asking a gateway, removed on its own page and then in steps: a cascade over millions would take minutes."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:

@@ -74,7 +74,7 @@ class SqliteLog:
 
     async def read(self, after: int, limit: int) -> list[Row]:
         rows = self._connection.execute(READ.format(after="?", limit="?"), [after, limit])
-        return [Row(*row[:4], json.loads(row[4])) for row in rows]
+        return [Row(id, kind, device, gateway, json.loads(body)) for id, kind, device, gateway, body in rows]
 
     async def newest(self) -> int | None:
         newest: int | None = self._connection.execute(NEWEST).fetchone()[0]

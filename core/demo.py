@@ -129,7 +129,7 @@ def _decide() -> list[Verdict]:
 @contextmanager
 def _page(port: int) -> Iterator[None]:
     """The page, served as in production. In a session of its own, so that Ctrl-C reaches us first and we end it."""
-    command = [sys.executable, "-m", "gunicorn", "--log-level", "warning", "--bind", f"127.0.0.1:{port}", "iotapp.wsgi"]
+    command = [sys.executable, "-m", "gunicorn", "--log-level", "warning", "--bind", f"127.0.0.1:{port}", "iotapp.asgi"]
     server = subprocess.Popen(command, cwd=settings.BASE_DIR, env=os.environ | {"WEB_CONCURRENCY": "1"}, start_new_session=True)  # noqa: S603 (our own words)
     try:
         yield

@@ -72,12 +72,13 @@ class Reader:
     """What one socket is to be sent: single texts and, caught up, every event it wants."""
 
     overflow: Callable[[], None]
-    """Called once, when more waits than may."""
+    """Called when more waits than may."""
     topics: set[Topic] = field(default_factory=set)
     commands: deque[int] = field(default_factory=lambda: deque(maxlen=20))
     """Device commands that were ordered here, whose states are told whatever the topics are."""
     is_caught_up: bool = False
     woken: asyncio.Event = field(default_factory=asyncio.Event)
+    emptied: asyncio.Event = field(default_factory=asyncio.Event)
     _waiting: deque[tuple[bool, str]] = field(default_factory=deque)
     _characters: int = 0
 
@@ -98,8 +99,10 @@ class Reader:
         self._waiting.append((is_event, text))
         self._characters += len(text)
         self.woken.set()
-        if is_event and (len(self._waiting) > QUEUE_EVENTS or self._characters > QUEUE_CHARACTERS):
+        too_large = is_event and self.is_caught_up and self._characters > QUEUE_CHARACTERS
+        if too_large or len(self._waiting) > QUEUE_EVENTS:
             self._waiting.clear()
+            self._characters = 0
             self.is_caught_up = False
             self.overflow()
 
@@ -113,11 +116,15 @@ class Reader:
         while is_event and self._waiting and self._waiting[0][0]:
             events.append(self._waiting.popleft()[1])
         self._characters -= sum(map(len, events))
+        if not self._waiting:
+            self.emptied.set()
         return f"[{','.join(events)}]" if is_event else text
 
-    @property
-    def is_empty(self) -> bool:
-        return not self._waiting
+    async def drained(self) -> None:
+        """Returns when nothing waits any more."""
+        while self._waiting:
+            self.emptied.clear()
+            await self.emptied.wait()
 
 
 class Follower:
@@ -144,7 +151,7 @@ class Follower:
         if after > self.last:
             await self._wait_for(after)
         if after >= self._recent_after:
-            return [told for told in self._recent if told.id > after]
+            return [told for told in self._recent if told.id > after][:BATCH]
         if self.last - after > RESUME_AT_MOST:
             raise StartOver(f"more than {RESUME_AT_MOST} events were missed")
         return await in_database_thread(_stored_after, after)
@@ -176,6 +183,7 @@ class Follower:
     async def _catch_up(self, log: Any) -> None:
         assert self._ready is not None  # noqa: S101 (made with the task)
         if not self._ready.is_set():
+            self._recent.clear()
             self.last = self._recent_after = max(0, (await log.newest() or 0) - RECENT)
         is_first = True
         while rows := await log.read(self.last, BATCH):

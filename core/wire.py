@@ -4,11 +4,12 @@ Times are ISO 8601, UTC, with a Z. Nothing here ever carries a credential. `publ
 as on the pages: events and sockets carry that.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from core.models import Attribute, Device, DeviceCommand, Gateway, Plan, Run
+from core.readings import Value
 
 Json = dict[str, Any]
 
@@ -126,6 +127,17 @@ def run(run: Run) -> Json:
 def public_run(one: Run) -> Json:
     """Without what failed and why, which may quote anything."""
     return _without(run(one), "error")
+
+
+def readings(heard_at: datetime, values: Mapping[int, tuple[Value, datetime]], none: Sequence[int]) -> Json:
+    """What one device told at once, short, for it is told often. Times are seconds since 1970. `values` by attribute, each as
+    it is where it was observed `at` that time, else [value, observed at]; `none` are attributes that have no value now."""
+    at = round(heard_at.timestamp(), 3)
+    told = {
+        pk: value if observed_at == heard_at else [value, round(observed_at.timestamp(), 3)]
+        for pk, (value, observed_at) in values.items()
+    }
+    return {"at": at, "values": told} | ({"none": list(none)} if none else {})
 
 
 def plan(plan: Plan) -> Json:

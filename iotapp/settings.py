@@ -89,6 +89,11 @@ POLL_WORKERS = environment.whole("POLL_WORKERS", 200, least=1, most=1000)
 GATEWAY_TIMEOUT_SECONDS = environment.number("GATEWAY_TIMEOUT_SECONDS", 10, least=0.1, most=120)
 KEEP_DAYS = environment.whole("KEEP_DAYS", 400, least=1, most=36500)
 
+# Sockets: the limits of one process, and how to reach the database without a pooler between.
+SOCKETS_A_PROCESS = environment.whole("SOCKETS_A_PROCESS", 1000, least=1, most=50_000)
+SOCKET_HEARTBEAT_SECONDS = environment.number("SOCKET_HEARTBEAT_SECONDS", 20, least=0.1, most=30)
+LIVE_DATABASE_URL = environment.text("LIVE_DATABASE_URL")
+
 # Where outside data comes from: feeds, each with a region after a colon where it needs one. For each signal the first counts.
 FEEDS = environment.words("FEEDS", ["replay"] if DEBUG else [])
 FEED_CREDENTIALS = {"watttime": environment.text("WATTTIME_CREDENTIAL")}
@@ -106,7 +111,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
-    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "core.static_files.StaticFiles",
     "core.middleware.content_security_policy",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -117,7 +122,7 @@ MIDDLEWARE = [
 ]
 
 ROOT_URLCONF = "iotapp.urls"
-WSGI_APPLICATION = "iotapp.wsgi.application"
+WSGI_APPLICATION = "iotapp.wsgi.application"  # of `runserver`; gunicorn serves iotapp.asgi
 
 TEMPLATES = [
     {

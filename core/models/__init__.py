@@ -6,6 +6,7 @@ from core.models.event import Event
 from core.models.forecast import FeedSource, Forecast, Measurement, Series
 from core.models.gateway import Gateway
 from core.models.observation import Observation, Silence
+from core.models.presence import Presence
 from core.models.receipt import Plan, Receipt
 from core.models.run import Lease, Run
 from core.models.secret import Secret, SecretUnreadable
@@ -24,6 +25,7 @@ __all__ = [
     "Measurement",
     "Observation",
     "Plan",
+    "Presence",
     "Receipt",
     "Run",
     "Secret",

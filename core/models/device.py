@@ -13,6 +13,7 @@ from django.db import models
 from django.db.models import Case, Count, Q, When
 from django.db.models import Value as Constant
 
+from core.models.evented import Evented
 from core.models.gateway import Gateway
 from core.readings import Kind, Value
 
@@ -110,7 +111,7 @@ class DeviceQuerySet(models.QuerySet["Device"]):
         return {freshness: rows.get(rank, 0) for rank, freshness in enumerate(FRESHNESS_RANKS)}
 
 
-class Device(models.Model):
+class Device(Evented):
     gateway = models.ForeignKey(Gateway, on_delete=models.CASCADE, related_name="devices")
     vendor_id = models.CharField(max_length=200, help_text="The vendor's own id, unique in the gateway")
     name = models.CharField(max_length=120)
@@ -131,6 +132,7 @@ class Device(models.Model):
         max_length=60, blank=True, help_text="Where feeds look for it; empty: at its latitude and longitude, or as FEEDS says"
     )
     enabled = models.BooleanField(default=True)
+    version = models.PositiveIntegerField(default=0, editable=False, help_text="Grows with each change by a person")
     removed_at = models.DateTimeField(
         null=True, blank=True, editable=False, help_text="Kept so that discovery does not bring it back"
     )

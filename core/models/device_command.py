@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from core.arbiter import Source
 from core.models.device import Attribute, as_value
+from core.models.evented import Evented
 from core.models.observation import exactly_one_value
 from core.readings import Value
 
@@ -107,7 +108,7 @@ class DeviceCommandQuerySet(models.QuerySet["DeviceCommand"]):
         return self.filter(lapsed, state__in=[State.SENDING, State.ACCEPTED], settles_at__lte=now)
 
 
-class DeviceCommand(models.Model):
+class DeviceCommand(Evented):
     attribute = models.ForeignKey(Attribute, on_delete=models.CASCADE, related_name="commands", db_index=False)
     number = models.FloatField(null=True)
     text = models.CharField(max_length=255, null=True)  # noqa: DJ001 (null: the value is a number)

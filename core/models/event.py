@@ -21,6 +21,8 @@ class Kind(StrEnum):
     """A device command took a step."""
     RUN = "run"
     """A run started or ended."""
+    PRESENCE = "presence"
+    """Who is at a device's page now: all of them."""
     PLAN = "plan"
     """A plan was made or changed."""
 

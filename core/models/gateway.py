@@ -6,6 +6,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
+from core.models.evented import Evented
 from core.models.secret import SecretField
 
 
@@ -23,13 +24,14 @@ class GatewayQuerySet(models.QuerySet["Gateway"]):
         return self.present().filter(enabled=True)
 
 
-class Gateway(models.Model):
+class Gateway(Evented):
     vendor = models.CharField(max_length=40, choices=vendor_choices)
     name = models.CharField(max_length=120)
     address = models.CharField(max_length=500, help_text="The base URL, such as http://192.168.1.20")
     key = models.CharField(max_length=200, blank=True, help_text="What the gateway calls itself, whatever its address")
     credential = SecretField()
     enabled = models.BooleanField(default=True)
+    version = models.PositiveIntegerField(default=0, editable=False, help_text="Grows with each change by a person")
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     removed_at = models.DateTimeField(null=True, blank=True, editable=False, help_text="prune deletes what is left of it")
 

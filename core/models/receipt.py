@@ -8,6 +8,7 @@ from django.db.models import F, Q
 from core.arbiter import Source
 from core.models.device import Device
 from core.models.device_command import DeviceCommand
+from core.models.evented import Evented
 
 
 class PlanQuerySet(models.QuerySet["Plan"]):
@@ -15,7 +16,7 @@ class PlanQuerySet(models.QuerySet["Plan"]):
         return self.filter(settled_at=None)
 
 
-class Plan(models.Model):
+class Plan(Evented):
     """One job of a device: so many minutes before a deadline. Planned, perhaps anew, then settled by measurements.
 
     Costs are in `unit` (gCO2, GBP). `windows` is [start, end] of each, times in seconds since 1970.

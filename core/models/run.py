@@ -7,6 +7,8 @@ from typing import Self
 from django.db import models
 from django.utils import timezone
 
+from core.models.evented import Evented
+
 
 class Outcome(StrEnum):
     RUNNING = "running"
@@ -30,7 +32,7 @@ class RunQuerySet(models.QuerySet["Run"]):
         return self.filter(outcome=Outcome.DONE)
 
 
-class Run(models.Model):
+class Run(Evented):
     task = models.CharField(max_length=40)
     outcome = models.CharField(
         max_length=10, choices=[(outcome.value, outcome.value) for outcome in Outcome], default=Outcome.RUNNING

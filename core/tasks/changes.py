@@ -4,13 +4,12 @@ import json
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any, NamedTuple
 
-from django.db import models
+from django.db import connection, models
 from django.utils import timezone
 
 from core import wire
 from core.models import Attribute, Device, DeviceCommand, Gateway, Plan, Run
 from core.models.event import Kind
-from core.tasks.bulk import BulkStatement
 
 Row = tuple[Kind, int | None, int | None, dict[str, Any]]
 """Kind, device, gateway, body."""
@@ -58,14 +57,11 @@ def rows_of(changed: Iterable[Changed]) -> Iterator[Row]:
 
 
 def store(rows: Collection[Row]) -> None:
-    """In their order, at one time."""
-    now = timezone.now()
-    INSERT_EVENTS.run(
-        [
-            (place, now, kind.value, device, gateway, json.dumps(body, separators=(",", ":")))
-            for place, (kind, device, gateway, body) in enumerate(rows)
-        ]
-    )
+    """In their order, at one time, as one document: the database takes that apart five times as fast as the driver takes
+    500 values of JSON. Raises ValueError for a number that is not finite."""
+    document = json.dumps([(kind.value, *rest) for kind, *rest in rows], separators=(",", ":"), allow_nan=False)
+    with connection.cursor() as cursor:
+        cursor.execute(INSERT_EVENTS[connection.vendor], [connection.ops.adapt_datetimefield_value(timezone.now()), document])
 
 
 def _gateways(wanted: dict[int, Changed]) -> Iterator[Row]:
@@ -128,15 +124,11 @@ TOLD_BY: dict[Kind, Callable[[dict[int, Changed]], Iterator[Row]]] = {
     Kind.RUN: _runs,
 }
 
-INSERT_EVENTS = BulkStatement(
-    (
-        ("place", "integer"),
-        ("happened_at", "timestamptz"),
-        ("kind", "text"),
-        ("device", "bigint"),
-        ("gateway", "bigint"),
-        ("body", "jsonb"),
-    ),
-    """INSERT INTO core_event (happened_at, kind, device, gateway, body)
-    SELECT v.happened_at, v.kind, v.device, v.gateway, v.body FROM {rows} WHERE true ORDER BY v.place""",
-)
+INSERT_EVENTS = {
+    "postgresql": """INSERT INTO core_event (happened_at, kind, device, gateway, body)
+        SELECT %s, v.row->>0, (v.row->>1)::bigint, (v.row->>2)::bigint, v.row->3
+        FROM jsonb_array_elements(%s::jsonb) WITH ORDINALITY AS v(row, place) ORDER BY v.place""",
+    "sqlite": """INSERT INTO core_event (happened_at, kind, device, gateway, body)
+        SELECT %s, json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),
+        json_extract(value, '$[3]') FROM json_each(%s) ORDER BY key""",
+}

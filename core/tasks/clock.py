@@ -5,13 +5,13 @@ A machine without a clock of its own, such as a small board after a power cut, s
 
 from datetime import timedelta
 
-from django.db import transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
 from core.models import Attribute, Device, DeviceCommand, Gateway, Lease
 from core.models.device_command import Event
+from core.tasks.publish import publishing
 from core.tasks.runs import Holding
 
 AHEAD = timedelta(minutes=5)
@@ -23,16 +23,18 @@ def forget_the_future(holding: Holding) -> None:
     """Make latest values, waits and claims from the future void. Observations stay: what was measured then was measured."""
     now = timezone.now()
     ahead = now + AHEAD
-    with transaction.atomic():
+    with publishing() as outbox:
         holding.renew()
-        Attribute.objects.filter(Q(observed_at__gt=ahead) | Q(heard_at__gt=ahead)).update(
-            observed_at=None, heard_at=None, number=None, text=None
-        )
+        attributes = Attribute.objects.filter(Q(observed_at__gt=ahead) | Q(heard_at__gt=ahead))
+        outbox.changed_pks(Device, attributes.values_list("device", flat=True))
+        attributes.update(observed_at=None, heard_at=None, number=None, text=None, changed_at=None, expected_at=None)
         Device.objects.filter(Q(heard_at__gt=ahead) | Q(measured_at__gt=ahead)).update(heard_at=None, measured_at=None)
+        Device.objects.filter(undecided_since__gt=ahead).update(undecided_since=None)
+        Device.objects.filter(held_at__gt=ahead).update(held_at=now)
         Gateway.objects.filter(retry_at__gt=now + LONGEST_WAIT).update(retry_at=None)
         Gateway.objects.filter(claimed_until__gt=Now() + LONGEST_WAIT).update(claimed_until=None)
         Gateway.objects.filter(answered_at__gt=ahead).update(answered_at=None)
         Lease.objects.filter(expires_at__gt=Now() + LONGEST_WAIT).update(expires_at=Now())
         for command in DeviceCommand.objects.open().select_for_update().filter(requested_at__gt=ahead):
             command.move(Event.EXPIRE, now, "The clock was set back since it was ordered.")
-            command.save(update_fields=["state", "error", "finished_at"])
+            command.save(update_fields=["state", "error", "finished_at", "steps"])

@@ -3,7 +3,6 @@
 from collections.abc import Collection, Sequence
 from datetime import datetime
 
-from django.db import transaction
 from django.utils import timezone
 
 from core import schedule
@@ -11,6 +10,7 @@ from core.models import Device, DeviceCommand
 from core.models.device_command import FINAL, State
 from core.readings import Unacceptable
 from core.tasks import feeds, holds, receipts, send, settle
+from core.tasks.publish import publishing
 from core.tasks.regions import regions_for
 from core.tasks.runs import Holding, running
 from core.tasks.situations import Scene
@@ -75,7 +75,7 @@ def _decide(devices: Sequence[Device], dry_run: bool, holding: Holding | None) -
 
 def _commit(verdicts: Sequence[Verdict], now: datetime, holding: Holding | None) -> None:
     """Keep each decision with what it was made from, and commit an order where something is to be done."""
-    with transaction.atomic():
+    with publishing() as outbox:
         if holding:
             holding.renew()
         pks = sorted(one.device.pk for one in verdicts)
@@ -83,10 +83,12 @@ def _commit(verdicts: Sequence[Verdict], now: datetime, holding: Holding | None)
         kept = [one for one in verdicts if one.device.pk in locked]
         for one in kept:
             _order(one, locked[one.device.pk], now)
+            said = locked[one.device.pk].decision
+            outbox.changed_pks(Device, [one.device.pk] if one.sentence[:500] != said else [])
             since = one.device.undecided_since or now
             one.device.decision, one.device.decided_at = one.sentence[:500], now
             one.device.undecided_since = since if one.is_undecided else None
-        receipts.write(kept, now)
+        receipts.write(kept, now, outbox)
         Device.objects.bulk_update([one.device for one in kept], ["decision", "decided_at", "undecided_since"])
 
 
@@ -103,7 +105,7 @@ def _order(one: Verdict, device: Device, now: datetime) -> None:
         return
     reason = one.decision.reason
     try:
-        with transaction.atomic():
+        with publishing():
             one.command = send.order(
                 one.attribute.pk, one.decision.value, source=one.source, reason=reason, revert_after=one.revert_after
             )

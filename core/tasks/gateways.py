@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.db import transaction
 from django.utils import timezone
 
 from core import rules
@@ -13,6 +12,7 @@ from core.errors import ApiRefused
 from core.models import Attribute, Device, Gateway, Secret
 from core.readings import AttributeSpec, DeviceSpec, clean_name
 from core.tasks.clients import client_for
+from core.tasks.publish import Outbox, publishing
 
 
 class AlreadyThere(ValueError):
@@ -54,20 +54,20 @@ def add(vendor: str, address: str, credential: str = "", name: str = "") -> Disc
     identity = client.identify()
     devices = _checked(client_for(gateway).devices())
     gateway.key, gateway.name = identity.key[:200], name or clean_name(identity.name) or gateway.address
-    with transaction.atomic():
+    with publishing() as outbox:
         same = Gateway.objects.select_for_update().present().filter(vendor=vendor)
         if there := (same.filter(address=gateway.address).first() or same.exclude(key="").filter(key=gateway.key).first()):
             raise AlreadyThere(there)
         gateway.save()
-        return _store(gateway, devices, restore=False)
+        return _store(gateway, devices, False, outbox)
 
 
 def discover(gateway_pk: int, *, restore: bool = False) -> Discovered:
     """Ask a gateway what devices it has now. `restore` brings back those that a person removed. Raises ApiError, ApiRefused."""
     gateway = Gateway.objects.present().get(pk=gateway_pk)
     devices = _checked(client_for(gateway).devices())
-    with transaction.atomic():
-        return _store(gateway, devices, restore)
+    with publishing() as outbox:
+        return _store(gateway, devices, restore, outbox)
 
 
 def move(gateway_pk: int, address: str) -> Gateway:
@@ -78,7 +78,8 @@ def move(gateway_pk: int, address: str) -> Gateway:
     if identity.key != gateway.key:
         raise ApiRefused(f"{identity.name} answers at {gateway.address}, not {gateway}. Add it as a gateway of its own.")
     gateway.retry_at = None
-    gateway.save(update_fields=["address", "retry_at"])
+    with publishing():
+        gateway.save(update_fields=["address", "retry_at"])
     return gateway
 
 
@@ -90,18 +91,25 @@ def change(gateway_pk: int, *, name: str, enabled: bool, credential: str | None 
     if credential is not None:
         gateway.credential, gateway.retry_at = Secret.seal(credential), None
         fields += ["credential", "retry_at"]
-    gateway.save(update_fields=fields)
+    with publishing():
+        gateway.save(update_fields=fields)
     return gateway
 
 
 def remove(gateway_pk: int) -> None:
     """Out of sight at once, its credential wiped; `prune` deletes the history in steps."""
-    Gateway.objects.filter(pk=gateway_pk, removed_at=None).update(removed_at=timezone.now(), credential=Secret())
+    with publishing() as outbox:
+        gone = Gateway.objects.filter(pk=gateway_pk, removed_at=None).update(removed_at=timezone.now(), credential=Secret())
+        outbox.changed_pks(Gateway, [gateway_pk] * gone)
 
 
 def remove_device(device_pk: int) -> None:
     """Out of sight at once; `prune` deletes the history in steps. Discovery leaves it out from then on."""
-    Device.objects.filter(pk=device_pk, removed_at=None).update(removed_at=timezone.now(), enabled=False, rule="")
+    with publishing() as outbox:
+        gone = Device.objects.filter(pk=device_pk, removed_at=None).update(
+            removed_at=timezone.now(), enabled=False, rule="", guard=""
+        )
+        outbox.changed_pks(Device, [device_pk] * gone)
 
 
 def change_device(device_pk: int, **fields: Any) -> Device:
@@ -110,7 +118,8 @@ def change_device(device_pk: int, **fields: Any) -> Device:
     for name, value in fields.items():
         setattr(device, name, value)
     device.full_clean()
-    device.save(update_fields=list(fields))
+    with publishing():
+        device.save(update_fields=list(fields))
     return device
 
 
@@ -150,7 +159,7 @@ def _checked(found: Any) -> list[DeviceSpec]:
     return list(devices.values())
 
 
-def _store(gateway: Gateway, specs: list[DeviceSpec], restore: bool) -> Discovered:
+def _store(gateway: Gateway, specs: list[DeviceSpec], restore: bool, outbox: Outbox) -> Discovered:
     """Make what is new, refresh what is known. What people may change (name, place, rule) is never overwritten."""
     stored = {device.vendor_id: device for device in gateway.devices.all()}
     seen = {spec.vendor_id for spec in specs}
@@ -171,6 +180,7 @@ def _store(gateway: Gateway, specs: list[DeviceSpec], restore: bool) -> Discover
                 device.save(update_fields=["removed_at", "enabled"])
             found.known.append(device.pk)
         _store_attributes(device, spec.attributes)
+    outbox.changed_pks(Device, found.known)
     found.missing.extend(vendor_id for vendor_id, device in stored.items() if vendor_id not in seen and not device.removed_at)
     return found
 

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from django.db import transaction
 from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
@@ -13,6 +12,7 @@ from core.models import Attribute, Device, DeviceCommand
 from core.models.device import as_value
 from core.models.device_command import is_same
 from core.readings import Cause
+from core.tasks.publish import publishing
 from core.tasks.supersede import supersede
 
 MOST_AT_ONCE = 500
@@ -24,7 +24,7 @@ HOLD_FIELDS = ["held_at", "held_until", "hold_reason"]
 def hold(device_pk: int, until: datetime | None, reason: str) -> Device:
     """Keep rules away from a device until then; None: until it is released. Raises Device.DoesNotExist."""
     now = timezone.now()
-    with transaction.atomic():
+    with publishing():
         device = Device.objects.present().select_for_update(of=("self",), no_key=True).get(pk=device_pk)
         _hold(device, until, reason, now)
         # What a rule ordered and nobody has sent yet is taken back.
@@ -35,7 +35,7 @@ def hold(device_pk: int, until: datetime | None, reason: str) -> Device:
 
 def release(device_pk: int) -> Device:
     """Let rules decide again. Raises Device.DoesNotExist."""
-    with transaction.atomic():
+    with publishing():
         device = Device.objects.present().select_for_update(of=("self",), no_key=True).get(pk=device_pk)
         device.held_at = device.held_until = None
         device.hold_reason = ""
@@ -65,7 +65,7 @@ def notice() -> list[str]:
     """
     said: list[str] = []
     while changed := list(_changed()[:MOST_AT_ONCE]):
-        with transaction.atomic():
+        with publishing():
             said += _notice(changed)
     return said
 

@@ -2,13 +2,13 @@
 
 from datetime import datetime, timedelta
 
-from django.db import transaction
 from django.utils import timezone
 
 from core import words
 from core.models import DeviceCommand
 from core.models.device import late_after
 from core.models.device_command import DeviceCommandQuerySet, Event, State
+from core.tasks.publish import publishing
 
 FIRST_RETRY = timedelta(seconds=10)
 MOST_AT_ONCE = 500
@@ -22,7 +22,7 @@ def with_device(commands: DeviceCommandQuerySet) -> DeviceCommandQuerySet:
 def judge() -> None:
     """Move every command whose outcome is open by what has been heard since it was written."""
     now = timezone.now()
-    with transaction.atomic():
+    with publishing():
         for command in with_device(DeviceCommand.objects.unclear(now).select_for_update(of=("self",))):
             if event := _what_happened(command, now):
                 before = command.state

@@ -36,7 +36,7 @@ ROWS_A_STEP = 5_000
 FORECASTS_A_STEP = 500
 """A forecast is one row of several kilobytes."""
 STEPS_A_POLL = 4
-EVENTS_KEEP = timedelta(days=1)
+EVENTS_KEEP = timedelta(hours=2)
 """Whoever was away for longer starts over."""
 
 Pruned = Counter[str]

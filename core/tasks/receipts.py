@@ -8,6 +8,7 @@ from core import planner, rules
 from core.models import Plan, Receipt
 from core.outlook import Outlook
 from core.tasks import plans
+from core.tasks.publish import Outbox
 from core.tasks.regions import Region
 from core.tasks.verdicts import Verdict
 
@@ -16,9 +17,9 @@ REPEATED = ["repeated_at", "times", "until", "command"]
 PLANNED = ["windows", "changed_at", "changes", "job", "unit", "predicted", "predicted_at_once", "delivered", "counted_until"]
 
 
-def write(verdicts: Sequence[Verdict], now: datetime) -> None:
+def write(verdicts: Sequence[Verdict], now: datetime, outbox: Outbox) -> None:
     """Inside the transaction that commits the decisions; their devices are locked. The same decision again is counted."""
-    rows = _write_plans(verdicts, now)
+    rows = _write_plans(verdicts, now, outbox)
     pks = [one.device.pk for one in verdicts]
     current = {receipt.device_id: receipt for receipt in Receipt.objects.current().filter(device__in=pks).order_by("pk")}
     repeated, ended = [], []
@@ -76,7 +77,7 @@ def _is_replanned(before: Receipt, after: Receipt) -> bool:
     return plans.differ(old.windows, new.windows, after.decided_at)
 
 
-def _write_plans(verdicts: Sequence[Verdict], now: datetime) -> dict[int, Plan]:
+def _write_plans(verdicts: Sequence[Verdict], now: datetime, outbox: Outbox) -> dict[int, Plan]:
     """The rows of the plans that the decisions follow, by device; and what was delivered of those not decided by."""
     rows: dict[int, Plan] = {}
     counted: list[Plan] = []
@@ -89,6 +90,7 @@ def _write_plans(verdicts: Sequence[Verdict], now: datetime) -> dict[int, Plan]:
     fresh = [row for row in rows.values() if row.pk is None]
     kept = [row for row in rows.values() if row.pk is not None] + counted
     Plan.objects.bulk_update(kept, PLANNED)
+    outbox.changed_pks(Plan, [row.pk for row in kept])
     for row in fresh:  # another process may have made it at the same moment: the row of the first counts
         made, _ = Plan.objects.get_or_create(device_id=row.device_id, deadline=row.deadline, defaults=_columns(row))
         rows[row.device_id] = made

@@ -10,15 +10,16 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any
 
-from django.db import transaction
 from django.db.models import Case, F, When
 from django.utils import timezone
 
+from core import wire
 from core.models import Attribute, Device, Gateway, Silence
 from core.models.device import late_after, moves_daily
 from core.readings import Kind, Reading, Unacceptable, clean_value
 from core.tasks.bulk import BulkStatement
 from core.tasks.failures import health_after
+from core.tasks.publish import Outbox, publishing
 from core.tasks.runs import Holding
 
 DEVICES_A_BATCH = 500
@@ -86,10 +87,10 @@ class Recorder:
         """Raises LeaseLost instead of writing late."""
         batch, self.waiting, self.devices, self.since = self.waiting, [], 0, time.monotonic()
         if batch:
-            with transaction.atomic():
+            with publishing() as outbox:
                 if self.holding:
                     self.holding.renew()
-                _Batch(batch, self.recorded).store()
+                _Batch(batch, self.recorded, outbox).store()
 
 
 def record(answers: Iterable[Answer], holding: Holding | None = None) -> Recorded:
@@ -115,12 +116,21 @@ def _pieces(answer: Answer) -> Iterator[Answer]:
         yield Answer(answer.gateway_pk, answer.asked_at, part, readings, answer.error)
 
 
+@dataclass
+class Told:
+    """What one device told at once, by attribute: values with the times they were observed at, and those that have none now."""
+
+    values: dict[int, tuple[Any, datetime]] = field(default_factory=dict)
+    none: list[int] = field(default_factory=list)
+
+
 class _Batch:
     """One transaction's worth. Gateways and devices are locked in order first, so that two recorders never deadlock."""
 
-    def __init__(self, answers: list[Answer], recorded: Recorded) -> None:
+    def __init__(self, answers: list[Answer], recorded: Recorded, outbox: Outbox) -> None:
         self.answers = answers
         self.recorded = recorded
+        self.outbox = outbox
         self.now = timezone.now()
         self.late_after = late_after()
         self.observations: list[tuple[Any, ...]] = []
@@ -129,6 +139,7 @@ class _Batch:
         self.unavailable: list[int] = []
         self.silences: list[Silence] = []
         self.devices: dict[int, tuple[Any, ...]] = {}
+        self.told: dict[int, Told] = {}
 
     def store(self) -> None:
         self._write_health()
@@ -142,9 +153,15 @@ class _Batch:
     def _write_health(self) -> None:
         wanted = {answer.gateway_pk for answer in self.answers}
         locked = Gateway.objects.select_for_update(no_key=True).filter(pk__in=wanted).order_by("pk")
-        failures = dict(locked.values_list("pk", "failures"))
-        answers = {answer.gateway_pk: answer for answer in self.answers if answer.gateway_pk in failures}
-        UPDATE_GATEWAYS.run([(pk, *health_after(answer.asked_at, answer.error, failures[pk])) for pk, answer in answers.items()])
+        before = {pk: (failures, error) for pk, failures, error in locked.values_list("pk", "failures", "error")}
+        answers = {answer.gateway_pk: answer for answer in self.answers if answer.gateway_pk in before}
+        healths = {pk: health_after(answer.asked_at, answer.error, before[pk][0]) for pk, answer in answers.items()}
+        UPDATE_GATEWAYS.run([(pk, *health) for pk, health in healths.items()])
+        # Of those that go on answering, or go on failing in the same way, there is nothing to tell.
+        news = [
+            pk for pk, health in healths.items() if (bool(health.failures), health.error) != (bool(before[pk][0]), before[pk][1])
+        ]
+        self.outbox.changed_pks(Gateway, news)
 
     def _load(self, good: list[Answer]) -> None:
         """The devices and attributes that the answers are about, by their vendor's words."""
@@ -170,16 +187,17 @@ class _Batch:
         for reading in answer.readings:
             device = self.device_pks.get((answer.gateway_pk, reading.vendor_id))
             attribute = self.attributes.get((device, reading.attribute)) if device else None
-            if attribute is None:
+            if device is None or attribute is None:
                 self.recorded.unknown += 1
             elif reading.value is None:
                 self.unavailable.append(attribute[0])
+                self.told.setdefault(device, Told()).none.append(attribute[0])
                 self.recorded.unavailable += 1
                 if reading.reachable:
                     measured.setdefault(reading.vendor_id, None)
             else:
                 try:
-                    measured_at = self._take_value(answer, reading, attribute)
+                    measured_at = self._take_value(answer, reading, device, attribute)
                 except Unacceptable as complaint:
                     nonsense.add(reading.vendor_id)
                     self.recorded.complain(f"{reading.vendor_id} {reading.attribute}: {complaint}")
@@ -187,12 +205,15 @@ class _Batch:
                     measured[reading.vendor_id] = _newest(measured.get(reading.vendor_id), measured_at)
         for vendor_id in answer.vendor_ids:
             device = self.device_pks.get((answer.gateway_pk, vendor_id))
+            if device and vendor_id not in nonsense:
+                told = self.told.get(device, Told())
+                self.outbox.readings(device, answer.gateway_pk, wire.readings(answer.asked_at, told.values, told.none))
             if device and vendor_id in measured:
                 self.devices[device] = (device, answer.asked_at, measured[vendor_id], True)
             elif device and vendor_id not in nonsense:  # the vendor says that it has nothing, or no longer knows it
                 self.devices[device] = (device, None, None, False)
 
-    def _take_value(self, answer: Answer, reading: Reading, attribute: tuple[Any, ...]) -> datetime | None:
+    def _take_value(self, answer: Answer, reading: Reading, device: int, attribute: tuple[Any, ...]) -> datetime | None:
         """Put one reading in its rows. Returns the time of measurement, if it tells a dead sensor from a living one."""
         pk, kind, writable, minimum, maximum, choices, silent_since = attribute
         kind = Kind(kind)
@@ -201,6 +222,7 @@ class _Batch:
         number, text = (value, None) if kind.is_number else (None, value)
         self.observations.append((pk, observed_at, number, text))
         if pk not in self.latest or observed_at > self.latest[pk][2]:
+            self.told.setdefault(device, Told()).values[pk] = (reading.value, observed_at)
             self.latest[pk] = (pk, answer.asked_at, observed_at, number, text, reading.cause or "")
         heard_at = self.heard.get(pk, silent_since)
         if heard_at and answer.asked_at - heard_at > self.late_after:

@@ -21,6 +21,7 @@ from django.utils import timezone
 from core import schedule
 from core.models import Lease, Run
 from core.models.run import Outcome
+from core.tasks.publish import publishing
 
 LEASE_SECONDS = 60
 """How long a killed run keeps others out. Every write renews it, and nothing in a run waits longer than a few seconds."""
@@ -88,7 +89,7 @@ def _acquire(task: str) -> Holding:
             Lease.objects.get_or_create(task=task, defaults={"expires_at": Now()})
     except IntegrityError:
         pass  # another process made the row at the same moment
-    with transaction.atomic():
+    with publishing() as outbox:
         lease = Lease.objects.select_for_update().get(task=task)
         over = Q(expires_at__lte=Now()) | Q(expires_at__gt=Now() + DAY)  # the database's clock ran ahead once
         taken = Lease.objects.filter(over, task=task, token=lease.token).update(
@@ -98,15 +99,17 @@ def _acquire(task: str) -> Holding:
         )
         if not taken:
             raise AlreadyRunning(f"{task}: another run is at work ({lease.holder}). Nothing done.")
-        Run.objects.of(task).filter(outcome=Outcome.RUNNING).update(
+        vanished = list(Run.objects.of(task).filter(outcome=Outcome.RUNNING).values_list("pk", flat=True))
+        Run.objects.filter(pk__in=vanished).update(
             outcome=Outcome.VANISHED, error="It never said how it ended: its process was killed."
         )
+        outbox.changed_pks(Run, vanished)
         return Holding(Run.objects.create(task=task), lease.token + 1)
 
 
 def _finish(holding: Holding, outcome: Outcome, error: str = "") -> None:
     run = holding.run
-    with transaction.atomic():
+    with publishing():
         if not Lease.objects.filter(task=run.task, token=holding.token).update(expires_at=Now(), holder=""):
             return  # whoever took over has already called this run vanished
         run.outcome, run.finished_at = outcome, timezone.now()

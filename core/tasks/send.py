@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError
 from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -26,6 +26,7 @@ from core.tasks.clients import client_for
 from core.tasks.failures import complaint
 from core.tasks.holds import hold_for_a_person
 from core.tasks.judge import MOST_AT_ONCE, is_heard, judge, with_device
+from core.tasks.publish import publishing
 from core.tasks.runs import Holding
 from core.tasks.supersede import supersede
 from core.threads import in_threads
@@ -58,7 +59,7 @@ def order(
     unlocks. Attribute.DoesNotExist.
     """
     now = timezone.now()
-    with transaction.atomic():
+    with publishing():
         # Devices are locked before their attributes, as record() does.
         device = Device.objects.select_for_update(no_key=True).get(attributes=attribute_pk)
         attribute = Attribute.objects.select_for_update(of=("self",)).select_related("device__gateway").get(pk=attribute_pk)
@@ -123,7 +124,7 @@ def carry_on(holding: Holding | None = None) -> None:
 def _expire() -> None:
     """What waits and is too old is not sent. One that was sent before, and is known not to have arrived, has failed."""
     now = timezone.now()
-    with transaction.atomic():
+    with publishing():
         for command in (
             DeviceCommand.objects.waiting().select_for_update().filter(expires_at__lte=now).order_by("pk")[:MOST_AT_ONCE]
         ):
@@ -146,7 +147,7 @@ def _claim(pks: Collection[int] | None) -> list[DeviceCommand]:
 
 def _take(command: DeviceCommand, now: datetime) -> bool:
     try:
-        with transaction.atomic():
+        with publishing() as outbox:
             taken = DeviceCommand.objects.filter(pk=command.pk, state=State.REQUESTED).update(
                 state=after(State.REQUESTED, Event.CLAIM),
                 attempts=F("attempts") + 1,
@@ -157,6 +158,7 @@ def _take(command: DeviceCommand, now: datetime) -> bool:
                 before_text=command.attribute.text,
                 steps=told(command.steps, now, State.SENDING),
             )
+            outbox.changed_pks(DeviceCommand, [command.pk] * taken)
             if taken:  # an older one that was being sent when this was ordered, and was accepted since
                 supersede(DeviceCommand.objects.open().filter(attribute=command.attribute_id, pk__lt=command.pk), now)
     except IntegrityError:
@@ -216,7 +218,9 @@ def _note(command: DeviceCommand, error: Exception | None) -> None:
         command.steps = told(command.steps, now, "unknown", fields["error"])
     fields |= {"state": command.state, "finished_at": command.finished_at, "steps": command.steps}
     # Only while it is still ours: if this process slept past its claim, others have judged and perhaps sent again.
-    DeviceCommand.objects.filter(pk=command.pk, state=State.SENDING, attempts=command.attempts).update(**fields)
+    with publishing() as outbox:
+        ours = DeviceCommand.objects.filter(pk=command.pk, state=State.SENDING, attempts=command.attempts)
+        outbox.changed_pks(DeviceCommand, [command.pk] * ours.update(**fields))
 
 
 # Reading back

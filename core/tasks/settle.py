@@ -4,8 +4,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.db import transaction
-
 from core import chart, score, words
 from core.feeds import Signal, Slot
 from core.models import Attribute, Plan
@@ -13,6 +11,7 @@ from core.models.device import main_switch
 from core.planner import Window
 from core.tasks import plans
 from core.tasks.known import Known
+from core.tasks.publish import publishing
 from core.tasks.regions import Region
 
 WAIT = timedelta(days=3)
@@ -51,7 +50,8 @@ def _settle(rows: Sequence[Plan], now: datetime) -> Settled:
     switches = {row.device_id: main_switch(list(row.device.attributes.all())) for row in rows}
     seen = plans.running([switch for switch in switches.values() if switch], since, until)
     settled = [row for row in rows if _settle_one(row, switches[row.device_id], seen, measured, now)]
-    with transaction.atomic():
+    with publishing() as outbox:
+        outbox.changed_pks(Plan, [plan.pk for plan in settled])
         Plan.objects.bulk_update(settled, SETTLED_FIELDS, batch_size=100)
     full = sum(None not in (row.actual, row.at_once, row.ideal) for row in settled)
     return Settled(full, len(settled) - full, len(rows) - len(settled))

@@ -36,9 +36,9 @@ def admit(session_key: str) -> Visitor:
         return _anybody()
     request = HttpRequest()
     request.session = import_module(settings.SESSION_ENGINE).SessionStore(session_key)
-    if request.session.is_empty() or not request.session.exists(session_key):
-        raise NotAdmitted
     user = get_user(request)
+    if request.session.session_key is None:  # there is no such session, or it is over
+        raise NotAdmitted
     return Visitor(session_key, user.pk, user.password) if isinstance(user, User) else _anybody()
 
 
@@ -59,7 +59,5 @@ def still_there(visitors: Collection[Visitor]) -> set[Visitor]:
         )
     )
     return {
-        one
-        for one in visitors
-        if one.user_pk is None or {(one.session, "session"), (str(one.user_pk), one.password)} <= rows
+        one for one in visitors if one.user_pk is None or {(one.session, "session"), (str(one.user_pk), one.password)} <= rows
     }

@@ -42,7 +42,7 @@ def test_a_device_carries_its_attributes_values_and_freshness(device):
 
 
 def test_a_command_carries_its_state_and_reason(device):
-    command = DeviceCommand.objects.create(
+    command = DeviceCommand(
         attribute=device.attributes.get(name="on"),
         number=0.0,
         source="human",
@@ -61,10 +61,8 @@ def test_a_gateway_tells_whether_it_has_a_credential_never_which(device):
     assert device.gateway.credential.token not in told
 
 
-def test_a_run_carries_its_counts(db):
-    run = Run.objects.create(
-        task="poll", outcome=Outcome.DONE, started_at=NOW, finished_at=NOW + timedelta(seconds=2), counts={"stored": 3}
-    )
+def test_a_run_carries_its_counts():
+    run = Run(task="poll", outcome=Outcome.DONE, started_at=NOW, finished_at=NOW + timedelta(seconds=2), counts={"stored": 3})
     told = json.loads(json.dumps(wire.run(run)))
     assert (told["seconds"], told["counts"], told["outcome"]) == (2.0, {"stored": 3}, "done")
 

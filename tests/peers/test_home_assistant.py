@@ -246,6 +246,7 @@ class HomeAssistant:
     def __init__(self, pid: int, words: list[str]) -> None:
         self.pid, self.words = pid, words
         self.process: subprocess.Popen[bytes] | None = None
+        self.is_stopped = False
 
     @classmethod
     def beside_us(cls) -> "HomeAssistant | None":
@@ -259,6 +260,7 @@ class HomeAssistant:
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
         """SIGTERM lets it keep what it knows, after SIGKILL it has forgotten the latest."""
+        self.is_stopped = True
         os.kill(self.pid, how)
         if self.process:
             self.process.wait()
@@ -277,7 +279,7 @@ class HomeAssistant:
         self.process = subprocess.Popen(
             self.words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        self.pid = self.process.pid
+        self.pid, self.is_stopped = self.process.pid, False
 
     def is_ready(self) -> bool:
         with suppress(ApiError):
@@ -295,7 +297,7 @@ def process() -> Iterator[HomeAssistant]:
     if found is None:
         pytest.skip("no process of Home Assistant was started beside this one: it cannot be restarted (run with make peers)")
     yield found
-    if found.process:
+    if found.process and not found.is_stopped:
         found.stop()
 
 
@@ -303,7 +305,7 @@ def process() -> Iterator[HomeAssistant]:
 def peer(process: HomeAssistant) -> Iterator[HomeAssistant]:
     """One that may be stopped. It runs when a test begins and when it is over."""
     yield process
-    if process.process and process.process.poll() is not None:
+    if process.is_stopped:
         process.start()
 
 
@@ -393,8 +395,8 @@ def test_an_order_while_it_is_down_is_sent_once_it_is_back_and_only_once(gateway
     command = sent(order(gateway))
     assert command.state == State.SENDING
     assert polled(command).state == State.SENDING
-    began = datetime.now(UTC)
     peer.start()
+    began = datetime.now(UTC)
     assert polled(command).state == State.REQUESTED
     assert polled(command, after=timedelta(seconds=15)).state == State.CONFIRMED
     switched_by_somebody(HEATER, "turn_off")
@@ -402,18 +404,18 @@ def test_an_order_while_it_is_down_is_sent_once_it_is_back_and_only_once(gateway
     for minutes in (1, 15):
         polled(command, after=timedelta(minutes=minutes))
     assert (command.state, command.attempts) == (State.CONFIRMED, 2)
-    assert relay_since(began)[-2:] == [True, False]
+    assert relay_since(began) == [True, False]
 
 
 def test_an_order_that_grew_old_while_it_was_down_is_not_sent(gateway, peer):
     poll.poll()
     peer.stop()
     tried, waiting = sent(order(gateway)), order(gateway, vendor_id=LIGHT)
-    assert polled(tried, after=timedelta(minutes=15)).state == State.FAILED
-    waiting.refresh_from_db()
-    assert waiting.state == State.EXPIRED
+    assert polled(waiting, after=timedelta(minutes=30)).state == State.EXPIRED
+    tried.refresh_from_db()
+    assert tried.state == State.FAILED
     peer.start()
-    polled(tried, after=timedelta(minutes=16))
+    polled(tried, after=timedelta(minutes=31))
     assert (value(HEATER, "on"), value(LIGHT, "on")) == (False, False)
 
 
@@ -458,6 +460,7 @@ def test_what_a_rule_switched_is_no_persons_change(ruled):
 
 
 def test_what_a_person_switched_in_home_assistant_keeps_the_rule_away(ruled):
+    poll.poll()
     switched_by_somebody(HEATER, "turn_off")
     assert becomes(HEATER, "on", False)
     poll.poll()
@@ -465,6 +468,14 @@ def test_what_a_person_switched_in_home_assistant_keeps_the_rule_away(ruled):
     assert ruled.hold_reason == "changed at the device itself: on to off"
     decide.decide()
     assert value(HEATER, "on") is False
+
+
+@pytest.mark.xfail(strict=True, reason="What a rule switched is expected to be so only from the next poll or decision on.")
+def test_a_person_who_undoes_at_once_what_a_rule_did_keeps_it_away_too(ruled):
+    switched_by_somebody(HEATER, "turn_off")
+    assert becomes(HEATER, "on", False)
+    poll.poll()
+    assert is_held(ruled)
 
 
 def test_a_restart_is_no_persons_change(ruled, peer):

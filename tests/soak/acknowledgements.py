@@ -227,7 +227,9 @@ def _check(simulator: Liars, result: Acknowledgements) -> None:
     result.twice = sum(arrival.at > done.get(arrival.command, arrival.at) for arrival in simulator.arrivals)
     for plug in simulator.plugs:
         of_plug = [command for command in commands.values() if command.attribute_id == simulator.switches[plug.number]]
-        result.falsely_confirmed += sum(command.state == State.CONFIRMED and not _was_so(plug, command) for command in of_plug)
+        false = [command for command in of_plug if command.state == State.CONFIRMED and not _was_so(plug, command)]
+        result.falsely_confirmed += len(false)
+        result.wrong += [f"it was not so when it was confirmed: {command} {command.steps}" for command in false]
         _check_last(plug, max(of_plug, key=lambda command: command.pk, default=None), result)
 
 
@@ -241,9 +243,10 @@ def _check_arrival(arrival: Arrival, command: DeviceCommand | None, result: Ackn
 
 
 def _was_so(plug: Plug, command: DeviceCommand) -> bool:
-    """Whether the plug was as ordered when that was confirmed, and had shown it to the last read before."""
+    """Whether the plug was as ordered when that was confirmed, and had shown it to the last read before. On a clock that
+    stands still a newer order may switch it in the moment of the confirmation: that comes after it."""
     assert command.sent_at and command.finished_at
-    is_on = next((on for at, on in reversed(plug.changes) if at <= command.finished_at), False)
+    is_on = next((on for at, on in reversed(plug.changes) if at < command.finished_at), False)
     shown_at, shown = next((at, on) for at, on in reversed(plug.shown) if at <= command.finished_at)
     return is_on is shown is command.value and shown_at > command.sent_at
 

@@ -15,7 +15,7 @@ if __name__ == "__main__":
 
 from core.models import Device, Event, Gateway  # noqa: E402 (needs what stands above)
 from core.models.event import Kind  # noqa: E402
-from core.tasks.publish import publishing  # noqa: E402
+from core.tasks.publish import Outbox, publishing  # noqa: E402
 from tests.soak.kills import start  # noqa: E402
 
 DEVICES = 20
@@ -63,7 +63,8 @@ class Followed:
 def follow_writers(events: int, database_url: str, writers: int = 8, seed: int = 1) -> Followed:
     """Let writers commit so many events together, read them meanwhile, and compare."""
     followed, dice = Followed(writers), random.Random(seed)
-    gateway = Gateway.objects.create(vendor="shelly", name="A proof", address="http://127.0.0.1:1")
+    with publishing():
+        gateway = Gateway.objects.create(vendor="shelly", name="A proof", address="http://127.0.0.1:1")
     Device.objects.bulk_create(Device(gateway=gateway, vendor_id=f"{number}", name="0") for number in range(DEVICES))
     started_at = time.monotonic()
     commands = [("-m", "tests.soak.events", f"{writer}", f"{dice.random()}", f"{events // writers}") for writer in range(writers)]
@@ -89,20 +90,21 @@ def _follow(processes: list[subprocess.Popen[str]]) -> list[Event]:
 
 
 def _said(process: subprocess.Popen[str], followed: Followed) -> list[str]:
+    """The numbers that it says it committed: spans, so that they fit into the pipe while nobody reads it."""
     said, _ = process.communicate()
     if process.returncode:
         followed.wrong.append(said[-500:])
         return []
-    rolled_back, *committed = said.split()
+    writer, rolled_back, *spans = said.split()
     followed.rolled_back += int(rolled_back)
-    return committed
+    return [f"{writer}.{number}" for span in spans for number in range(*map(int, span.split("-")))]
 
 
 def _check(seen: list[Event], committed: Counter[str], followed: Followed) -> None:
     told = Counter(event.body["number"] for event in seen if event.kind == Kind.READINGS)
     keys = [event.pk for event in seen]
     followed.committed, followed.changed = committed.total(), len(seen) - told.total()
-    followed.lost = len(committed - told) + Event.objects.exclude(pk__in=[]).count() - len(set(keys))
+    followed.lost = (committed - told).total() + Event.objects.count() - len(set(keys))
     followed.twice = sum(count - 1 for count in told.values()) + len(keys) - len(set(keys))
     followed.never_committed = len(set(told) - set(committed))
     followed.out_of_order = _falls(keys) + _falls_of_writers(seen)
@@ -134,56 +136,56 @@ class Writer:
         self.device_pks = list(Device.objects.order_by("pk").values_list("pk", flat=True))
         self.number = 0
         self.rolled_back = 0
-        self.committed: list[str] = []
+        self.committed: list[range] = []
 
     def commit(self, events: int) -> None:
-        """One transaction of so many events, some of which are rolled back, or all."""
-        told: list[str] = []
+        """One transaction of so many readings. A third of them may be rolled back before, or all at the end."""
+        told: list[range] = []
         try:
             with publishing():
-                told += self._tell(events - events // 3)
-                told += self._tell_and_maybe_fail(events // 3)
+                told.append(self._tell(events - events // 3))
+                told.append(self._tell_and_maybe_fail(events // 3))
                 if self.dice.random() < SLOW:
                     time.sleep(self.dice.uniform(0, LONGEST_SECONDS))
                 if self.dice.random() < ROLLED_BACK:
                     raise ZeroDivisionError
         except ZeroDivisionError:
-            self.rolled_back += len(told)
+            self.rolled_back += sum(map(len, told))
         else:
             self.committed += told
 
-    def _tell(self, events: int) -> list[str]:
-        numbers = [f"{self.name}.{self.number + step}" for step in range(events)]
-        self.number += events
+    def _tell(self, events: int) -> range:
         with publishing() as outbox:
             # Locked in one order, as record() does.
             for pk in sorted(self.dice.sample(self.device_pks, self.dice.choice([0, 0, 1, 3]))):
                 Device.objects.filter(pk=pk).update(name=f"{self.name}.{self.number}")
                 outbox.changed_pks(Device, [pk])
-            for number in numbers:
-                outbox.readings(self.dice.choice(self.device_pks), 1, {"number": number})
-        return numbers
+            return self._readings(outbox, events)
 
-    def _tell_and_maybe_fail(self, events: int) -> list[str]:
+    def _tell_and_maybe_fail(self, events: int) -> range:
         try:
             with publishing() as outbox:
-                numbers = [f"{self.name}.{self.number + step}" for step in range(events)]
-                self.number += events
-                for number in numbers:
-                    outbox.readings(self.device_pks[0], 1, {"number": number})
+                numbers = self._readings(outbox, events)
                 if self.dice.random() < INNER_ROLLED_BACK:
                     raise LookupError
                 return numbers
         except LookupError:
             self.rolled_back += events
-            return []
+            return range(0)
+
+    def _readings(self, outbox: Outbox, events: int) -> range:
+        numbers = range(self.number, self.number + events)
+        self.number = numbers.stop
+        for number in numbers:
+            outbox.readings(self.dice.choice(self.device_pks), 1, {"number": f"{self.name}.{number}"})
+        return numbers
 
 
 def main(name: str, seed: float, events: int) -> None:
     writer = Writer(name, random.Random(seed))
-    while len(writer.committed) < events:
-        writer.commit(writer.dice.randint(1, min(MOST_AT_ONCE, events)))
-    print(writer.rolled_back, *writer.committed)
+    while sum(map(len, writer.committed)) < events:
+        writer.commit(writer.dice.randint(1, MOST_AT_ONCE))
+    print(name, writer.rolled_back, *(f"{span.start}-{span.stop}" for span in writer.committed if span))
 
 
 if __name__ == "__main__":

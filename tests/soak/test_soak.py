@@ -54,7 +54,7 @@ def test_acknowledgements_that_are_lost_or_lies(say):
 def test_whatever_happens_in_whatever_order(say):
     steps = 0
     while steps < STEPS:
-        tally = run_the_ledger(machines=200, steps=60)
+        tally = run_the_ledger(machines=50, steps=60)
         steps += tally.steps
         say(tally)
 

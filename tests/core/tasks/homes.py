@@ -2,18 +2,21 @@
 
 from core.models import Attribute, Device, Gateway, Secret
 from core.readings import Kind
+from core.tasks.publish import publishing
 
 
 def make_gateway(name: str = "Hub", address: str = "http://127.0.0.1:1", vendor: str = "shelly", credential: str = "") -> Gateway:
     gateway = Gateway(vendor=vendor, name=name, address=address)
     gateway.credential = Secret.seal(credential)
-    gateway.save()
+    with publishing():
+        gateway.save()
     return gateway
 
 
 def make_device(gateway: Gateway, vendor_id: str = "plug", **fields: object) -> Device:
     """A plug: a switch it can be ordered, and the power it measures."""
-    device = Device.objects.create(gateway=gateway, vendor_id=vendor_id, name=vendor_id.title(), **fields)
+    with publishing():
+        device = Device.objects.create(gateway=gateway, vendor_id=vendor_id, name=vendor_id.title(), **fields)
     Attribute.objects.create(device=device, name="on", kind=Kind.BOOLEAN, writable=True)
     Attribute.objects.create(device=device, name="power", kind=Kind.NUMBER, unit="W", minimum=-10_000, maximum=100_000)
     return device

@@ -12,6 +12,7 @@ from django.utils import timezone
 from core.models import Attribute, Device, DeviceCommand, Event, Gateway, Plan, Run, Series
 from core.models.event import Kind
 from core.tasks.publish import CHANNEL, is_publishing, publishing
+from tests.core.quietly import quietly
 from tests.core.tasks.homes import make_device, make_gateway
 
 pytestmark = pytest.mark.django_db
@@ -19,7 +20,8 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def plug():
-    return make_device(make_gateway("Hub", credential="the secret"))
+    with quietly():
+        return make_device(make_gateway("Hub", credential="the secret"))
 
 
 def kinds():
@@ -49,6 +51,25 @@ def test_readings_are_told_as_given(plug):
     assert (event.kind, event.device, event.gateway) == (Kind.READINGS, plug.pk, plug.gateway_id)
     assert event.body == {"on": True, "power": 12.5}
     assert abs(event.happened_at - timezone.now()) < timedelta(minutes=1)
+
+
+@pytest.mark.parametrize("value", [0.1, 2**53, -1.5e-7, 'Küche "{%s}" ☀', None, [], {}, [[1, "2"]]], ids=repr)
+def test_values_come_back_as_they_were(plug, value):
+    with publishing() as outbox:
+        outbox.readings(plug.pk, plug.gateway_id, {"value": value})
+    assert Event.objects.get().body == {"value": value}
+
+
+def test_events_stand_in_the_order_in_which_they_were_told(plug):
+    with publishing() as outbox:
+        for number in range(600):
+            outbox.readings(plug.pk, plug.gateway_id, {"number": number})
+    assert [event.body["number"] for event in Event.objects.order_by("pk")] == list(range(600))
+
+
+def test_a_number_that_is_not_finite_is_refused(plug):
+    with pytest.raises(ValueError, match="not JSON compliant"), publishing() as outbox:
+        outbox.readings(plug.pk, plug.gateway_id, {"power": float("nan")})
 
 
 def test_a_changed_device_is_told_once_as_it_is_at_the_end(plug):
@@ -181,10 +202,11 @@ def test_what_changes_nothing_costs_nothing(django_assert_num_queries):
 
 
 def test_many_changes_cost_a_few_queries(plug):
-    devices = [plug, *(make_device(plug.gateway, f"plug {number}") for number in range(20))]
+    with quietly():
+        devices = [plug, *(make_device(plug.gateway, f"plug {number}") for number in range(20))]
     with CaptureQueriesContext(connection) as captured, publishing() as outbox:
         outbox.changed_pks(Device, [device.pk for device in devices])
-    assert len(captured) <= 2 + 2 + 2  # savepoint, devices and attributes, lock and (where it is counted) insert
+    assert len(captured) <= 6  # a test's savepoint, the lock, devices, attributes, the insert, the savepoint's end
     assert Event.objects.count() == 21
 
 

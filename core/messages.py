@@ -1,0 +1,58 @@
+"""What a client may say over a socket, read strictly. docs/socket.md describes the messages."""
+
+from typing import Any, NamedTuple
+
+from core.live import ALL, Topic
+from core.strict_json import parse
+from core.tasks.wishes import Refused, whole
+
+LONGEST_REF = 100
+VERBS = ("subscribe", "unsubscribe", "resume", "snapshot", "pong", "order", "hold", "release")
+
+Message = dict[str, Any]
+Reference = str | int | None
+
+
+class Asked(NamedTuple):
+    verb: str
+    body: Message
+
+
+def read(text: str) -> tuple[Message, Reference]:
+    """A message and the reference by which its answer is known. Raises Refused."""
+    try:
+        message = parse(text.encode())
+    except ValueError:
+        raise Refused("It is no JSON.") from None
+    if not isinstance(message, dict):
+        raise Refused("A message is an object.")
+    ref = message.pop("ref", None)
+    if ref is not None and (isinstance(ref, bool) or not isinstance(ref, str | int) or len(str(ref)) > LONGEST_REF):
+        raise Refused(f"ref must be a whole number or a text of at most {LONGEST_REF} characters.")
+    return message, ref
+
+
+def asked(message: Message) -> Asked:
+    """The one verb of a message. Raises Refused."""
+    [(verb, body)] = message.items() if len(message) == 1 else [("", None)]
+    if verb not in VERBS or not isinstance(body, dict):
+        raise Refused(f"A message holds one of {', '.join(VERBS)}, and an object for it.")
+    return Asked(verb, body)
+
+
+def topic(body: Message) -> Topic:
+    """`{"to": "all"}`, `{"to": {"device": 3}}` or `{"to": {"gateway": 2}}`. Raises Refused."""
+    to = body.get("to")
+    if to == "all":
+        return ALL
+    if isinstance(to, dict) and len(to) == 1 and (kind := next(iter(to))) in ("device", "gateway"):
+        return Topic(kind, whole(to, kind))
+    raise Refused('to must be "all", {"device": number} or {"gateway": number}.')
+
+
+def after(body: Message) -> int:
+    """Raises Refused."""
+    value = body.get("after")
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**63:
+        raise Refused("after must be the number of an event.")
+    return value

@@ -1,0 +1,29 @@
+"""The ASGI application that gunicorn serves: pages through Django, sockets through core/consumers.py."""
+
+import os
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from django.core.asgi import get_asgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "iotapp.settings")
+pages = get_asgi_application()
+
+from core.consumers import Events  # noqa: E402 (Django must be set up first)
+
+SOCKETS = {"/ws/events/": Events.as_asgi()}
+
+Message = dict[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Mapping[str, Any]], Awaitable[None]]
+
+
+async def application(scope: Message, receive: Receive, send: Send) -> None:
+    if scope["type"] == "websocket":
+        await SOCKETS.get(scope["path"], refuse)(scope, receive, send)
+    else:
+        await pages(scope, receive, send)
+
+
+async def refuse(scope: Message, receive: Receive, send: Send) -> None:
+    await send({"type": "websocket.close"})

@@ -1,0 +1,35 @@
+import pytest
+
+from tests.core.live.door import Door
+from tests.core.live.happenings import log_in
+from tests.core.live.web import Web
+
+
+@pytest.fixture
+def door(transactional_db, settings):
+    settings.SOCKET_HEARTBEAT_SECONDS = 20
+    with Door() as running:
+        yield running
+
+
+@pytest.fixture
+def anna(transactional_db, client):
+    """The cookie of somebody who may order."""
+    return log_in(client, "add_devicecommand")
+
+
+@pytest.fixture(scope="package")
+def started():
+    webs = []
+    yield webs
+    for web in webs:
+        web.kill()
+
+
+@pytest.fixture
+def web(started, database_url):
+    """A gunicorn that all tests here share."""
+    if not started:
+        started.append(Web(database_url, SOCKET_HEARTBEAT_SECONDS="0.5"))
+        started[0].start()
+    return started[0]

@@ -1,0 +1,28 @@
+"""Events for tests, as publishing() writes them."""
+
+from django.contrib.auth.models import Permission
+from django.db import connection, transaction
+
+from core.models import Event, User
+from core.models.event import Kind
+from core.tasks.publish import CHANNEL, LOCK
+
+
+def happen(count=1, kind=Kind.RUN, device=None, gateway=None, **body):
+    """So many events in one transaction. Returns their keys."""
+    with transaction.atomic():
+        if connection.vendor == "postgresql":
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_advisory_xact_lock(%s), pg_notify(%s, '')", [LOCK, CHANNEL])
+        events = [Event(kind=kind, device=device, gateway=gateway, body=body or {"number": n}) for n in range(count)]
+        for event in events:
+            event.save()
+    return [event.pk for event in events]
+
+
+def log_in(client, *permissions, username="anna"):
+    """The cookie of somebody who may do that."""
+    user, _ = User.objects.get_or_create(username=username)
+    user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
+    client.force_login(user)
+    return client.cookies["sessionid"].value

@@ -1,0 +1,174 @@
+"""Through gunicorn, over a real network, with events that other processes commit."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from contextlib import ExitStack
+
+import psutil
+import pytest
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from core.models import Event
+from core.simulator import Simulator
+from core.tasks import gateways
+from tests.core.live.happenings import happen, log_in
+from tests.core.live.web import ROOT, Client, Web
+
+
+@pytest.fixture
+def own_web(database_url):
+    """A gunicorn that a test may kill and start."""
+    webs = []
+
+    def start(**environment):
+        webs.append(Web(database_url, **environment))
+        webs[-1].start()
+        return webs[-1]
+
+    yield start
+    for web in webs:
+        web.kill()
+
+
+@pytest.fixture
+def heater(transactional_db):
+    with Simulator(devices=1) as simulator:
+        yield gateways.add("shelly", simulator.address(0)).gateway.devices.get()
+
+
+def ids(events):
+    return [event["id"] for event in events]
+
+
+def closing(client, hear=Client.hear):
+    """The code and reason with which the server closes."""
+    with pytest.raises(ConnectionClosed) as caught:
+        while True:
+            hear(client)
+    return caught.value.rcvd.code, caught.value.rcvd.reason
+
+
+def test_what_another_process_commits_arrives(web, database_url, monkeypatch):
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    monkeypatch.setenv("DEBUG", "1")
+    with web.open() as client:
+        client.begin()
+        program = "from tests.core.live.happenings import happen; happen(3)"
+        subprocess.run([sys.executable, "manage.py", "shell", "-v0", "-c", program], cwd=ROOT, check=True)
+        assert ids(client.events(3)) == list(Event.objects.values_list("pk", flat=True))
+
+
+@pytest.mark.parametrize("origin", ["http://evil.example", "null", None])
+def test_a_page_of_another_site_is_refused(web, origin):
+    with pytest.raises(InvalidStatus) as caught, web.open(origin=origin):
+        pass
+    assert caught.value.response.status_code == 403
+
+
+def test_a_log_in_that_is_over_is_refused_and_one_that_ends_is_closed_within_a_heartbeat(web, client):
+    cookie = log_in(client)
+    with web.open(cookie) as ours:
+        ours.hear()
+        client.logout()
+        began = time.monotonic()
+        assert closing(ours) == (4401, "the log-in is over")
+        assert time.monotonic() - began < 1.5
+    with pytest.raises(InvalidStatus), web.open(cookie):
+        pass
+
+
+def test_a_server_that_is_killed_and_started_loses_and_repeats_nothing(own_web):
+    web = own_web()
+    with web.open() as client:
+        client.begin()
+        expected = happen(2)
+        told = ids(client.events(2))
+        web.kill()
+        with pytest.raises(ConnectionClosed):
+            client.hear()
+    expected += happen(600)
+    web.start()
+    with web.open() as client:
+        client.begin(after=told[-1])
+        expected += happen(5)
+        told += ids(client.events(605))
+    assert told == expected
+
+
+def test_a_server_that_is_stopped_closes_its_sockets_at_once_and_ends_soon(own_web):
+    web = own_web()
+    with ExitStack() as stack:
+        clients = [stack.enter_context(web.open()).begin() for _ in range(5)]
+        web_ends = time.monotonic()
+        web._process.terminate()
+        assert {closing(client) for client in clients} == {(1012, "restart: come again and resume")}
+        assert time.monotonic() - web_ends < 1
+        assert web.stop() < 5
+    web.start()
+
+
+def test_a_client_that_ignores_pings_is_closed(web):
+    with web.open() as client:
+        assert closing(client, hear=lambda client: client.socket.recv(10)) == (4408, "no pong came")
+
+
+def deaf_socket(web):
+    """Of an end that takes in next to nothing: its system keeps 4 KiB, its library (`max_queue`) a message."""
+    deaf = socket.socket()
+    deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    deaf.connect(("127.0.0.1", web.port))
+    return deaf
+
+
+def test_a_client_that_never_reads_is_dropped_and_costs_little_and_the_others_notice_nothing(own_web):
+    web = own_web(SOCKET_HEARTBEAT_SECONDS="20")
+    with web.open() as other, ExitStack() as stack:
+        other.begin()
+        worker = psutil.Process(web._process.pid).children()[0]
+        before, files = worker.memory_info().rss, worker.num_fds()
+        deaf = [stack.enter_context(web.open(sock=deaf_socket(web), max_queue=1)).begin() for _ in range(10)]
+        slowest = 0.0
+        for _ in range(10):
+            began = time.monotonic()
+            happen(100, text="x" * 3000)
+            other.events(100)
+            slowest = max(slowest, time.monotonic() - began)
+        assert slowest < 2
+        until = time.monotonic() + 12
+        while worker.num_fds() > files and time.monotonic() < until:
+            time.sleep(0.1)
+        assert worker.num_fds() <= files
+        assert worker.memory_info().rss - before < 10 * 2**20 + 8 * 2**20
+        assert len(deaf) == 10
+
+
+def test_an_order_takes_effect_and_its_states_are_told(web, heater, client):
+    with web.open(log_in(client, "add_devicecommand")) as ours:
+        ours.begin()
+        ours.say(order={"attribute": heater.attributes.get(name="on").pk, "value": True}, ref=1)
+        while isinstance(answer := ours.hear(), list):
+            pass
+        assert answer["ordered"]["state"] == "requested"
+        while heater.attributes.get(name="on").value is not True:
+            time.sleep(0.05)
+
+
+def test_too_many_messages_close(web):
+    with web.open() as client:
+        for _ in range(50):
+            client.say(pong={})
+        assert closing(client)[0] == 4429
+
+
+def test_the_example_follows_and_orders(web, heater, django_user_model):
+    user = django_user_model.objects.create_superuser("demo", password="tea at five")
+    assert user
+    attribute = heater.attributes.get(name="on").pk
+    example = [sys.executable, "docs/follow.py", web.site, "--user", "demo", "--order", str(attribute), "true"]
+    environment = os.environ | {"PASSWORD": "tea at five", "no_proxy": "127.0.0.1"}
+    done = subprocess.run(example, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=30)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "confirmed" in done.stdout
