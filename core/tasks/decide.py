@@ -9,7 +9,7 @@ from core import schedule
 from core.models import Device, DeviceCommand
 from core.models.device_command import FINAL, State
 from core.readings import Unacceptable
-from core.tasks import feeds, holds, receipts, send, settle
+from core.tasks import feeds, receipts, send, settle
 from core.tasks.publish import publishing
 from core.tasks.regions import regions_for
 from core.tasks.runs import Holding, running
@@ -34,7 +34,6 @@ def decide(device_pk: int | None = None, *, dry_run: bool = False, as_of: dateti
         return _decide(devices, dry_run, None)
     with running(schedule.DECIDE) as holding:
         send.carry_on(holding)
-        holds.notice()
         verdicts = _decide(_ruled(None), False, holding)
         settle.settle(timezone.now())
         _tell(verdicts, holding)

@@ -23,6 +23,14 @@ class AlreadyThere(ValueError):
         self.gateway = gateway
 
 
+class ChangedMeanwhile(ValueError):
+    """Somebody else saved a change after the one who saves now had looked: `there` is how it is."""
+
+    def __init__(self, there: Device | Gateway) -> None:
+        super().__init__(f"{there} was changed by somebody else meanwhile. Nothing of yours was saved.")
+        self.there = there
+
+
 @dataclass(frozen=True)
 class Discovered:
     """Devices by what became of them: primary keys of new ones and known ones, vendor ids of those removed by a person
@@ -83,15 +91,19 @@ def move(gateway_pk: int, address: str) -> Gateway:
     return gateway
 
 
-def change(gateway_pk: int, *, name: str, enabled: bool, credential: str | None = None) -> Gateway:
-    """Rename, switch off and on, give a new credential (None keeps the old one). A new credential ends a rest."""
-    gateway = Gateway.objects.present().get(pk=gateway_pk)
-    gateway.name, gateway.enabled = name, enabled
-    fields = ["name", "enabled"]
-    if credential is not None:
-        gateway.credential, gateway.retry_at = Secret.seal(credential), None
-        fields += ["credential", "retry_at"]
+def change(gateway_pk: int, *, name: str, enabled: bool, credential: str | None = None, version: int | None = None) -> Gateway:
+    """Rename, switch off and on, give a new credential (None keeps the old one). A new credential ends a rest.
+
+    `version` as in change_device(). Raises ChangedMeanwhile, Gateway.DoesNotExist.
+    """
     with publishing():
+        gateway = Gateway.objects.present().select_for_update(no_key=True).get(pk=gateway_pk)
+        _check_version(gateway, version)
+        gateway.name, gateway.enabled, gateway.version = name, enabled, gateway.version + 1
+        fields = ["name", "enabled", "version"]
+        if credential is not None:
+            gateway.credential, gateway.retry_at = Secret.seal(credential), None
+            fields += ["credential", "retry_at"]
         gateway.save(update_fields=fields)
     return gateway
 
@@ -112,21 +124,33 @@ def remove_device(device_pk: int) -> None:
         outbox.changed_pks(Device, [device_pk] * gone)
 
 
-def change_device(device_pk: int, **fields: Any) -> Device:
-    """Set name, place, latitude, longitude, zone, rule, enabled. Raises ValidationError."""
-    device = Device.objects.present().select_related("gateway").get(pk=device_pk)
-    for name, value in fields.items():
-        setattr(device, name, value)
-    device.full_clean()
+def change_device(device_pk: int, *, version: int | None = None, **fields: Any) -> Device:
+    """Set what people may change. `version` is the one that was looked at; None overwrites whatever is there.
+
+    Raises ValidationError, ChangedMeanwhile, Device.DoesNotExist.
+    """
     with publishing():
-        device.save(update_fields=list(fields))
+        locked = Device.objects.present().select_for_update(of=("self",), no_key=True)
+        device = locked.select_related("gateway").get(pk=device_pk)
+        _check_version(device, version)
+        for name, value in fields.items():
+            setattr(device, name, value)
+        device.full_clean()
+        device.version += 1
+        device.save(update_fields=[*fields, "version"])
     return device
 
 
-def set_rule(device_pk: int, rule: str, options: Mapping[str, object], guard: bool = False) -> Device:
+def _check_version(there: Device | Gateway, version: int | None) -> None:
+    if version is not None and version != there.version:
+        raise ChangedMeanwhile(there)
+
+
+def set_rule(device_pk: int, rule: str, options: Mapping[str, object], guard: bool = False, version: int | None = None) -> Device:
     """Let a rule (or a guard beside it) decide for a device from now on; "" or "none": nobody does, and options are cleared.
 
-    Options are kept as written, without those left empty. Raises ValueError with a sentence, Device.DoesNotExist.
+    Options are kept as written, without those left empty. Raises ValueError with a sentence (ChangedMeanwhile among
+    them, see change_device()), Device.DoesNotExist.
     """
     rule = "" if rule == "none" else rule
     written = {name: value for name, value in options.items() if value not in ("", None)} if rule else {}
@@ -134,7 +158,7 @@ def set_rule(device_pk: int, rule: str, options: Mapping[str, object], guard: bo
         _check_rule(rule, written, guard)
     part = "guard" if guard else "rule"
     try:
-        return change_device(device_pk, **{part: rule, "guard_options" if guard else "options": written})
+        return change_device(device_pk, version=version, **{part: rule, "guard_options" if guard else "options": written})
     except ValidationError as error:
         raise ValueError(" ".join(error.messages)) from error
 

@@ -8,6 +8,7 @@ from core import words
 from core.models import DeviceCommand
 from core.models.device import late_after
 from core.models.device_command import DeviceCommandQuerySet, Event, State
+from core.tasks import holds
 from core.tasks.publish import publishing
 
 FIRST_RETRY = timedelta(seconds=10)
@@ -20,7 +21,13 @@ def with_device(commands: DeviceCommandQuerySet) -> DeviceCommandQuerySet:
 
 
 def judge() -> None:
-    """Move every command whose outcome is open by what has been heard since it was written."""
+    """Move every command whose outcome is open by what has been heard since it was written; and at once, before anybody can
+    undo what it did, notice what is not as ordered."""
+    _judge()
+    holds.notice()
+
+
+def _judge() -> None:
     now = timezone.now()
     with publishing():
         for command in with_device(DeviceCommand.objects.unclear(now).select_for_update(of=("self",))):

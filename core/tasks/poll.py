@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from core import schedule
 from core.models import Gateway
-from core.tasks import holds, keep, send
+from core.tasks import keep, send
 from core.tasks.ask import Asked, Progress, ask
 from core.tasks.clock import forget_the_future
 from core.tasks.judge import judge
@@ -68,7 +68,6 @@ def poll(gateway_pk: int | None = None, *, force: bool = False, progress: Progre
     else:
         summary = PollSummary(ask([Gateway.objects.present().get(pk=gateway_pk)], progress=progress))
         judge()
-        holds.notice()
     summary.seconds = (timezone.now() - began).total_seconds()
     return summary
 
@@ -78,7 +77,6 @@ def _poll_all(holding: Holding, force: bool, progress: Progress | None) -> PollS
     due, resting = _due(force)
     summary = PollSummary(ask(due, holding=holding, progress=progress), resting)
     send.carry_on(holding)
-    holds.notice()
     keep.prune_a_little(holding)
     holding.run.counts = summary.counts()
     holding.run.error = "\n".join(f"{name}: {why}" for name, why in summary.asked.failed[:100])

@@ -470,7 +470,6 @@ def test_what_a_person_switched_in_home_assistant_keeps_the_rule_away(ruled):
     assert value(HEATER, "on") is False
 
 
-@pytest.mark.xfail(strict=True, reason="What a rule switched is expected to be so only from the next poll or decision on.")
 def test_a_person_who_undoes_at_once_what_a_rule_did_keeps_it_away_too(ruled):
     switched_by_somebody(HEATER, "turn_off")
     assert becomes(HEATER, "on", False)

@@ -294,7 +294,7 @@ class Ledger(RuleBasedStateMachine):
         truth = next(truth for truth in self.truths if truth.device_pk == verdict.device.pk)
         word, now = scripted.SCRIPT.get(str(verdict.device), "nothing"), timezone.now()
         assert (verdict.source is Source.HUMAN) == was_held or self.device(truth).is_held(now), verdict
-        is_blind = "no fresh reading" in verdict.sentence
+        is_blind = verdict.view.switch.name not in verdict.view.fresh
         undecided = word in ("undecided", "broken") or is_blind
         if verdict.source is Source.FAIL_SAFE:
             assert truth.undecided_since and self.device(truth).fail_safe != FailSafe.KEEP, verdict

@@ -23,7 +23,7 @@ def started():
     webs = []
     yield webs
     for web in webs:
-        web.kill()
+        web.end()
 
 
 @pytest.fixture

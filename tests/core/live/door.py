@@ -6,6 +6,7 @@ import queue
 import threading
 import time
 
+from core import live_threads
 from iotapp.asgi import application
 
 SITE = "http://testserver"
@@ -25,6 +26,7 @@ class Door:
         return self
 
     def __exit__(self, *exception):
+        self._await_orders()
         self.do(self._cancel_all)
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join()
@@ -36,6 +38,13 @@ class Door:
     def do(self, function, *given):
         """Call an asynchronous function in the loop."""
         return asyncio.run_coroutine_threadsafe(function(*given), self.loop).result(10)
+
+    def _await_orders(self):
+        """Until no thread sends an order any more, or the next test's tables would be emptied under its hands."""
+        idle = threading.Barrier(live_threads.ORDERS_AT_ONCE + 1)
+        for _ in range(live_threads.ORDERS_AT_ONCE):
+            live_threads.orders.submit(idle.wait, 30)
+        idle.wait(30)
 
     async def _cancel_all(self):
         others = asyncio.all_tasks() - {asyncio.current_task()}

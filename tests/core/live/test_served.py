@@ -30,7 +30,7 @@ def own_web(database_url):
 
     yield start
     for web in webs:
-        web.kill()
+        web.end()
 
 
 @pytest.fixture
@@ -129,7 +129,7 @@ def test_a_client_that_never_reads_is_dropped_and_costs_little_and_the_others_no
         other.begin()
         worker = psutil.Process(web._process.pid).children()[0]
         before, files = worker.memory_info().rss, worker.num_fds()
-        deaf = [stack.enter_context(web.open(sock=deaf_socket(web), max_queue=1)).begin() for _ in range(10)]
+        deaf = [stack.enter_context(web.open(sock=deaf_socket(web), max_queue=1, close_timeout=0.1)).begin() for _ in range(10)]
         slowest = 0.0
         for _ in range(10):
             began = time.monotonic()
@@ -141,8 +141,7 @@ def test_a_client_that_never_reads_is_dropped_and_costs_little_and_the_others_no
         while worker.num_fds() > files and time.monotonic() < until:
             time.sleep(0.1)
         assert worker.num_fds() <= files
-        assert worker.memory_info().rss - before < 10 * 2**20 + 8 * 2**20
-        assert len(deaf) == 10
+        assert worker.memory_info().rss - before < len(deaf) * 2**20 + 8 * 2**20
 
 
 def test_an_order_takes_effect_and_its_states_are_told(web, heater, client):
@@ -152,8 +151,10 @@ def test_an_order_takes_effect_and_its_states_are_told(web, heater, client):
         while isinstance(answer := ours.hear(), list):
             pass
         assert answer["ordered"]["state"] == "requested"
-        while heater.attributes.get(name="on").value is not True:
-            time.sleep(0.05)
+        states = []
+        while "confirmed" not in states:
+            states += [event["body"]["state"] for event in ours.events(1) if event["kind"] == "command"]
+        assert states == ["requested", "sending", "accepted", "confirmed"]
 
 
 def test_too_many_messages_close(web):

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import requests
@@ -47,8 +47,13 @@ class Web:
 
     def kill(self):
         """As by a power cut: master and workers at once."""
-        os.killpg(self._process.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
+
+    def end(self):
+        self.kill()
+        self._log.close()
 
     def stop(self):
         """As by a deployment. Returns the seconds it took."""

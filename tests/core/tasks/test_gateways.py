@@ -5,7 +5,7 @@ from django.core.exceptions import ValidationError
 
 from core.http import ApiError, ApiRefused
 from core.models import Device, Gateway, Observation
-from core.tasks import gateways, keep, poll
+from core.tasks import decide, gateways, keep, poll
 
 pytestmark = pytest.mark.django_db
 
@@ -97,3 +97,28 @@ def test_a_gateway_moves_only_to_where_it_answers_itself(simulator, heater):
 def test_what_a_device_cannot_have_is_refused(heater, field):
     with pytest.raises(ValidationError):
         gateways.change_device(heater.pk, **field)
+
+
+def test_a_change_of_what_somebody_else_changed_meanwhile_is_refused(heater):
+    seen = heater.version
+    gateways.change_device(heater.pk, version=seen, name="Boiler")
+    with pytest.raises(gateways.ChangedMeanwhile, match="Boiler was changed by somebody else") as refused:
+        gateways.change_device(heater.pk, version=seen, name="Kettle")
+    assert refused.value.there.name == "Boiler"
+    gateways.change_device(heater.pk, version=refused.value.there.version, name="Kettle")
+    with pytest.raises(gateways.ChangedMeanwhile):
+        gateways.set_rule(heater.pk, "awesome", {}, version=seen)
+
+
+def test_a_gateway_is_not_overwritten_either(heater):
+    gateway = gateways.change(heater.gateway_id, name="Hall", enabled=True, version=heater.gateway.version)
+    with pytest.raises(gateways.ChangedMeanwhile):
+        gateways.change(gateway.pk, name="Attic", enabled=True, version=gateway.version - 1)
+
+
+def test_a_decision_is_no_change_by_a_person(heater):
+    gateways.set_rule(heater.pk, "awesome", {})
+    before = Device.objects.get(pk=heater.pk).version
+    poll.poll(force=True)
+    decide.decide()
+    assert Device.objects.get(pk=heater.pk).version == before

@@ -1,0 +1,143 @@
+"""How a process follows the log when the database does not behave."""
+
+import shutil
+import time
+
+import pytest
+from django.db import connection
+
+from core import change_log, live
+from core.models import Event
+from tests.core.live.door import Door
+from tests.core.live.happenings import happen
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """A second's look takes a tenth."""
+    monkeypatch.setattr(change_log, "LOOK_SECONDS", 0.2)
+
+
+def ids(events):
+    return [event["id"] for event in events]
+
+
+def test_a_log_that_began_anew_is_told_to_everybody(quick, door):
+    happen(5)
+    socket = door.open().begin()
+    happen()
+    socket.events(1)
+    with connection.cursor() as cursor:  # as restoring a backup does
+        cursor.execute(f"DELETE FROM core_event WHERE id > {Event.objects.first().pk}")
+    assert "anew" in socket.hear_of("over")["over"]["reason"]
+
+
+def test_a_log_that_was_pruned_empty_is_followed_on(quick, door):
+    socket = door.open().begin()
+    happen()
+    socket.events(1)
+    Event.objects.all().delete()
+    time.sleep(0.5)
+    [pk] = happen()
+    assert ids(socket.events(1)) == [pk]
+
+
+def test_a_client_that_knows_a_newer_event_than_its_process_waits_for_it(door):
+    socket = door.open()
+    newest = socket.hear_of("hello")["hello"]["last"]
+    socket.say(subscribe={"to": "all"})
+    [first] = happen()
+    socket.say(resume={"after": max(first, newest)})
+    [second] = happen()
+    assert ids(socket.events(1)) == [second]
+
+
+@pytest.mark.postgresql
+def test_a_connection_that_is_lost_is_made_again_and_nothing_is_missed(quick, door):
+    socket = door.open().begin()
+    keys = happen()
+    assert ids(socket.events(1)) == keys
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND query LIKE '%%core_event%%' AND pid <> pg_backend_pid()"
+        )
+        assert cursor.fetchone()[0] >= 1
+    keys = happen(3)
+    assert ids(socket.events(3)) == keys
+
+
+@pytest.mark.postgresql
+def test_where_notifications_do_not_arrive_the_log_is_read_each_second(quick, monkeypatch, transactional_db):
+    """As through a pooler, which gives the connection that listens to others."""
+    monkeypatch.setattr(change_log, "_notify", lambda word: None)
+    with Door() as door:
+        socket = door.open().begin()
+        keys = happen()
+        assert ids(socket.events(1)) == keys
+
+
+@pytest.mark.postgresql
+def test_the_log_is_read_where_live_database_url_says(settings, database_url, monkeypatch):
+    settings.LIVE_DATABASE_URL = database_url
+    monkeypatch.setattr(connection, "get_connection_params", None)
+    assert change_log.connection_parameters()["conninfo"] == database_url
+
+
+@pytest.mark.postgresql
+def test_a_web_process_listens_over_one_connection_beside_its_pool(door):
+    for _ in range(5):
+        door.open().hear_of("hello")
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query ~ 'LISTEN|max|core_event WHERE id'"
+        )
+        assert cursor.fetchone()[0] <= 2
+
+
+@pytest.mark.sqlite
+def test_a_database_file_that_is_replaced_is_opened_again(quick, door, tmp_path, transactional_db):
+    """As `rm db.sqlite3` and a new `migrate` do under a running server."""
+    path = tmp_path / "moved.sqlite3"
+    connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    shutil.copy(connection.settings_dict["NAME"], path)
+
+    async def look():
+        log = change_log.SqliteLog(path)
+        await log.open()
+        shutil.copy(path, tmp_path / "copy")
+        (tmp_path / "copy").rename(path)
+        try:
+            await log.wait()
+        finally:
+            await log.close()
+
+    with pytest.raises(FileNotFoundError, match="replaced"):
+        door.do(look)
+
+
+def test_a_log_that_cannot_be_read_is_tried_again(door, monkeypatch, caplog):
+    opened = []
+
+    class Broken(change_log.SqliteLog):
+        async def open(self):
+            opened.append(self)
+            raise OSError("away")
+
+    works = live.change_log
+    monkeypatch.setattr(live, "change_log", lambda: works() if opened else Broken(None))
+    assert door.open().hear_of("hello")
+    assert "again in 0.1 s" in caplog.text
+
+
+def test_a_reader_that_more_waits_for_than_may_overflows():
+    dropped = []
+    reader = live.Reader(overflow=lambda: dropped.append(True))
+    for _ in range(live.QUEUE_EVENTS + 1):
+        reader.put("[]")
+    assert dropped == [True]
+    reader.is_caught_up = True
+    reader.put("x" * live.QUEUE_CHARACTERS, is_event=True)
+    assert len(dropped) == 1
+    reader.put("x", is_event=True)
+    assert len(dropped) == 2

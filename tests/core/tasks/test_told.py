@@ -1,0 +1,92 @@
+"""What the change log tells of what tasks do: each change once, in the transaction that makes it."""
+
+import pytest
+
+from core.arbiter import Source
+from core.models import Attribute, Event
+from core.models.event import Kind
+from core.simulator import Fault
+from core.tasks import decide, gateways, holds, poll, send
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def told(heater):
+    """A function that gives the events since it was last called: (kind, body)."""
+    last = [0]
+
+    def since():
+        events = list(Event.objects.after(last[0]))
+        last[0] = events[-1].pk if events else last[0]
+        return [(event.kind, event.body) for event in events]
+
+    since()
+    return since
+
+
+def kinds(events):
+    return [kind for kind, _ in events]
+
+
+def test_a_new_gateway_is_told_with_its_devices_and_what_they_have(simulator, db):
+    gateways.add("shelly", simulator.address(0))
+    gateway, device = Event.objects.all()
+    assert (gateway.kind, gateway.body["name"]) == (Kind.GATEWAY, "Heater")
+    assert (device.kind, device.gateway) == (Kind.DEVICE, gateway.gateway)
+    assert [attribute["name"] for attribute in device.body["attributes"]][:2] == ["on", "power"]
+
+
+def test_a_poll_tells_one_event_a_device_with_all_its_values(heater, told, simulator):
+    poll.poll(force=True)
+    events = told()
+    assert kinds(events) == [Kind.RUN, Kind.READINGS, Kind.RUN]
+    on, power = Attribute.objects.filter(device=heater, name__in=["on", "power"]).order_by("pk")
+    body = events[1][1]
+    assert body["values"][str(on.pk)] is False and body["values"][str(power.pk)] == 0
+    assert abs(body["at"] - on.heard_at.timestamp()) < 0.01
+    assert [run["outcome"] for kind, run in events if kind == Kind.RUN] == ["running", "done"]
+
+
+def test_a_gateway_that_begins_to_fail_and_ceases_to_is_told_once_each(heater, told, simulator):
+    simulator.devices[0].faults = [Fault("503")]
+    for _ in range(3):
+        poll.poll(heater.gateway_id)
+    [(kind, body)] = told()
+    assert kind == Kind.GATEWAY and body["failures"] == 1
+    simulator.devices[0].faults = []
+    for _ in range(2):
+        poll.poll(heater.gateway_id)
+    assert sorted(kinds(told())) == [Kind.GATEWAY, Kind.READINGS, Kind.READINGS]
+
+
+def test_an_order_is_told_at_every_step(heater, told):
+    poll.poll(heater.gateway_id)
+    told()
+    command = send.order(Attribute.objects.get(device=heater, name="on").pk, True, source=Source.HUMAN, reason="pressed")
+    send.send([command.pk])
+    states = [body["state"] for kind, body in told() if kind == Kind.COMMAND]
+    assert states == ["requested", "sending", "accepted", "confirmed"]
+
+
+def test_a_hold_is_told_and_so_is_its_end(heater, told):
+    holds.hold(heater.pk, None, "mine")
+    holds.release(heater.pk)
+    assert [body["hold"] and body["hold"]["reason"] for _, body in told()] == ["mine", None]
+
+
+def test_a_decision_and_its_plan_are_told_and_the_same_decision_again_is_not(heater, told):
+    gateways.set_rule(heater.pk, "cleanest_hours", {"minutes": 60})
+    poll.poll(force=True)
+    told()
+    decide.decide(heater.pk)
+    events = told()
+    assert {Kind.DEVICE, Kind.PLAN} <= set(kinds(events))
+    decide.decide(heater.pk)
+    assert Kind.DEVICE not in kinds(told())
+
+
+def test_removal_is_told(heater, told):
+    gateways.remove_device(heater.pk)
+    gateways.remove(heater.gateway_id)
+    assert kinds(told()) == [Kind.DEVICE_REMOVED, Kind.GATEWAY_REMOVED]
