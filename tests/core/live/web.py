@@ -27,7 +27,7 @@ class Web:
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 (as long as the server)
 
     def start(self):
-        command = [sys.executable, "-W", "error::Warning:django", "-m", "gunicorn", "--bind", f"127.0.0.1:{self.port}"]
+        command = [sys.executable, "-W", "always", "-m", "gunicorn", "--bind", f"127.0.0.1:{self.port}"]
         self._process = subprocess.Popen(
             [*command, "iotapp.asgi"],
             cwd=ROOT, env=os.environ | self._environment, start_new_session=True, stdout=self._log, stderr=subprocess.STDOUT,
