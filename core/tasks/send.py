@@ -32,6 +32,8 @@ from core.tasks.supersede import supersede
 from core.threads import in_threads
 
 WRITE_DEADLINE = timedelta(seconds=5)
+WRITE_LASTS = 2 * WRITE_DEADLINE
+"""With the wait for the vendor's budget: after this its thread is written off."""
 CLAIM = 3 * WRITE_DEADLINE
 """After this nobody believes that the process which claimed a command still writes it."""
 LONGEST_SETTLE_WAIT = timedelta(seconds=3)
@@ -153,7 +155,7 @@ def _take(command: DeviceCommand, now: datetime) -> bool:
                 attempts=F("attempts") + 1,
                 sent_at=now,
                 claimed_until=Now() + CLAIM,
-                settles_at=now + WRITE_DEADLINE + _settle(command),
+                settles_at=now + WRITE_LASTS + _settle(command),
                 before_number=command.attribute.number,
                 before_text=command.attribute.text,
                 steps=told(command.steps, now, State.SENDING),
@@ -178,7 +180,7 @@ def _write(commands: list[DeviceCommand], holding: Holding | None) -> None:
         _write_one,
         commands,
         workers=len(commands),
-        deadline_seconds=2 * WRITE_DEADLINE.total_seconds(),
+        deadline_seconds=WRITE_LASTS.total_seconds(),
         tick=holding.keep if holding else None,
     ):
         _note(command, result)

@@ -23,6 +23,7 @@ from django.db import models  # noqa: E402
 
 from core.models import Attribute, Device, Gateway, Observation, Silence  # noqa: E402
 from core.tasks import gateways  # noqa: E402
+from core.tasks.publish import publishing  # noqa: E402
 from core.tasks.record import Answer, record  # noqa: E402
 from tests.soak.hostile import Output  # noqa: E402
 
@@ -53,8 +54,10 @@ def main(rows: Path, *kept: Path) -> None:
 
 
 def store(output: Output, asked_at: datetime) -> Counter[str]:
-    gateway, _ = Gateway.objects.get_or_create(vendor=output.vendor, address=f"http://{output.vendor}", name=output.vendor)
-    gateways._store(gateway, gateways._checked(output.devices), restore=False)
+    with publishing() as outbox:
+        address = f"http://{output.vendor}"
+        gateway, _ = Gateway.objects.get_or_create(vendor=output.vendor, address=address, name=output.vendor)
+        gateways._store(gateway, gateways._checked(output.devices), False, outbox)
     recorded = record([Answer(gateway.pk, asked_at, output.vendor_ids, output.readings)])
     return Counter({name: getattr(recorded, name) for name in ("stored", "known", "unavailable", "unknown", "refused")})
 
