@@ -36,6 +36,11 @@ SCENES = {
         r"/rpc/Shelly\.GetConfig": "plus_1pm_config",
         r"/rpc": "set_accepted",
     },
+    "shelly_cloud": {
+        r"/device/all_status": "all_status",
+        r"/v2/devices/api/get": "get",
+        r"/v2/devices/api/set/.*": "failed_command",
+    },
     "home_assistant": {
         r"/api/config": "config",
         r"/api/states": "states",
@@ -286,7 +291,8 @@ def main(seed: int, count: int, every: int, file: Path, said: Callable[[str], ob
     """`count` is for all vendors together. Says the sums as JSON."""
     names = vendors.names()
     attacks = [Attack(name, random.Random(f"{seed} {name}")) for name in names]
-    outputs = [output for attack in attacks for output in attack.run(count // len(names), every)]
+    shares = [count // len(names) + (place < count % len(names)) for place in range(len(names))]
+    outputs = [output for attack, share in zip(attacks, shares, strict=True) for output in attack.run(share, every)]
     file.write_bytes(pickle.dumps(outputs))
     uncaught = sum((attack.uncaught for attack in attacks), Counter())
     sums = {what: sum(getattr(attack, what) for attack in attacks) for what in ("answers", "devices", "readings")}
