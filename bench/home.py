@@ -10,6 +10,7 @@ from core import schedule
 from core.models import Attribute, Device, Gateway, Run
 from core.models.run import Outcome
 from core.readings import AttributeSpec, DeviceSpec
+from core.tasks.publish import publishing
 
 DATABASES = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
 
@@ -79,4 +80,5 @@ def heard(now: datetime | None = None) -> None:
     now = now or timezone.now()
     Device.objects.update(heard_at=now)
     Attribute.objects.update(heard_at=now, observed_at=now, number=1)
-    Run.objects.create(task=schedule.POLL, outcome=Outcome.DONE, started_at=now, finished_at=now)
+    with publishing():
+        Run.objects.create(task=schedule.POLL, outcome=Outcome.DONE, started_at=now, finished_at=now)

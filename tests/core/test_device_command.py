@@ -3,10 +3,11 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError
 
 from core.models import DeviceCommand
 from core.models.device_command import FINAL, OPEN, TRANSITIONS, Event, State, after
+from core.tasks.publish import publishing
 from tests.core.tasks.homes import make_device, make_gateway
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -74,6 +75,7 @@ def test_what_counts_as_the_ordered_value(ordered, told, same):
 def test_two_commands_of_one_attribute_cannot_be_sending():
     attribute = make_device(make_gateway()).attributes.get(name="on")
     fields = {"attribute": attribute, "number": 1.0, "state": State.SENDING, "expires_at": NOW + timedelta(days=36500)}
-    DeviceCommand.objects.create(**fields)
-    with pytest.raises(IntegrityError), transaction.atomic():
+    with publishing():
+        DeviceCommand.objects.create(**fields)
+    with pytest.raises(IntegrityError), publishing():
         DeviceCommand.objects.create(**fields)

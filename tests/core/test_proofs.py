@@ -3,10 +3,12 @@
 import pytest
 
 from tests.soak.acknowledgements import spoil_acknowledgements
+from tests.soak.following import follow_through_everything
 from tests.soak.hostility import attack
 from tests.soak.ledger import run_the_ledger
 from tests.soak.outages import poll_through_an_outage
 from tests.soak.polling import kill_polls
+from tests.soak.quarrel import quarrel
 from tests.soak.sending import kill_sending
 
 
@@ -33,7 +35,7 @@ def test_acknowledgements_that_are_lost_or_lies_are_never_believed():
 
 @pytest.mark.django_db(transaction=True)
 def test_whatever_happens_in_whatever_order_the_ledger_tells_the_truth():
-    assert run_the_ledger(machines=10, steps=30).steps > 100
+    assert run_the_ledger(machines=6, steps=25).steps > 50
 
 
 @pytest.mark.django_db(transaction=True)
@@ -52,3 +54,15 @@ def test_hostile_answers_are_refused_or_stored_alike_on_both_databases(tmp_path)
     assert not hostility.uncaught
     assert not hostility.different
     assert hostility.unstorable == 0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_whoever_follows_ends_with_what_the_database_holds_through_kills_and_rollbacks(database_url):
+    following = follow_through_everything(2_000, database_url)
+    assert following.events > 1_500 and following.restarts
+    assert not following.faults
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_admin_the_pages_and_the_poll_never_wait_for_each_other_for_ever(database_url):
+    assert not quarrel(8, database_url).wrong

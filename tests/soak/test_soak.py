@@ -5,10 +5,12 @@ import os
 import pytest
 
 from tests.soak.acknowledgements import spoil_acknowledgements
+from tests.soak.following import follow_through_everything
 from tests.soak.hostility import attack
 from tests.soak.ledger import run_the_ledger
 from tests.soak.outages import poll_through_an_outage
 from tests.soak.polling import kill_polls
+from tests.soak.quarrel import quarrel
 from tests.soak.sending import kill_sending
 
 pytestmark = [pytest.mark.soak, pytest.mark.django_db(transaction=True)]
@@ -16,6 +18,8 @@ POLL_KILLS = int(os.environ.get("SOAK_POLL_KILLS", "200"))
 KILLS = int(os.environ.get("SOAK_KILLS", "1000"))
 ACKNOWLEDGEMENTS = int(os.environ.get("SOAK_ACKNOWLEDGEMENTS", "1000"))
 STEPS = int(os.environ.get("SOAK_STEPS", "10000"))
+EVENTS = int(os.environ.get("SOAK_EVENTS", "100000"))
+ROUNDS = int(os.environ.get("SOAK_ROUNDS", "500"))
 ANSWERS = int(os.environ.get("SOAK_ANSWERS", "1000000"))
 
 
@@ -66,6 +70,19 @@ def test_a_third_of_the_gateways_away(database_url, say):
     assert (outage.failed, outage.named) == (90, 90)
     assert (outage.healthy_unstored, outage.faulty_stored) == (0, 0)
     assert outage.process_seconds < 2 * outage.deadline_seconds
+
+
+def test_a_hundred_thousand_events_followed_through_everything(database_url, say):
+    following = follow_through_everything(EVENTS, database_url)
+    say(following)
+    assert following.events >= 0.9 * EVENTS
+    assert not following.faults
+
+
+def test_the_admin_and_the_poll_change_the_same_rows(database_url, say):
+    found = quarrel(ROUNDS, database_url)
+    say(found)
+    assert not found.wrong
 
 
 @pytest.mark.sqlite  # once: it makes databases of both kinds itself

@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from core.models import Lease, Run
 from core.models.run import Outcome
+from core.tasks.publish import publishing
 from core.tasks.runs import AlreadyRunning, LeaseLost, Terminated, health, missed_slots, running
 
 pytestmark = pytest.mark.django_db
@@ -22,8 +23,9 @@ def minutes(number: float) -> timedelta:
 
 
 def ran(*ages: float, outcome: Outcome = Outcome.DONE) -> None:
-    for age in ages:
-        Run.objects.create(task="poll", outcome=outcome, started_at=NOW - minutes(age), finished_at=NOW - minutes(age))
+    with publishing():
+        for age in ages:
+            Run.objects.create(task="poll", outcome=outcome, started_at=NOW - minutes(age), finished_at=NOW - minutes(age))
 
 
 def test_a_run_that_ends_is_done_and_lets_go():
@@ -64,7 +66,8 @@ def test_sigterm_ends_the_run_and_lets_go():
 
 def test_a_killed_run_is_taken_over_when_its_lease_is_over_and_called_vanished():
     Lease.objects.create(task="poll", token=7, expires_at=timezone.now() - minutes(1))
-    Run.objects.create(task="poll")
+    with publishing():
+        Run.objects.create(task="poll")
     with running("poll") as holding:
         assert holding.token == 8
     assert list(Run.objects.order_by("pk").values_list("outcome", flat=True)) == [Outcome.VANISHED, Outcome.DONE]

@@ -12,6 +12,7 @@ from core.models.device_command import State
 from core.readings import Unacceptable
 from core.simulator import Fault
 from core.tasks import gateways, poll, send
+from core.tasks.publish import publishing
 from tests.core.tasks.homes import make_device, make_gateway
 
 pytestmark = pytest.mark.django_db
@@ -47,7 +48,8 @@ def let_time_pass(**span):
         ):
             if (at := getattr(command, field)) is not None:
                 setattr(command, field, at - earlier)
-        command.save()
+        with publishing():
+            command.save()
 
 
 def test_an_order_is_sent_read_back_and_confirmed(simulator, switch):

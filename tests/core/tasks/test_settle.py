@@ -9,6 +9,7 @@ from django.core.management import CommandError, call_command
 
 from core.models import Attribute, Device, FeedSource, Measurement, Observation, Plan, Receipt, Series, Silence
 from core.tasks import scores, settle
+from core.tasks.publish import publishing
 from tests.core.tasks.homes import make_device, make_gateway
 
 pytestmark = pytest.mark.django_db
@@ -48,7 +49,8 @@ def run(device, *spans, heard_at=LATER):
 def plan(device, **fields):
     told = {"rule": "cleanest_hours", "signal": "carbon_intensity", "region": "replay:", "unit": "gCO2", "predicted": 310}
     times = {"opens_at": OPENS, "deadline": DEADLINE, "made_at": OPENS, "counted_until": OPENS}
-    return Plan.objects.create(device=device, job=TERMS, windows=[], **(told | times | fields))
+    with publishing():
+        return Plan.objects.create(device=device, job=TERMS, windows=[], **(told | times | fields))
 
 
 def after(now, row):
