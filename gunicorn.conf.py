@@ -1,7 +1,7 @@
 """How gunicorn serves pages and sockets; it reads this file by itself, and listens on PORT where that is set, as on Heroku.
 
 Each process opens up to DATABASE_POOL_SIZE (4) database connections for pages and orders, and one that listens for events.
-A small PostgreSQL plan allows 20: two processes here take 10, which leaves 10 for polling, deciding and a person at a prompt.
+A small PostgreSQL plan allows 20: two processes here take 10, which leaves 10 for polling (4), deciding (4) and a person.
 """
 
 import os
@@ -39,10 +39,12 @@ def post_worker_init(worker: Any) -> None:
     """Sockets are closed when the worker is told to end: it would wait for them until it is killed."""
     allow_files(65_536)
 
+    from core.live import follower
     from core.sockets import sockets
 
     def end() -> None:
         sockets.close_all()
+        follower.stop()
         worker.handle_exit_signal()
 
     worker.loop.add_signal_handler(signal.SIGTERM, end)

@@ -18,6 +18,7 @@ BENCHMARKS: dict[str, tuple[Database, ...]] = {
     "status_page": (sqlite, postgresql),
     "polling": (sqlite, postgresql),
     "backtest": (sqlite,),
+    "live": (sqlite, postgresql),
 }
 
 

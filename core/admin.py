@@ -14,6 +14,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from core import words
+from core.meanwhile import VersionedForm
 from core.models import (
     Attribute,
     Device,
@@ -26,6 +27,7 @@ from core.models import (
     Measurement,
     Observation,
     Plan,
+    Presence,
     Receipt,
     Run,
     Secret,
@@ -107,17 +109,13 @@ class SilenceAdmin(OfOne):
     ordering = ("attribute_id", "-starts_at")
 
 
-class CredentialForm(forms.ModelForm):  # type: ignore[type-arg]  # generic only in the stubs
+class CredentialForm(VersionedForm):
     new_credential = forms.CharField(
         required=False,
         max_length=4000,
         widget=forms.PasswordInput(render_value=False, attrs={"autocomplete": "off"}),
         help_text="Left empty, the stored one stays. It is never shown.",
     )
-
-    class Meta:
-        model = Gateway
-        fields = ("name", "enabled")
 
     def save(self, commit: bool = True) -> Any:
         if plain := self.cleaned_data["new_credential"]:
@@ -145,11 +143,12 @@ class GatewayAdmin(Kept):
         *("vendor", "address", "key", "created_at", "removed_at", "asked_at", "answered_at"),
         *("failures", "error", "refused", "retry_at", "claimed_until"),
     )
-    fields = ("name", "enabled", "new_credential", *readonly_fields)
+    fields = ("version", "name", "enabled", "new_credential", *readonly_fields)
 
 
 @admin.register(Device)
 class DeviceAdmin(Kept):
+    form = VersionedForm
     list_display = ("name", "place", "gateway", "model", "rule", "enabled", "heard_at", "measured_at", "available")
     list_select_related = ("gateway",)
     list_filter = ("enabled", "available", "rule", "gateway__vendor", ("removed_at", admin.EmptyFieldListFilter))
@@ -160,7 +159,7 @@ class DeviceAdmin(Kept):
         *("held_at", "held_until", "hold_reason", "undecided_since", "removed_at"),
     )
     limits = ("min_on_minutes", "min_off_minutes", "most_switches_an_hour", "fail_safe", "fail_safe_minutes", "hold_minutes")
-    fields = ("name", "place", "latitude", "longitude", "zone", "region", "enabled", *limits, *readonly_fields)
+    fields = ("version", "name", "place", "latitude", "longitude", "zone", "region", "enabled", *limits, *readonly_fields)
 
     @admin.display(description="attributes")
     def attributes_of_it(self, device: Device) -> SafeString:
@@ -262,6 +261,12 @@ class EventAdmin(ReadOnly):
 class RunAdmin(ReadOnly):
     list_display = ("task", "outcome", "started_at", "seconds", "counts")
     list_filter = ("task", "outcome")
+
+
+@admin.register(Presence)
+class PresenceAdmin(ReadOnly):
+    list_display = ("device", "name", "is_changing", "expires_at")
+    list_select_related = ("device",)
 
 
 @admin.register(Lease)

@@ -15,6 +15,7 @@ from core import catch_up, handshake, messages
 from core.live import Reader, follower
 from core.live_threads import in_database_thread, in_order_thread
 from core.messages import Asked, Message, Reference
+from core.present import present
 from core.rate import Bucket
 from core.sockets import BEHIND, FULL, RESTART, TOO_BIG, TOO_FAST, sockets
 from core.tasks.send import send
@@ -67,6 +68,7 @@ class Events(AsyncWebsocketConsumer):  # type: ignore[misc]
         except NotAdmitted:
             await self.close()
             return
+        self.reader.has_log_in = self.visitor.user_pk is not None
         await self.accept()
         if sockets.is_closing:
             await self.finish(RESTART, "restart: come again")
@@ -98,6 +100,7 @@ class Events(AsyncWebsocketConsumer):  # type: ignore[misc]
     def _leave(self) -> None:
         sockets.remove(self)
         follower.readers.discard(self.reader)
+        present.away(self)
         for task in (self._sending, self._catching_up):
             if task is not None:
                 task.cancel()
@@ -153,6 +156,10 @@ class Events(AsyncWebsocketConsumer):  # type: ignore[misc]
             self._catch_up(catch_up.resume(messages.after(body)))
         elif verb == "snapshot":
             self._catch_up(catch_up.snapshot)
+        elif verb == "here":
+            present.here(self, self.visitor.user_pk, *messages.place(body))
+        elif verb == "away":
+            present.away(self)
         elif verb in WISHES:
             task = asyncio.create_task(self._grant(verb, body, ref))
             self._wishing.add(task)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from core import wire
 from core.change_log import Row, change_log
 from core.live_threads import in_database_thread
 from core.models import Event
@@ -23,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 BATCH = 500
 """Events read at once."""
+STORED_BATCH = 100
+"""Events read for one who resumes from before the recent ones. Nobody shares them."""
 RECENT = 2000
 """Events kept for whoever resumes: after a restart a thousand clients cost no query."""
 RESUME_AT_MOST = 10_000
@@ -30,6 +33,8 @@ RESUME_AT_MOST = 10_000
 QUEUE_EVENTS = 2000
 QUEUE_CHARACTERS = 512 * 1024
 """What may wait for one reader. Readers share the texts."""
+FRAME_CHARACTERS = 16 * 1024
+"""Messages are not shared: for a client that does not read, the server keeps a few of them."""
 FIRST_DELAY_SECONDS = 0.1
 LONGEST_DELAY_SECONDS = 5.0
 NEWER_WAIT_SECONDS = 2.0
@@ -59,12 +64,20 @@ class Told:
     gateway: int | None
     command: int | None
     text: str
+    public: str
+    """For readers without a log-in."""
 
     @classmethod
     def of(cls, row: Row) -> "Told":
-        told = {"id": row.id, "kind": row.kind, "device": row.device, "gateway": row.gateway, "body": row.body}
         command = row.body.get("id") if row.kind == Kind.COMMAND else None
-        return cls(row.id, row.device, row.gateway, command, json.dumps(told, separators=(",", ":")))
+        text = _as_text(row)
+        public = _as_text(row._replace(body=wire.nameless_presence(row.body))) if row.kind == Kind.PRESENCE else text
+        return cls(row.id, row.device, row.gateway, command, text, public)
+
+
+def _as_text(row: Row) -> str:
+    told = {"id": row.id, "kind": row.kind, "device": row.device, "gateway": row.gateway, "body": row.body}
+    return json.dumps(told, separators=(",", ":"))
 
 
 @dataclass(eq=False, slots=True)
@@ -73,6 +86,7 @@ class Reader:
 
     overflow: Callable[[], None]
     """Called when more waits than may."""
+    has_log_in: bool = False
     topics: set[Topic] = field(default_factory=set)
     commands: deque[int] = field(default_factory=lambda: deque(maxlen=20))
     """Device commands that were ordered here, whose states are told whatever the topics are."""
@@ -93,7 +107,7 @@ class Reader:
     def tell(self, events: Iterable[Told]) -> None:
         for told in events:
             if self.wants(told):
-                self.put(told.text, is_event=True)
+                self.put(told.text if self.has_log_in else told.public, is_event=True)
 
     def put(self, text: str, is_event: bool = False) -> None:
         self._waiting.append((is_event, text))
@@ -107,15 +121,16 @@ class Reader:
             self.overflow()
 
     async def take(self) -> str:
-        """The next message: events that wait together go as one list."""
+        """The next message: events that wait together go as one list, unless it becomes large."""
         while not self._waiting:
             self.woken.clear()
             await self.woken.wait()
         is_event, text = self._waiting.popleft()
-        events = [text]
-        while is_event and self._waiting and self._waiting[0][0]:
+        events, characters = [text], len(text)
+        while is_event and self._waiting and self._waiting[0][0] and characters < FRAME_CHARACTERS:
             events.append(self._waiting.popleft()[1])
-        self._characters -= sum(map(len, events))
+            characters += len(events[-1])
+        self._characters -= characters
         if not self._waiting:
             self.emptied.set()
         return f"[{','.join(events)}]" if is_event else text
@@ -145,6 +160,11 @@ class Follower:
             self._task = asyncio.create_task(self._follow())
         assert self._ready is not None  # noqa: S101 (made with the task)
         await self._ready.wait()
+
+    def stop(self) -> None:
+        """Before the loop ends: psycopg needs a moment to let go."""
+        if self._task is not None:
+            self._task.cancel()
 
     async def missed(self, after: int) -> list[Told]:
         """The next events after that one; none when it is the newest. Raises StartOver."""
@@ -225,7 +245,7 @@ def _stored_after(after: int) -> list[Told]:
     oldest = Event.objects.order_by("pk").values_list("pk", flat=True).first()
     if oldest is None or oldest > after + 1:
         raise StartOver("the event log was pruned past that event")
-    rows: Collection[Any] = Event.objects.after(after).values_list("pk", "kind", "device", "gateway", "body")[:BATCH]
+    rows: Collection[Any] = Event.objects.after(after).values_list("pk", "kind", "device", "gateway", "body")[:STORED_BATCH]
     return [Told.of(Row(*row)) for row in rows]
 
 

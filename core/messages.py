@@ -7,7 +7,7 @@ from core.strict_json import parse
 from core.tasks.wishes import Refused, whole
 
 LONGEST_REF = 100
-VERBS = ("subscribe", "unsubscribe", "resume", "snapshot", "pong", "order", "hold", "release")
+VERBS = ("subscribe", "unsubscribe", "resume", "snapshot", "pong", "here", "away", "order", "hold", "release")
 
 Message = dict[str, Any]
 Reference = str | int | None
@@ -48,6 +48,14 @@ def topic(body: Message) -> Topic:
     if isinstance(to, dict) and len(to) == 1 and (kind := next(iter(to))) in ("device", "gateway"):
         return Topic(kind, whole(to, kind))
     raise Refused('to must be "all", {"device": number} or {"gateway": number}.')
+
+
+def place(body: Message) -> tuple[int, bool]:
+    """`{"device": 3, "changing": false}`: at whose page, and whether to change it. Raises Refused."""
+    changing = body.get("changing", False)
+    if not isinstance(changing, bool):
+        raise Refused("changing must be true or false.")
+    return whole(body, "device"), changing
 
 
 def after(body: Message) -> int:

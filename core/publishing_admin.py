@@ -4,10 +4,10 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
 
-from core.tasks.publish import publishing
+from core.tasks.publish import is_publishing, publishing
 
 
 class PublishingAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic only in the stubs
@@ -23,6 +23,14 @@ class PublishingAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic on
     ) -> HttpResponse:
         with _publishing(request):
             return super().changeform_view(request, object_id, form_url, extra_context)
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Model | None:
+        """Locked where it is about to be changed: all of it is saved, and what a poll stored meanwhile would be overwritten."""
+        found: Model | None = super().get_object(request, object_id, from_field)
+        if found is None or not is_publishing():
+            return found
+        rows: QuerySet[Model] = self.model._default_manager.order_by()
+        return rows.select_for_update(of=("self",), no_key=True).filter(pk=found.pk).first()
 
     def delete_view(self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         with _publishing(request):

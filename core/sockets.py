@@ -7,6 +7,7 @@ from typing import Protocol
 from django.conf import settings
 
 from core.live_threads import in_database_thread
+from core.present import present
 from core.tasks.visitors import Visitor, still_there
 
 logger = logging.getLogger(__name__)
@@ -56,6 +57,7 @@ class Sockets:
         self.is_closing = True
         for socket in list(self.open):
             self.finish(socket, RESTART, "restart: come again and resume")
+        present.end()
 
     async def _beat(self) -> None:
         while True:
@@ -78,6 +80,7 @@ class Sockets:
         for socket in asked:
             if socket.visitor not in there:
                 self.finish(socket, LOGGED_OUT, "the log-in is over")
+        await present.beat()
 
 
 sockets = Sockets()

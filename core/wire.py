@@ -8,10 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from core.models import Attribute, Device, DeviceCommand, Gateway, Plan, Run
+from core.models import Attribute, Device, DeviceCommand, Gateway, Plan, Presence, Run
 from core.readings import Value
 
 Json = dict[str, Any]
+MOST_PRESENT = 20
 
 
 def time(value: datetime | None) -> str | None:
@@ -163,6 +164,29 @@ def plan(plan: Plan) -> Json:
         "ideal": plan.ideal,
         "note": plan.note,
     }
+
+
+def presence(device_pk: int, people: Iterable[Presence]) -> Json:
+    """Who is at the device's page: how many, how many of them are about to change it, and the first of them by name, those who
+    change it before those who look. A person with a log-in counts once, in however many windows."""
+    named: dict[str, bool] = {}
+    nameless = []
+    for one in people:
+        if one.name:
+            named[one.name] = named.get(one.name, False) or one.is_changing
+        else:
+            nameless.append({"name": "somebody", "changing": one.is_changing})
+    present = [
+        {"name": name, "changing": changing} for name, changing in sorted(named.items(), key=lambda one: (not one[1], one))
+    ]
+    present += nameless
+    changing = sum(bool(one["changing"]) for one in present)
+    return {"device": device_pk, "count": len(present), "changing": changing, "present": present[:MOST_PRESENT]}
+
+
+def nameless_presence(told: Json) -> Json:
+    """For those without a log-in."""
+    return _without(told, "present")
 
 
 def _without(told: Json, *private: str) -> Json:

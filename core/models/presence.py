@@ -16,6 +16,9 @@ class PresenceQuerySet(models.QuerySet["Presence"]):
     def here(self) -> Self:
         return self.filter(expires_at__gt=Now())
 
+    def over(self) -> Self:
+        return self.filter(expires_at__lte=Now())
+
 
 class Presence(models.Model):
     """A socket that has a device's page open. A lease: it ends by itself, on the database's clock."""

@@ -8,7 +8,7 @@ from django.db import connection, models
 from django.utils import timezone
 
 from core import wire
-from core.models import Attribute, Device, DeviceCommand, Gateway, Plan, Run
+from core.models import Attribute, Device, DeviceCommand, Gateway, Plan, Presence, Run
 from core.models.event import Kind
 
 Row = tuple[Kind, int | None, int | None, dict[str, Any]]
@@ -109,6 +109,14 @@ def _runs(wanted: dict[int, Changed]) -> Iterator[Row]:
         yield Kind.RUN, None, None, wire.public_run(run)
 
 
+def _presence(wanted: dict[int, Changed]) -> Iterator[Row]:
+    people: dict[int, list[Presence]] = {pk: [] for pk in wanted}
+    for one in Presence.objects.here().filter(device__in=wanted).order_by("key"):
+        people[one.device_id].append(one)
+    for device in Device.objects.present().filter(pk__in=wanted).order_by("pk"):
+        yield Kind.PRESENCE, device.pk, device.gateway_id, wire.presence(device.pk, people[device.pk])
+
+
 KINDS: dict[type[models.Model], Kind] = {
     Device: Kind.DEVICE,
     Gateway: Kind.GATEWAY,
@@ -122,6 +130,7 @@ TOLD_BY: dict[Kind, Callable[[dict[int, Changed]], Iterator[Row]]] = {
     Kind.PLAN: _plans,
     Kind.COMMAND: _commands,
     Kind.RUN: _runs,
+    Kind.PRESENCE: _presence,
 }
 
 INSERT_EVENTS = {

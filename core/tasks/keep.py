@@ -30,6 +30,7 @@ from core.models import (
 )
 from core.models.device_command import FINAL
 from core.models.run import Outcome
+from core.tasks import presence
 from core.tasks.runs import Holding
 
 ROWS_A_STEP = 5_000
@@ -68,6 +69,8 @@ def _before(days: int | None) -> datetime:
 
 def _steps(before: datetime) -> Iterator[tuple[str, int]]:
     """Does a step, then yields what it deleted and how much of it."""
+    if over := presence.forget():
+        yield "presences", over
     yield from _old_events()
     yield from _too_old("observations", Observation.objects.all(), "observed_at", before)
     yield from _too_old("silences", Silence.objects.all(), "ends_at", before)

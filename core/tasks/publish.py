@@ -43,6 +43,10 @@ class Outbox:
         kind = kind_of(model)
         self._changed += [Changed(kind, pk) for pk in pks]
 
+    def present(self, device_pks: Iterable[int]) -> None:
+        """Others are at the pages of these devices than before."""
+        self._changed += [Changed(Kind.PRESENCE, pk) for pk in device_pks]
+
     def removed(self, kind: Kind, pk: int, device: int | None = None, gateway: int | None = None) -> None:
         """A device or a gateway (Kind.DEVICE_REMOVED, GATEWAY_REMOVED) is out of sight. A gateway's devices go with it,
         without events of their own."""

@@ -9,8 +9,8 @@ from django.utils import timezone
 from core import wire
 from core.models import Device
 
-PAGE = 100
-"""Devices."""
+PAGE = 25
+"""Devices, some 40 KiB: what is kept at least for a client that does not read."""
 
 
 def snapshot(

@@ -10,7 +10,9 @@ from django.utils.safestring import SafeString
 from core import words
 from core.arbiter import Source
 from core.models import Attribute, Device, DeviceCommand, Freshness
-from core.models.device_command import State
+from core.models.device import late_after, moves_daily
+from core.models.device_command import OPEN, State
+from core.readings import Kind
 
 register = template.Library()
 
@@ -23,6 +25,7 @@ SHAPES = {
     Freshness.NEVER: "M8 1a7 7 0 1 0 0 14a7 7 0 1 0 0-14zM8 4a4 4 0 1 1 0 8a4 4 0 1 1 0-8z",
     Freshness.PAUSED: "M3 2h3.5v12H3zM9.5 2H13v12H9.5z",
 }
+SOCKET = "/ws/events/"
 LOUD = (State.FAILED, State.UNCONFIRMED, State.EXPIRED)
 
 
@@ -33,6 +36,88 @@ def shape(freshness: Freshness) -> SafeString:
         '<path fill-rule="evenodd" d="{}"/></svg>',
         SHAPES[freshness],
     )
+
+
+@register.simple_tag
+def state(freshness: Freshness) -> SafeString:
+    return format_html(
+        '<span class="state" data-state="{0}" title="{1}">{2} {0}</span>', freshness, means(freshness), shape(freshness)
+    )
+
+
+@register.simple_tag(takes_context=True)
+def live(context: dict[str, Any], page: str, topics: str) -> SafeString:
+    """What the page's script needs to follow the socket: from which event on, and what to subscribe to. The address is left
+    out where the server cannot speak it."""
+    return format_html(
+        ' data-page="{}" data-topics="{}" data-last="{}" data-now="{}" data-late="{}"{}',
+        page,
+        topics,
+        context["last_event"] or "",
+        _seconds(context["now"]),
+        late_after().total_seconds(),
+        format_html(' data-socket="{}"', SOCKET) if hasattr(context["request"], "scope") else "",
+    )
+
+
+@register.inclusion_tag("core/_live.html")
+def live_words() -> dict[str, Any]:
+    """Words and shapes that the page's script copies."""
+    kinds = {**dict.fromkeys(LOUD, "loud"), **dict.fromkeys(OPEN, "open")}
+    return {
+        "states": list(Freshness),
+        "steps": [(step.value, said, kinds.get(step, "")) for step, said in words.STATE_WORDS.items()],
+    }
+
+
+@register.simple_tag
+def heard(told: Device | Attribute, freshness: Freshness) -> SafeString:
+    """What the freshness was reckoned from, so that the page's script can go on reckoning."""
+    device = told.device if isinstance(told, Attribute) else told
+    measured_at = told.measured_at if isinstance(told, Device) else _daily(told)
+    return format_html(
+        ' data-freshness="{}" data-gateway="{}" data-heard="{}" data-measured="{}"{}{}{}',
+        freshness,
+        device.gateway_id,
+        _seconds(told.heard_at),
+        _seconds(measured_at),
+        "" if told.available else SafeString(" data-unavailable"),
+        SafeString(" data-failing") if device.gateway.failures else "",
+        SafeString(" data-paused") if device.is_paused else "",
+    )
+
+
+@register.simple_tag
+def value_of(attribute: Attribute) -> SafeString:
+    return format_html(' data-value="{}" data-unit="{}"', attribute.pk, attribute.unit)
+
+
+@register.simple_tag
+def order_of(attribute: Attribute) -> SafeString:
+    """On a form that orders: what its buttons say depends on the value."""
+    press = "" if attribute.kind != Kind.BOOLEAN else format_html(
+        ' data-on="{}" data-off="{}"', *(words.press_text(attribute, value) for value in (True, False))
+    )  # fmt: skip
+    return format_html(' data-order="{}" data-kind="{}"{}', attribute.pk, attribute.kind, press)
+
+
+@register.simple_tag
+def told_of(attribute: Attribute) -> SafeString:
+    """On what tells of its orders. What is called on needs no name."""
+    name = "" if attribute.name == "on" else f"{words.label(attribute)} "
+    device = f"{attribute.device}, {words.label(attribute)}"
+    return format_html(
+        ' data-told="{}" data-unit="{}" data-name="{}" data-whose="{}"', attribute.pk, attribute.unit, name, device
+    )
+
+
+def _daily(attribute: Attribute) -> datetime | None:
+    return attribute.observed_at if moves_daily(attribute.name, attribute.writable) else None
+
+
+def _seconds(time: datetime | None) -> float | str:
+    """Since 1970, as the script and the socket count."""
+    return round(time.timestamp(), 3) if time else ""
 
 
 @register.filter

@@ -9,6 +9,8 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from core import words
 from core.arbiter import Source
 from core.forms import ChooseChart, DeviceForm, OrderForm
+from core.live import follower
+from core.meanwhile import Seen, stored, typed
 from core.models import Attribute, Device, DeviceCommand
 from core.models.device_command import State
 from core.readings import Unacceptable
@@ -36,7 +38,7 @@ def _present(pk: int) -> Device:
 @readable
 @require_safe
 def device(request: HttpRequest, pk: int) -> HttpResponse:
-    now = timezone.now()
+    now, last_event = timezone.now(), follower.last  # before anything is read: what changes meanwhile is told again
     device = _present(pk)
     attributes = attributes_of([device], now)[device.pk]
     sparks = sparks_of([one for one in attributes if one.has_chart][:MOST_SPARKS], now)
@@ -50,6 +52,8 @@ def device(request: HttpRequest, pk: int) -> HttpResponse:
         "core/device.html",
         {
             "now": now,
+            "last_event": last_event,
+            "topics": f"device:{pk} gateway:{device.gateway_id}",
             "device": device,
             "freshness": device.freshness(now),
             "attributes": [
@@ -129,13 +133,22 @@ def ask(request: HttpRequest, pk: int) -> HttpResponse:
 @permitted("core.change_device")
 def change(request: HttpRequest, pk: int) -> HttpResponse:
     device = _present(pk)
-    form = DeviceForm(request.POST or None, instance=device)
-    if form.is_valid():
-        gateways.change_device(pk, **form.cleaned_data)
+    form, seen = DeviceForm(request.POST or None, instance=device), Seen(device, request.POST or None)
+    if form.is_valid() and _changed(device, form, seen):
         messages.success(request, f"{form.cleaned_data['name']}: saved.")
         return redirect("device", pk)
     # The form has written what was typed into its own instance: the heading is of the stored one.
-    return render(request, "core/device_change.html", {"device": _present(pk) if form.errors else device, "form": form})
+    device = _present(pk) if form.is_bound else device
+    return render(request, "core/device_change.html", {"device": device, "form": form, "seen": seen})
+
+
+def _changed(device: Device, form: DeviceForm, seen: Seen) -> bool:
+    try:
+        gateways.change_device(device.pk, version=seen.wanted(), **form.cleaned_data)
+    except gateways.ChangedMeanwhile as refused:
+        seen.meet(refused.there, stored(DeviceForm(instance=refused.there)), typed(form))
+        return False
+    return True
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

@@ -1,6 +1,6 @@
 """Gateways: the list, adding one (tried before it is saved), changing, asking again what it has, removing."""
 
-from typing import Any
+from typing import Any, cast
 
 from django.contrib import messages
 from django.core.paginator import Paginator
@@ -13,6 +13,8 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from core.forms import AddGatewayForm, GatewayForm
 from core.http import ApiError, ApiRefused
+from core.live import follower
+from core.meanwhile import Seen, stored, typed
 from core.models import Gateway, SecretUnreadable
 from core.tasks import gateways, poll
 from core.views.access import permitted, readable
@@ -29,10 +31,11 @@ def _present(pk: int) -> Gateway:
 @readable
 @require_safe
 def gateway_list(request: HttpRequest) -> HttpResponse:
+    now, last_event = timezone.now(), follower.last  # before anything is read
     present = Gateway.objects.present().annotate(serves=Count("devices", filter=Q(devices__removed_at=None)))
     worst_first = present.order_by("-enabled", "-refused", "-failures", "name", "pk")
     page = Paginator(worst_first, GATEWAYS_A_PAGE).get_page(request.GET.get("page"))
-    return render(request, "core/gateways.html", {"now": timezone.now(), "page": page})
+    return render(request, "core/gateways.html", {"now": now, "last_event": last_event, "page": page})
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -73,19 +76,26 @@ def _devices(count: int) -> str:
 @permitted("core.change_gateway")
 def change(request: HttpRequest, pk: int) -> HttpResponse:
     gateway = _present(pk)
-    form = GatewayForm(gateway, request.POST or None)
-    if form.is_valid() and _changed(gateway, form):
+    form, seen = GatewayForm(gateway, request.POST or None), Seen(gateway, request.POST or None)
+    if form.is_valid() and _changed(gateway, form, seen):
         messages.success(request, f"{form.cleaned_data['name']}: saved.")
         return redirect("gateways")
-    return _page(request, gateway, form=form)
+    return _page(request, gateway, form=form, seen=seen)
 
 
-def _changed(gateway: Gateway, form: GatewayForm) -> bool:
-    typed = form.cleaned_data
-    gateways.change(gateway.pk, name=typed["name"], enabled=typed["enabled"], credential=typed["credential"] or None)
+def _changed(gateway: Gateway, form: GatewayForm, seen: Seen) -> bool:
+    told = form.cleaned_data
+    credential, address = told["credential"] or None, told["address"].strip().rstrip("/")
     try:
-        if typed["address"].strip().rstrip("/") != gateway.address:
-            gateways.move(gateway.pk, typed["address"])
+        changed = gateways.change(
+            gateway.pk, name=told["name"], enabled=told["enabled"], credential=credential, version=seen.wanted()
+        )
+        if address != changed.address:
+            seen.renew(changed)  # saved already, but for the address
+            gateways.move(gateway.pk, address)
+    except gateways.ChangedMeanwhile as refused:
+        seen.meet(refused.there, stored(GatewayForm(cast(Gateway, refused.there))), typed(form))
+        return False
     except WRONG as error:
         _complain(form, error)
         return False

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, QueryDict
@@ -11,6 +11,7 @@ from django.views.decorators.http import require_http_methods
 
 from core import rules
 from core.forms import ChooseRule, RuleForm
+from core.meanwhile import Seen, stored, typed
 from core.models import Device
 from core.tasks import gateways
 from core.views.access import permitted
@@ -26,6 +27,7 @@ class Choice:
     stored: str
     chooser: ChooseRule
     form: RuleForm | None
+    seen: Seen
 
     @property
     def is_stored(self) -> bool:
@@ -62,15 +64,18 @@ def rule(request: HttpRequest, pk: int) -> HttpResponse:
 
 def _choice(device: Device, place: str, wanted: QueryDict, sent: QueryDict | None) -> Choice:
     label, about, nobody = WORDS[place]
-    stored = device.guard if place == "guard" else device.rule
-    given = device.guard_options if place == "guard" else device.options
-    typed = sent.get(place, "") if sent is not None else wanted.get(place, stored)
-    chooser = ChooseRule(place, label, _known(place), nobody, {place: typed})
+    name, given = _stored(device, place)
+    asked = sent.get(place, "") if sent is not None else wanted.get(place, name)
+    chooser = ChooseRule(place, label, _known(place), nobody, {place: asked})
     chosen = chooser.wanted()
-    form = _form(chosen, sent, given if chosen == stored else {}, place) if chosen else None
+    form = _form(chosen, sent, given if chosen == name else {}, place) if chosen else None
     if place in wanted:  # chosen on this page a moment ago: the keyboard goes on there
         chooser.field.field.widget.attrs["autofocus"] = True
-    return Choice(place, about, chosen, stored, chooser, form)
+    return Choice(place, about, chosen, name, chooser, form, Seen(device, sent))
+
+
+def _stored(device: Device, place: str) -> tuple[str, dict[str, Any]]:
+    return (device.guard, device.guard_options) if place == "guard" else (device.rule, device.options)
 
 
 def _known(place: str) -> Sequence[tuple[str, str]]:
@@ -97,10 +102,21 @@ def _store(request: HttpRequest, device: Device, choice: Choice) -> bool:
         return False
     options = choice.form.cleaned_data if choice.form else {}
     try:
-        gateways.set_rule(device.pk, choice.chosen, options, guard=choice.place == "guard")
+        gateways.set_rule(device.pk, choice.chosen, options, guard=choice.place == "guard", version=choice.seen.wanted())
+    except gateways.ChangedMeanwhile as refused:
+        _meet(choice, cast(Device, refused.there))
+        return False
     except ValueError as error:
         (choice.form or choice.chooser).add_error(None, str(error))
         return False
     decides = f"the {choice.place} {choice.label} decides" if choice.chosen else f"it has no {choice.place}"
     messages.success(request, f"{device}: {decides} from now on.")
     return True
+
+
+def _meet(choice: Choice, there: Device) -> None:
+    """Which rule, and the options of each."""
+    name, given = _stored(there, choice.place)
+    theirs = {WORDS[choice.place][0]: name.replace("_", " ")} | (stored(_form(name, None, given, choice.place)) if name else {})
+    yours = {WORDS[choice.place][0]: choice.label} | (typed(choice.form) if choice.form else {})
+    choice.seen.meet(there, theirs, yours)

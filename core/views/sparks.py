@@ -14,10 +14,18 @@ SPARK_POINTS = 48
 
 @dataclass(frozen=True)
 class Spark:
-    """A day of one attribute as a small drawing, and the same in words."""
+    """A day of one attribute as a small drawing, and the same in words. With its `attribute` and the range that is drawn it
+    is extended in the browser."""
 
     path: str
     words: str
+    attribute: Attribute | None = None
+    low: float = 0.0
+    high: float = 0.0
+
+    @property
+    def label(self) -> str:
+        return words.label(self.attribute) if self.attribute else ""
 
 
 def sparks_of(attributes: Sequence[Attribute], now: datetime) -> dict[int, Spark]:
@@ -36,7 +44,8 @@ def _spark(attribute: Attribute, times: Sequence[datetime], values: Sequence[flo
     told = " to ".join(
         dict.fromkeys(words.value_text(_as_told(attribute, value), attribute.unit) for value in (min(known), max(known)))
     )
-    return Spark(chart.sparkline(kept), f"{words.label(attribute)}, last day: {told}")
+    said = f"{words.label(attribute)}, last day: {told}"
+    return Spark(chart.sparkline(kept), said, attribute, min(known), max(known))
 
 
 def _as_told(attribute: Attribute, number: float) -> float | bool:

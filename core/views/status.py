@@ -16,6 +16,7 @@ from django.views.decorators.http import require_safe
 
 from core import words
 from core.forms import FindDevices
+from core.live import follower
 from core.models import Attribute, Device, DeviceCommand, Freshness, Gateway
 from core.models.device import main_switch
 from core.models.device_command import OPEN
@@ -28,6 +29,7 @@ from core.views.sparks import Spark, sparks_of
 DEVICES_A_PAGE = 50
 VALUES_A_DEVICE = 4
 BROKEN_SHOWN = 5
+FOLLOWED_AT_MOST = 200
 DAY = timedelta(days=1)
 
 
@@ -81,7 +83,7 @@ class Pages:
 @readable
 @require_safe
 def status(request: HttpRequest) -> HttpResponse:
-    now = timezone.now()
+    now, last_event = timezone.now(), follower.last  # before anything is read: what changes meanwhile is told again
     found = FindDevices(request.GET).wanted()
     devices = Device.objects.present()
     if found["q"]:
@@ -98,11 +100,14 @@ def status(request: HttpRequest) -> HttpResponse:
     shown = list(devices[pages.start : pages.start + DEVICES_A_PAGE]) if total else []
     is_any_broken = shown[0].is_any_broken if shown else True  # type: ignore[attr-defined]  # annotated
     broken = list(_broken().order_by("-refused", "name", "pk")[: BROKEN_SHOWN + 1]) if is_any_broken else []
+    health = runs.health(now)
     return render(
         request,
         "core/status.html",
         {
             "now": now,
+            "last_event": last_event,
+            "topics": _topics(shown, sum(counts.values())),
             "rows": rows(shown, now),
             "counts": [(freshness, count, pages.link(state=freshness.value)) for freshness, count in counts.items()],
             "all_link": pages.link(state=None),
@@ -114,10 +119,24 @@ def status(request: HttpRequest) -> HttpResponse:
             "state": state,
             "broken": broken[:BROKEN_SHOWN],
             "more_broken": len(broken) > BROKEN_SHOWN,
-            "health": runs.health(now),
+            "health": health,
+            "pace": _pace(health),
             "outside": outside(now),
         },
     )
+
+
+def _topics(shown: Sequence[Device], everything: int) -> str:
+    """What the page follows: all, or where that is much more than it shows, its own devices. Then it fetches itself again
+    now and then, for what the others are told of."""
+    return "all" if everything <= FOLLOWED_AT_MOST else " ".join(f"device:{device.pk}" for device in shown)
+
+
+def _pace(health: runs.Health) -> float:
+    """Seconds from one poll's start to the next's."""
+    if health.last_poll is None or health.next_poll_at is None:
+        return 0
+    return (health.next_poll_at - health.last_poll.started_at).total_seconds()
 
 
 def _broken() -> GatewayQuerySet:

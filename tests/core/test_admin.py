@@ -11,6 +11,7 @@ from django.utils import timezone
 from core.admin import BoundedPaginator
 from core.models import (
     Attribute,
+    Device,
     DeviceCommand,
     Event,
     FeedSource,
@@ -18,6 +19,7 @@ from core.models import (
     Measurement,
     Observation,
     Plan,
+    Presence,
     Receipt,
     Run,
     Series,
@@ -25,6 +27,8 @@ from core.models import (
     User,
 )
 from core.models.gateway import Gateway
+from core.tasks import gateways
+from core.tasks.publish import publishing
 from tests.core.tasks.homes import make_device, make_gateway
 
 pytestmark = pytest.mark.django_db
@@ -46,6 +50,11 @@ def admin():
 
 @pytest.fixture
 def home():
+    with publishing():
+        _fill()
+
+
+def _fill():
     now = timezone.now()
     for number in range(5):
         device = make_device(make_gateway(f"Hub {number}", f"http://127.0.0.1:{number + 1}", credential="the secret"))
@@ -56,6 +65,7 @@ def home():
                 attribute=attribute, number=1.0, source="human", reason="x", expires_at=now + timedelta(hours=1)
             )
         Run.objects.create(task="poll")
+        Presence.objects.create(key=str(number), device=device, name="anna", expires_at=now)
         Event.objects.create(kind="device", device=device.pk, body={})
         source = FeedSource.objects.create(feed="replay", region=f"{number}")
         outside(Series.objects.create(source=source, signal="carbon_intensity", unit="gCO2/kWh"), now)
@@ -127,7 +137,7 @@ def test_history_is_read_by_its_index_without_sorting(admin, home, model):
     assert f"SEARCH {model._meta.db_table} USING INDEX" in plan
 
 
-@pytest.mark.parametrize("model", [Attribute, DeviceCommand, Event, Run, FeedSource, Series, *HISTORY])
+@pytest.mark.parametrize("model", [Attribute, DeviceCommand, Event, Presence, Run, FeedSource, Series, *HISTORY])
 def test_what_tasks_write_is_read_only(admin, home, model):
     row = model.objects.first()
     names = [reverse(f"admin:core_{model._meta.model_name}_{page}", args=[row.pk]) for page in ("change", "delete")]
@@ -155,6 +165,42 @@ def test_a_typed_credential_is_stored(admin, home):
     change(admin, gateway, new_credential="a newer one")
     gateway.refresh_from_db()
     assert gateway.credential.reveal() == "a newer one"
+
+
+def save_device(admin, device, **typed):
+    limits = {"most_switches_an_hour": 12, "fail_safe": "off", "fail_safe_minutes": 60, "hold_minutes": 120}
+    told = {"name": device.name, "enabled": "on", "min_on_minutes": 0, "min_off_minutes": 0, **limits, **typed}
+    return admin.post(reverse("admin:core_device_change", args=[device.pk]), told)
+
+
+def test_a_save_over_a_newer_change_is_refused_once_and_tells_both(admin, home):
+    device = Device.objects.first()
+    gateways.change_device(device.pk, name="Boiler", place="Hall")
+    refused = save_device(admin, device, name="Kettle", version=device.version)
+    shown = refused.content.decode()
+    for words in ("changed by somebody else", "Name: stored Boiler, typed Kettle.", 'value="Kettle"'):
+        assert words in shown
+    device.refresh_from_db()
+    assert (device.name, device.place) == ("Boiler", "Hall")
+    assert f'name="version" value="{device.version}"' in shown
+    assert save_device(admin, device, name="Kettle", version=device.version).status_code == 302
+    assert Device.objects.get(pk=device.pk).name == "Kettle"
+
+
+def test_a_save_counts_as_a_change_by_a_person(admin, home):
+    device = Device.objects.first()
+    assert save_device(admin, device, name="Kettle").status_code == 302
+    with pytest.raises(gateways.ChangedMeanwhile):
+        gateways.change_device(device.pk, version=device.version, name="Boiler")
+
+
+def test_a_gateway_is_not_overwritten_either_and_its_credential_is_not_told(admin, home):
+    gateway = Gateway.objects.first()
+    gateways.change(gateway.pk, name="Hall", enabled=True)
+    shown = change(admin, gateway, version=gateway.version, new_credential="a newer one").content.decode()
+    assert "New credential: stored (never shown), typed (a new one: type it again)." in shown
+    assert "a newer one" not in shown
+    assert Gateway.objects.get(pk=gateway.pk).credential.reveal() == "the secret"
 
 
 def test_a_list_counts_only_so_far(monkeypatch):

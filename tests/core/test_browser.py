@@ -1,34 +1,22 @@
 """The pages in a real browser: the script, the policy, the keyboard, and without any script at all."""
 
 import re
-import shutil
 from datetime import timedelta
 
 import pytest
 from django.test import Client
 from django.utils import timezone
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
 from core.models import Observation, Plan, User
 from core.simulator import Simulator
 from core.tasks import feeds, gateways, poll
+from core.tasks.publish import publishing
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.django_db(transaction=True),
-    pytest.mark.skipif(not CHROMIUM, reason="Chromium is not installed: apt-get install chromium"),
 ]
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    # The browser's driver runs a loop in this thread until the last test's tables are empty again.
-    with pytest.MonkeyPatch.context() as environment, sync_playwright() as playwright:
-        environment.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -129,10 +117,11 @@ def plan(device):
     windows = [
         [(now + timedelta(hours=hours)).timestamp(), (now + timedelta(hours=hours + 1)).timestamp()] for hours in (1, 3, 9)
     ]
-    Plan.objects.create(
-        device=device, rule="cleanest_hours", signal="carbon_intensity", region="replay", opens_at=opens_at, deadline=deadline,
-        job={"minutes": 180}, windows=windows, unit="gCO2", made_at=opens_at, counted_until=now,
-    )  # fmt: skip
+    with publishing():
+        Plan.objects.create(
+            device=device, rule="cleanest_hours", signal="carbon_intensity", region="replay", opens_at=opens_at,
+            deadline=deadline, job={"minutes": 180}, windows=windows, unit="gCO2", made_at=opens_at, counted_until=now,
+        )  # fmt: skip
 
 
 def test_a_plan_is_read_with_the_arrow_keys_from_now_on(visit, device):

@@ -74,6 +74,16 @@ def test_deleting_the_chosen_ones_is_told(admin, hub):
     assert told() == [("gateway removed", hub.pk, None)]
 
 
+@pytest.mark.postgresql
+def test_what_is_about_to_be_changed_is_locked_before_it_is_read(admin, hub):
+    with CaptureQueriesContext(connection) as captured:
+        admin.post(f"{LIST}{hub.pk}/change/", {"name": "New"})
+    statements = [query["sql"] for query in captured]
+    locks = [place for place, sql in enumerate(statements) if "FOR NO KEY UPDATE" in sql]
+    assert len(locks) == 1
+    assert locks[0] < next(place for place, sql in enumerate(statements) if sql.startswith("UPDATE"))
+
+
 def test_looking_at_it_opens_no_transaction(admin, hub):
     for page in (LIST, f"{LIST}{hub.pk}/change/"):
         with CaptureQueriesContext(connection) as captured:

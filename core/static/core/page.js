@@ -1,41 +1,32 @@
 "use strict";
 // Without this script every page works. With it, times are in the reader's zone and stay true, and charts can be read with arrows.
 
-const STEPS = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]];
-
-function ago(time, now) {
-  const distance = Math.abs(now - time) / 1000;
-  if (distance < 5) return "just now";
-  const [size, unit] = STEPS.find(([size]) => distance >= size);
-  const words = `${Math.floor(distance / size)} ${unit}`;
-  return time > now ? `in ${words}` : `${words} ago`;
-}
-
-const local = (time, options) => new Intl.DateTimeFormat("en-GB", options).format(time);
-const exact = (time) => local(time, { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", second: "2-digit" });
-const whole = (time) => local(time, { dateStyle: "medium", timeStyle: "long" });
+let skew = 0; // how far the server's clock is ahead of the reader's, in milliseconds
+const clock = () => Date.now() + skew;
 
 function tell() {
-  for (const element of document.querySelectorAll("time[data-ago]")) {
-    const time = Date.parse(element.dateTime);
+  for (const element of document.querySelectorAll("time[data-ago]")) say(element, ago(Date.parse(element.dateTime), clock()));
+}
+
+function say(element, words) {
+  if (element.textContent !== words) element.textContent = words;
+}
+
+// Brings the times in a part of a page to the reader's zone.
+function localise(part) {
+  for (const element of part.querySelectorAll("time")) {
+    const time = new Date(element.dateTime);
     element.title = whole(time);
-    element.textContent = ago(time, Date.now());
+    if ("ago" in element.dataset) say(element, ago(time, clock()));
+    else if ("clock" in element.dataset) say(element, exact(time));
+    else say(element, momentText(time));
   }
 }
 
-for (const element of document.querySelectorAll("time[data-clock]")) {
-  const time = Date.parse(element.dateTime);
-  element.title = whole(time);
-  element.textContent = exact(time);
+function momentText(time) {
+  const day = time.toDateString() === new Date(clock()).toDateString() ? {} : { day: "numeric", month: "short" };
+  return local(time, { ...day, hour: "2-digit", minute: "2-digit" });
 }
-for (const element of document.querySelectorAll("time[data-moment]")) {
-  const time = new Date(element.dateTime);
-  const day = time.toDateString() === new Date().toDateString() ? {} : { day: "numeric", month: "short" };
-  element.title = whole(time);
-  element.textContent = local(time, { ...day, hour: "2-digit", minute: "2-digit" });
-}
-tell();
-setInterval(tell, 15000);
 
 // The labels of round UTC times move to where those clock times are in the reader's zone.
 function moveTicks(chart, start, end) {
@@ -51,7 +42,7 @@ function moveTicks(chart, start, end) {
 
 const GAP = "nothing heard";
 
-function readable(chart) {
+function readable(chart, place) {
   const [start, end] = [chart.dataset.start, chart.dataset.end].map((seconds) => Number(seconds) * 1000);
   const plot = chart.querySelector(".plot");
   const told = chart.querySelector(".told");
@@ -63,7 +54,7 @@ function readable(chart) {
     const when = local(time, { weekday: "short", day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
     return { rect, words: `${when}: ${words}` };
   });
-  let at = Number(plot.dataset.at) || Math.max(0, hits.findLastIndex(({ words }) => !words.endsWith(GAP)));
+  let at = place || Number(plot.dataset.at) || Math.max(0, hits.findLastIndex(({ words }) => !words.endsWith(GAP)));
 
   function read(place, shown = true) {
     hits[at].rect.classList.remove("read");
@@ -93,7 +84,17 @@ function readable(chart) {
   read(at, false);
 }
 
-document.querySelectorAll(".chart").forEach(readable);
+// As the server wrote it, by which a later one is known to be the same.
+const served = new WeakMap();
+
+function begin(chart) {
+  served.set(chart, chart.outerHTML);
+  readable(chart);
+}
+
+document.querySelectorAll(".chart").forEach(begin);
+localise(document);
+setInterval(tell, 5000);
 
 // A rule that is chosen brings its own fields.
 document.querySelectorAll("form[data-chooses] select").forEach((select) => select.addEventListener("change", () => select.form.requestSubmit()));
@@ -101,7 +102,7 @@ document.querySelectorAll("form[data-chooses] select").forEach((select) => selec
 // One press, one order: a second press while the first is on its way would only replace it.
 document.addEventListener("submit", (event) => {
   const pressed = event.submitter;
-  if (!pressed || event.target.method !== "post") return;
+  if (!pressed || event.target.method !== "post" || event.defaultPrevented) return;
   setTimeout(() => {
     pressed.disabled = true;
     pressed.setAttribute("aria-busy", "true");

@@ -30,6 +30,6 @@ def started():
 def web(started, database_url):
     """A gunicorn that all tests here share."""
     if not started:
-        started.append(Web(database_url, SOCKET_HEARTBEAT_SECONDS="0.5"))
+        started.append(Web(database_url, SOCKET_HEARTBEAT_SECONDS="1.5"))
         started[0].start()
     return started[0]

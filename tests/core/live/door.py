@@ -28,6 +28,7 @@ class Door:
     def __exit__(self, *exception):
         self._await_orders()
         self.do(self._cancel_all)
+        live_threads.database.submit(int).result(30)
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join()
         self.loop.close()
@@ -47,10 +48,10 @@ class Door:
         idle.wait(30)
 
     async def _cancel_all(self):
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
+        while others := asyncio.all_tasks() - {asyncio.current_task()}:  # ending, a socket may begin another one
+            for task in others:
+                task.cancel()
+            await asyncio.gather(*others, return_exceptions=True)
 
 
 class Socket:

@@ -57,8 +57,9 @@ def test_what_another_process_commits_arrives(web, database_url, monkeypatch):
     with web.open() as client:
         client.begin()
         program = "from tests.core.live.happenings import happen; happen(3)"
-        subprocess.run([sys.executable, "manage.py", "shell", "-v0", "-c", program], cwd=ROOT, check=True)
-        assert ids(client.events(3)) == list(Event.objects.values_list("pk", flat=True))
+        with subprocess.Popen([sys.executable, "manage.py", "shell", "-v0", "-c", program], cwd=ROOT) as other:
+            told = ids(client.events(3))
+        assert (told, other.returncode) == (list(Event.objects.values_list("pk", flat=True)), 0)
 
 
 @pytest.mark.parametrize("origin", ["http://evil.example", "null", None])
@@ -75,7 +76,7 @@ def test_a_log_in_that_is_over_is_refused_and_one_that_ends_is_closed_within_a_h
         client.logout()
         began = time.monotonic()
         assert closing(ours) == (4401, "the log-in is over")
-        assert time.monotonic() - began < 1.5
+        assert time.monotonic() - began < 3
     with pytest.raises(InvalidStatus), web.open(cookie):
         pass
 
@@ -148,13 +149,17 @@ def test_an_order_takes_effect_and_its_states_are_told(web, heater, client):
     with web.open(log_in(client, "add_devicecommand")) as ours:
         ours.begin()
         ours.say(order={"attribute": heater.attributes.get(name="on").pk, "value": True}, ref=1)
-        while isinstance(answer := ours.hear(), list):
-            pass
-        assert answer["ordered"]["state"] == "requested"
-        states = []
-        while "confirmed" not in states:
-            states += [event["body"]["state"] for event in ours.events(1) if event["kind"] == "command"]
-        assert states == ["requested", "sending", "accepted", "confirmed"]
+        heard = [ours.hear()]
+        while not told_states(heard) or told_states(heard)[-1] != "confirmed":
+            heard.append(ours.hear())
+        [answer] = [message for message in heard if isinstance(message, dict)]
+        assert (answer["ordered"]["state"], answer["ref"]) == ("requested", 1)
+        assert told_states(heard) == ["requested", "sending", "accepted", "confirmed"]
+
+
+def told_states(heard):
+    events = [event for message in heard if isinstance(message, list) for event in message]
+    return [event["body"]["state"] for event in events if event["kind"] == "command"]
 
 
 def test_too_many_messages_close(web):

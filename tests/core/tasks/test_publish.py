@@ -248,5 +248,5 @@ def test_the_lock_is_free_while_others_work_and_taken_last(plug):
 
 def advisory_locks():
     with connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'")
+        cursor.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()")
         return cursor.fetchone()[0]

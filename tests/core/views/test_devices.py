@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from core.models import Attribute, Device, DeviceCommand, Gateway, Observation, Silence
 from core.simulator import Fault
-from core.tasks import poll
+from core.tasks import gateways, poll
 from tests.core.tasks.homes import make_device, make_gateway
 from tests.core.views.conftest import log_in
 
@@ -245,6 +245,49 @@ def test_a_wrong_field_is_told_at_the_field_and_nothing_is_changed(owner, plug, 
     plug.refresh_from_db()
     assert plug.name == "Kettle"
     assert "<h1>Change Kettle</h1>" in shown
+
+
+def save(client, device, **typed):
+    told = {"name": device.name, "enabled": "on", "min_on_minutes": 0, "min_off_minutes": 0, "most_switches_an_hour": 12}
+    told |= {"fail_safe": "off", "fail_safe_minutes": 60, "hold_minutes": 120, **typed}
+    return client.post(f"/devices/{device.pk}/change/", told)
+
+
+def test_a_save_over_a_newer_change_is_refused_once_with_both_versions(owner, plug):
+    seen = plug.version
+    gateways.change_device(plug.pk, name="Boiler", latitude=52.5, enabled=False)
+    refused = save(owner, plug, name="Teapot", latitude="52.50", place="Hall", version=seen)
+    told = {row.label: (row.theirs, row.yours) for row in refused.context["seen"].differences}
+    assert told == {"Name": ("Boiler", "Teapot"), "Place": ("", "Hall"), "Enabled": ("no", "yes")}
+    shown = refused.content.decode()
+    for words in ("Boiler was changed by somebody else meanwhile", 'value="Teapot"', "<h1>Change Boiler</h1>"):
+        assert words in shown
+    plug.refresh_from_db()
+    assert (plug.name, plug.place) == ("Boiler", "")
+    assert f'name="version" value="{plug.version}"' in shown
+    assert save(owner, plug, name="Teapot", version=plug.version).status_code == 302
+    assert Device.objects.get(pk=plug.pk).name == "Teapot"
+
+
+def test_a_typing_error_keeps_the_version_that_was_seen(owner, plug):
+    seen = plug.version
+    gateways.change_device(plug.pk, name="Boiler")
+    assert f'name="version" value="{seen}"' in save(owner, plug, latitude="91", version=seen).content.decode()
+
+
+@pytest.mark.parametrize("version", ["-1", "soon", "9" * 30])
+def test_a_version_that_never_was_is_refused_too(owner, plug, version):
+    assert save(owner, plug, version=version).context["seen"].there == plug
+
+
+def test_a_save_that_tells_no_version_is_saved(owner, plug):
+    gateways.change_device(plug.pk, name="Boiler")
+    assert save(owner, plug, name="Teapot").status_code == 302
+
+
+def test_where_nothing_differs_in_the_form_that_is_said(owner, plug):
+    gateways.set_rule(plug.pk, "awesome", {})
+    assert "What you typed here is as it is stored." in save(owner, plug, version=plug.version).content.decode()
 
 
 def test_removing_asks_first(owner, plug):

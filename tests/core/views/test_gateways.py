@@ -5,6 +5,7 @@ from django.utils import timezone
 
 from core.models import Device, Gateway, Observation, Secret
 from core.simulator import Simulator
+from core.tasks import gateways
 from tests.core.tasks.homes import make_device, make_gateway
 from tests.core.views.conftest import log_in
 
@@ -120,6 +121,32 @@ def test_a_gateway_moves_only_to_where_it_answers_itself(owner, heater, simulato
     assert owner.post(f"/gateways/{gateway.pk}/", typed).status_code == 302
     gateway.refresh_from_db()
     assert gateway.address == typed["address"]
+
+
+def test_a_save_over_a_newer_change_is_refused_once_with_both_versions(owner, hub):
+    gateways.change(hub.pk, name="Attic hub", enabled=False)
+    typed = {"name": "Cellar hub", "address": hub.address, "enabled": "on", "credential": "new secret"}
+    refused = owner.post(f"/gateways/{hub.pk}/", {**typed, "version": hub.version})
+    told = {row.label: (row.theirs, row.yours) for row in refused.context["seen"].differences}
+    assert told == {
+        "Name": ("Attic hub", "Cellar hub"),
+        "Enabled": ("no", "yes"),
+        "New credential": ("(never shown)", "(a new one: type it again)"),
+    }
+    assert "new secret" not in refused.content.decode()
+    hub.refresh_from_db()
+    assert (hub.name, hub.credential.reveal()) == ("Attic hub", "old secret")
+    assert owner.post(f"/gateways/{hub.pk}/", {**typed, "version": hub.version}).status_code == 302
+    assert Gateway.objects.get().name == "Cellar hub"
+
+
+def test_who_saved_but_for_the_address_is_not_refused_for_their_own_change(owner, heater):
+    gateway = heater.gateway
+    typed = {"name": "Hall", "address": "http://127.0.0.1:9", "enabled": "on", "version": gateway.version}
+    again = owner.post(f"/gateways/{gateway.pk}/", typed)
+    assert 'id="id_address_error"' in again.content.decode()
+    typed |= {"address": gateway.address, "version": again.context["seen"]["version"].value()}
+    assert owner.post(f"/gateways/{gateway.pk}/", typed).status_code == 302
 
 
 def test_discovering_again_tells_what_is_new_and_what_was_left_out(owner, heater):

@@ -20,9 +20,9 @@ def page(client, address):
     return response.content.decode()
 
 
-def save(client, device, place="rule", name="", **typed):
+def save(client, device, place="rule", name="", version="", **typed):
     options = {f"{place}-{option}": value for option, value in typed.items()}
-    return client.post(f"/devices/{device.pk}/rule/", {"place": place, place: name, **options})
+    return client.post(f"/devices/{device.pk}/rule/", {"place": place, place: name, "version": version, **options})
 
 
 def stored(device):
@@ -117,3 +117,29 @@ def test_an_unknown_rule_in_the_address_is_no_error(owner, plug):
 def test_reading_the_page_needs_the_permission(client, reader, plug):
     assert client.get(f"/devices/{plug.pk}/rule/").status_code == 302
     assert reader.get(f"/devices/{plug.pk}/rule/").status_code == 403
+
+
+def differences(response, place="rule"):
+    [choice] = [one for one in response.context["choices"] if one.place == place]
+    return {row.label: (row.theirs, row.yours) for row in choice.seen.differences}
+
+
+def test_options_that_somebody_else_changed_meanwhile_are_not_overwritten_unless_told_again(owner, plug):
+    seen = gateways.set_rule(plug.pk, "cleanest_hours", {"minutes": 60.0, "gain": 5.0}).version
+    there = gateways.set_rule(plug.pk, "cleanest_hours", {"minutes": 120.0, "contiguous": True})
+    refused = save(owner, plug, name="cleanest_hours", version=seen, minutes="90", contiguous="on", gain="5")
+    told = differences(refused)
+    assert told == {"Minutes": ("120", "90"), "Gain, %": ("", "5")}
+    assert 'value="90"' in refused.content.decode()
+    assert stored(plug)[1] == {"minutes": 120.0, "contiguous": True}
+    assert save(owner, plug, name="cleanest_hours", version=there.version, minutes="90").status_code == 302
+    assert stored(plug)[1] == {"minutes": 90.0}
+
+
+def test_another_rule_that_somebody_chose_meanwhile_is_shown_with_its_options(owner, plug):
+    seen = plug.version
+    there = gateways.set_rule(plug.pk, "cleanest_hours", {"minutes": 60.0})
+    told = differences(save(owner, plug, name="", version=seen))
+    assert told == {"Which rule": ("cleanest hours", ""), "Minutes": ("60", "")}
+    assert save(owner, plug, name="", version=there.version).status_code == 302
+    assert stored(plug)[:2] == ("", {})

@@ -8,6 +8,7 @@ from django.utils import timezone
 from core.models import Device, DeviceCommand, FeedSource, Forecast, Freshness, Gateway, Observation, Run, Series
 from core.models.device import STALE_AFTER, late_after
 from core.models.run import Outcome
+from core.tasks.publish import publishing
 from tests.core.tasks.homes import make_device, make_gateway
 
 pytestmark = pytest.mark.django_db
@@ -36,7 +37,8 @@ def hear(device, now, power=431.5, on=1.0):
 
 
 def polled(now, ago=MINUTE):
-    return Run.objects.create(task="poll", outcome=Outcome.DONE, started_at=now - ago, finished_at=now - ago)
+    with publishing():
+        return Run.objects.create(task="poll", outcome=Outcome.DONE, started_at=now - ago, finished_at=now - ago)
 
 
 def page(client, address="/"):
@@ -247,7 +249,7 @@ def test_the_last_order_is_told_with_what_became_of_it(client, gateway, now, sta
     device = hear(make_device(gateway, "kettle"), now)
     order(device, now - MINUTE, "superseded")
     order(device, now, state)
-    shown = page(client)
+    shown = page(client).split("</main>")[0]
     assert words in shown
     assert "replaced by a newer order" not in shown
 
@@ -258,10 +260,9 @@ def test_an_order_of_last_week_is_no_news(client, gateway, now):
 
 
 def order(device, time, state):
-    return DeviceCommand.objects.create(
-        attribute=device.attributes.get(name="on"), number=1.0, source="human", reason="Pressed", state=state,
-        requested_at=time, expires_at=time + MINUTE,
-    )  # fmt: skip
+    ordered = {"number": 1.0, "source": "human", "reason": "Pressed", "requested_at": time, "expires_at": time + MINUTE}
+    with publishing():
+        return DeviceCommand.objects.create(attribute=device.attributes.get(name="on"), state=state, **ordered)
 
 
 def test_without_public_status_a_person_logs_in_first(client, settings, gateway):
@@ -284,7 +285,7 @@ def test_the_page_works_under_its_policy_no_inline_style_or_script(owner, gatewa
     shown = page(owner)
     assert " style=" not in shown
     assert "<style" not in shown
-    assert shown.count("<script") == shown.count('<script src="/static/core/page.js"') == 1
+    assert shown.count("<script") == shown.count('<script src="/static/core/') > 0
 
 
 LATE = late_after() + MINUTE

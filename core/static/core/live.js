@@ -1,0 +1,341 @@
+"use strict";
+// Follows /ws/events/ (docs/socket.md). Values, times and states are written from events; what takes more than that is the page
+// itself, fetched again. Where there is no socket the page fetches itself each 30 s.
+
+const FALLBACK_SECONDS = 30;
+const FAILURES_UNTIL_FALLBACK = 3;
+const HIDDEN_SECONDS = 300;
+const SLOW_REFRESH_SECONDS = 900;
+const PARTIAL_REFRESH_SECONDS = 60;
+const LONGEST_PAUSE = 30000;
+
+const link = { socket: null, last: Number(main.dataset.last) || null, failures: 0, isOpen: false, isOver: false, answers: new Map() };
+const told = []; // the latest events, for a page that was written before them and arrives after them
+const mine = new Set(); // device commands that were ordered here
+const isPage = (name) => main.dataset.page === name;
+const isThis = (device) => isPage("device") && Number(main.dataset.device) === device;
+
+// What an event changes
+
+const TELL = {
+  readings({ device, body }, isNews) {
+    const { at, values } = body;
+    const heard = [...all(`[data-device="${device}"][data-freshness]`)];
+    if (!heard.length || heard.some((element) => at < Number(element.dataset.heard))) return;
+    for (const [pk, told] of Object.entries(values)) {
+      const [value, observed] = Array.isArray(told) ? told : [told, at];
+      showValue(pk, value, isNews);
+      hearAttribute(pk, at, observed);
+    }
+    if (!Object.keys(values).length || body.none || heard.some(({ dataset }) => dataset.freshness === "stale")) refreshIn(200, 3000);
+    else heard.forEach((element) => hear(element, at));
+    if (heard.map(judge).some(Boolean)) refreshIn(200, 3000); // counts, and the order of the list
+    if (isPage("device")) lazily();
+  },
+  device({ device, body }, isNews) {
+    const row = document.getElementById(`device-${device}`);
+    if (isThis(device)) showName(body);
+    else if (!row) isPage("device") || refreshIn(200, 2000);
+    else showDevice(row, body, isNews);
+  },
+  "device removed"({ device }) {
+    document.getElementById(`device-${device}`)?.remove();
+    if (!isPage("device") || isThis(device)) refreshIn(100, 2000);
+  },
+  gateway({ gateway, body }) {
+    for (const element of all(`[data-gateway="${gateway}"][data-freshness]`)) setFlag(element, "failing", body.failures > 0);
+    judgeAll();
+    refreshIn(100, isPage("status") ? 1500 : 300);
+  },
+  "gateway removed": () => refreshIn(100, 2000),
+  command({ device, body }, isNews) {
+    for (const place of all(`[data-told="${body.attribute}"]`)) {
+      const shown = Number(place.querySelector("[data-command]")?.dataset.command ?? 0);
+      if (body.id >= shown) showOrder(settle(place, body), body);
+      if (isNews) report(place, body);
+    }
+    if (isThis(device)) refreshIn(0, 300);
+  },
+  run({ body }) {
+    const running = document.getElementById("running");
+    if (!running) return;
+    const words = { running: `A ${body.task} is running.`, broken: `The last ${body.task} stopped on an error.` };
+    running.textContent = words[body.outcome] ?? "";
+    if (body.task === "poll" && body.outcome === "done") showPoll(body);
+    else if (body.outcome !== "running" && body.outcome !== "done") refreshIn(100, 2000);
+  },
+  plan({ device }) {
+    if (isThis(device)) refreshIn(0, 300);
+  },
+};
+
+function showName({ name }) {
+  say(main.querySelector("h1"), name);
+  refreshIn(0, 300);
+}
+
+function showDevice(row, body, isNews) {
+  const name = row.querySelector("h2 a");
+  const where = [body.place.name, body.gateway.name === body.name ? "" : body.gateway.name].filter(Boolean).join(" · ");
+  const isOther = name.textContent !== body.name || row.querySelector(".where").textContent !== where;
+  const isPaused = body.freshness === "paused";
+  if (isOther || isPaused !== "paused" in row.dataset) refreshIn(500, 5000); // whatever else is not written here
+  if (isOther && isNews) mark(name);
+  say(name, body.name);
+  say(row.querySelector(".where"), where);
+  setFlag(row, "paused", isPaused);
+  showDecision(row, body);
+  judge(row);
+}
+
+function showPoll({ started_at, finished_at, seconds: took }) {
+  const [polled, lasted, next] = ["polled", "took", "next"].map((id) => document.getElementById(id));
+  if (!polled || !lasted || main.querySelector("p.notice.bad")) return refreshIn(100, 2000);
+  if (seconds(finished_at) < seconds(polled.querySelector("time").dateTime)) return;
+  write(polled, timeOf(seconds(finished_at)));
+  lasted.textContent = took.toFixed(1);
+  write(next, "Next ", timeOf(seconds(started_at) + Number(next.dataset.pace)), ".");
+}
+
+function tellAll(events, isNews = true) {
+  page.isRetelling = !isNews;
+  for (const event of events) TELL[event.kind]?.(event, isNews);
+  page.isRetelling = false;
+}
+
+// After the page was written anew: it may be older than what was told since.
+function tellAgain(last) {
+  tellAll(told.filter(({ id }) => !(id <= last)), false);
+}
+
+// Charts and small drawings may be a little late.
+function lazily() {
+  const rested = performance.now() - page.refreshedAt;
+  refreshIn(Math.max(1000, 30000 - rested), Math.max(10000, 40000 - rested));
+}
+
+// Orders
+
+function settle(place, { id, state }) {
+  const open = ["requested", "sending", "accepted"];
+  place.isPending = false;
+  if (!open.includes(state)) for (const button of all(`form[data-order="${place.dataset.told}"] button`)) release(button);
+  return place;
+}
+
+// What was typed is ordered: from now on the field follows the value again.
+function adopt(field) {
+  if (field.tagName === "INPUT") field.defaultValue = field.value;
+  if (field.tagName === "SELECT") for (const option of field.options) option.defaultSelected = option.selected;
+}
+
+function release(button) {
+  button.removeAttribute("aria-busy");
+}
+
+// Said aloud: what became of the reader's own orders, and of any that failed.
+function report(place, command) {
+  const step = copy("steps", `[data-step="${command.state}"]`);
+  const isLoud = step.className === "loud";
+  if (step.className === "open" || !(isLoud || mine.has(command.id))) return;
+  const error = isLoud && command.error ? ` ${command.error}` : "";
+  announce(`${place.dataset.whose}: ${step.textContent}.${error}`);
+}
+
+function wanted(form, submitter) {
+  if (form.dataset.kind === "boolean") return submitter.value === "on";
+  const typed = form.elements.value.value;
+  return form.dataset.kind === "number" ? Number(typed) : typed;
+}
+
+document.addEventListener("submit", (event) => {
+  const form = event.target;
+  const button = event.submitter;
+  if (!form.dataset.order || !button) return;
+  if (Date.now() - (button.changedAt ?? 0) < 500) {
+    event.preventDefault();
+    announce("It changed just as you pressed. Look again.");
+  } else if (link.isOpen) {
+    event.preventDefault();
+    order(form, button);
+  }
+}, { capture: true });
+
+function order(form, button) {
+  const attribute = Number(form.dataset.order);
+  const place = main.querySelector(`[data-told="${attribute}"]`);
+  const ref = crypto.getRandomValues(new Uint32Array(1))[0];
+  if (button.ariaBusy) return; // one press, one order
+  button.setAttribute("aria-busy", "true"); // not disabled: that takes the focus away
+  place.isPending = true;
+  showPressed(place, "Pressed");
+  const unanswered = setTimeout(() => notAnswered(ref), 10000);
+  link.answers.set(ref, { place, button, form, unanswered });
+  send({ order: { attribute, value: wanted(form, button) }, ref });
+}
+
+function answer({ ref, ordered, error }) {
+  const asked = link.answers.get(ref);
+  if (!asked) return;
+  link.answers.delete(ref);
+  clearTimeout(asked.unanswered);
+  if (error) {
+    release(asked.button);
+    showPressed(asked.place, `Not ordered. ${error}`, true);
+    announce(`Not ordered. ${error}`);
+    return;
+  }
+  mine.add(ordered.id);
+  setTimeout(release, 5000, asked.button); // as soon as it is known what became of it, else then
+  adopt(asked.form.elements.value);
+  const shown = Number(asked.place.querySelector("[data-command]")?.dataset.command ?? 0);
+  asked.place.isPending = false;
+  if (ordered.id > shown) showOrder(asked.place, ordered);
+}
+
+// The connection may be lost between an order and its answer. It is never sent again: if it arrived, its steps are told.
+function notAnswered(ref) {
+  const { place, button } = link.answers.get(ref) ?? {};
+  link.answers.delete(ref);
+  if (!place) return;
+  release(button);
+  if (place.isPending) showPressed(place, "No answer came. Look whether it took effect before you press again.", true);
+  place.isPending = false;
+  refreshIn(0, 1000);
+}
+
+// The connection
+
+const states = document.getElementById("connection");
+
+function showLink(state, title) {
+  states.hidden = false;
+  if (states.dataset.link !== state) states.textContent = state;
+  states.dataset.link = state;
+  states.title = title;
+  document.documentElement.classList.toggle("live", state === "live");
+}
+
+function logInIsOver() {
+  link.isOver = true;
+  link.socket?.close();
+  showLink("log-in over", "The page is as it was when your log-in ended");
+  const way = document.createElement("a");
+  way.href = `/login/?next=${encodeURIComponent(location.pathname + location.search)}`;
+  way.textContent = "log in again";
+  states.replaceChildren("Your log-in is over: ", way);
+  announce("Your log-in is over.");
+}
+
+function send(message) {
+  if (link.socket?.readyState === WebSocket.OPEN) link.socket.send(JSON.stringify(message));
+}
+
+function connect() {
+  clearTimeout(link.retry);
+  if (link.isOver || document.hidden || link.socket) return;
+  const address = new URL(main.dataset.socket, location.href);
+  address.protocol = address.protocol.replace("http", "ws");
+  const socket = new WebSocket(address);
+  link.socket = socket;
+  socket.onmessage = ({ data }) => hearSocket(JSON.parse(data));
+  socket.onclose = ({ code }) => lost(socket, code);
+  link.watchdog = setTimeout(() => hangUp(socket), 15000);
+}
+
+// A connection that died without a word, as when a laptop slept, is only noticed by its silence.
+function hangUp(socket) {
+  socket.close();
+  lost(socket, 1006);
+}
+
+function hearSocket(message) {
+  clearTimeout(link.watchdog);
+  link.watchdog = setTimeout(() => hangUp(link.socket), (link.heartbeat ?? 30) * 2500);
+  if (Array.isArray(message)) return hearEvents(message);
+  if (message.hello) return greet(message.hello);
+  if (message.ping) {
+    send({ pong: {} });
+    if (message.ping.last) link.last = Math.max(link.last, message.ping.last);
+  } else if (message.over) {
+    link.last = null; // from now on, and the page anew
+    link.socket.close();
+    lost(link.socket, 1012);
+  } else if ("ref" in message) answer(message);
+}
+
+function hearEvents(events) {
+  const news = events.filter(({ id }) => id > link.last);
+  if (!news.length) return;
+  link.last = news.at(-1).id;
+  told.push(...news);
+  told.splice(0, told.length - 1000);
+  tellAll(news);
+}
+
+function greet({ last, heartbeat_seconds }) {
+  link.heartbeat = heartbeat_seconds;
+  link.failures = 0;
+  link.isOpen = true;
+  if (link.last === null) refreshIn(0, 500); // written before this connection: what came between is in the page that comes
+  link.last ??= last;
+  for (const topic of main.dataset.topics.split(" ")) {
+    const [kind, pk] = topic.split(":");
+    send({ subscribe: { to: pk ? { [kind]: Number(pk) } : kind } });
+  }
+  send({ resume: { after: link.last } });
+  if (isPage("device")) send({ here: { device: Number(main.dataset.device) } }); // see present.js
+  showLink("live", "Changes appear here as they happen");
+}
+
+function lost(socket, code) {
+  if (link.socket !== socket) return;
+  clearTimeout(link.watchdog);
+  link.socket = null;
+  link.isOpen = false;
+  if (code === 4401) return logInIsOver();
+  if (link.isOver || document.hidden) return;
+  link.failures += 1;
+  if (link.failures < FAILURES_UNTIL_FALLBACK) showLink("reconnecting", "The connection was lost: what is missed comes afterwards");
+  else fallBack();
+  const pause = code === 1013 ? LONGEST_PAUSE : Math.min(LONGEST_PAUSE, 500 * 2 ** link.failures);
+  link.retry = setTimeout(connect, pause * (0.5 + Math.random() / 2));
+}
+
+function fallBack() {
+  showLink(`not live: refreshed each ${FALLBACK_SECONDS} s`, "There is no lasting connection to the server");
+}
+
+function tick() {
+  if (judgeAll()) refreshIn(500, 4000);
+  const age = (performance.now() - page.refreshedAt) / 1000;
+  const isPartial = isPage("status") && main.dataset.topics !== "all";
+  const longest = !link.isOpen ? FALLBACK_SECONDS : isPartial ? PARTIAL_REFRESH_SECONDS : SLOW_REFRESH_SECONDS;
+  if (age > longest && (link.isOpen || !main.dataset.socket || link.failures >= FAILURES_UNTIL_FALLBACK)) keepUp();
+}
+
+function hide() {
+  link.socket?.close();
+  link.socket = null;
+  link.isOpen = false;
+}
+
+function start() {
+  const [loaded] = performance.getEntriesByType("navigation");
+  // A page that comes out of the browser's own store tells an old time.
+  if (loaded && loaded.type !== "back_forward") skew = Number(main.dataset.now) * 1000 - performance.timeOrigin - loaded.responseStart;
+  if (main.dataset.socket) connect();
+  else fallBack();
+  setInterval(tick, 1000);
+  addEventListener("pagehide", hide);
+  addEventListener("pageshow", ({ persisted }) => persisted && main.dataset.socket && connect());
+  addEventListener("online", () => main.dataset.socket && connect());
+  let hiding = 0;
+  document.addEventListener("visibilitychange", () => {
+    clearTimeout(hiding);
+    if (document.hidden) hiding = setTimeout(hide, HIDDEN_SECONDS * 1000);
+    else if (main.dataset.socket) connect();
+  });
+}
+
+if (main.dataset.topics) start();

@@ -1,0 +1,51 @@
+"use strict";
+// Who else is at the pages of this device. Its own page hears of it through live.js; a page with a form, which must not change
+// under the hand, through a socket of its own.
+
+const present = document.getElementById("present");
+
+TELL.presence = ({ device, body }) => {
+  if (Number(present.dataset.present) !== device) return;
+  present.textContent = presentText(body, present.dataset.me);
+  present.hidden = !present.textContent;
+};
+
+// `me` is empty without a log-in: then nobody is named, and one of them is the reader.
+function presentText({ count, changing, present: people = [] }, me) {
+  const named = people.filter(({ name }) => name !== me && name !== "somebody");
+  const isCounted = !me || count > people.length || people.some(({ name }) => name === me);
+  const others = count - Number(isCounted) - named.length;
+  const words = named.map(({ name, changing }) => (changing ? `${name} (changing it)` : name));
+  if (others > 0) words.push(othersText(others, named.length) + (me || !changing ? "" : ` (${changing} changing it)`));
+  return words.length ? `Also here: ${words.join(", ")}.` : "";
+}
+
+function othersText(others, named) {
+  if (named) return others === 1 ? "1 other" : `${others} others`;
+  return others === 1 ? "1 person" : `${others} people`;
+}
+
+function stayToChange(pause) {
+  const address = new URL(present.dataset.socket, location.href);
+  address.protocol = address.protocol.replace("http", "ws");
+  const socket = new WebSocket(address);
+  const tell = (message) => socket.send(JSON.stringify(message));
+  const device = Number(present.dataset.present);
+  socket.onmessage = ({ data }) => {
+    const message = JSON.parse(data);
+    if (Array.isArray(message)) message.filter(({ kind }) => kind === "presence").forEach(TELL.presence);
+    else if (message.ping) tell({ pong: {} });
+    else if (message.hello) {
+      pause = 1000;
+      tell({ subscribe: { to: { device } } });
+      tell({ resume: { after: message.hello.last } });
+      tell({ here: { device, changing: true } });
+    }
+  };
+  socket.onclose = ({ code }) => {
+    present.hidden = true;
+    if (code !== 4401) setTimeout(stayToChange, pause * (0.5 + Math.random() / 2), Math.min(2 * pause, 30000));
+  };
+}
+
+if (present.dataset.socket) stayToChange(1000);

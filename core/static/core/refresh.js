@@ -1,0 +1,89 @@
+"use strict";
+// Fetches this page again and merges it into what is shown. Coalesced, and spread by chance: a thousand pages that hear of the
+// same change do not ask in the same moment, and where an answer takes long the next question waits four times as long.
+
+const LEAST_REST = 1000;
+const page = { isLeaving: false, isMissed: false, isRetelling: false, refreshedAt: performance.now() };
+let refreshAt = Infinity;
+let refreshTimer = 0;
+let restUntil = 0;
+let isFetching = false;
+
+function refreshIn(least, most = least) {
+  if (page.isRetelling) return; // it was asked for when it was news
+  const at = Math.max(performance.now() + least + Math.random() * (most - least), restUntil);
+  if (at >= refreshAt) return;
+  clearTimeout(refreshTimer);
+  refreshAt = at;
+  refreshTimer = setTimeout(refreshNow, at - performance.now());
+}
+
+async function refreshNow() {
+  refreshAt = Infinity;
+  if (page.isLeaving) return;
+  if (document.hidden) return void (page.isMissed = true);
+  if (isFetching) return refreshIn(LEAST_REST);
+  isFetching = true;
+  const began = performance.now();
+  try {
+    await refresh();
+  } catch (error) {
+    console.debug("The page could not be fetched again", error);
+    refreshIn(5000, 30000);
+  }
+  const took = performance.now() - began;
+  restUntil = performance.now() + Math.max(LEAST_REST, 4 * took);
+  page.refreshedAt = performance.now();
+  isFetching = false;
+}
+
+async function refresh() {
+  const response = await fetch(location.href, { cache: "no-store", signal: AbortSignal.timeout(20000) });
+  if (response.redirected && new URL(response.url).pathname !== location.pathname) return logInIsOver();
+  if (response.status === 404) return sayGone();
+  if (!response.ok) throw new Error(String(response.status));
+  const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
+  const part = fresh.getElementById("main");
+  if (page.isLeaving || !part) return;
+  put(part);
+  merge(document.querySelector(".account"), fresh.querySelector(".account")); // somebody else may be logged in by now
+  document.title = fresh.title;
+}
+
+function sayGone() {
+  page.isLeaving = true;
+  const notice = document.createElement("p");
+  notice.className = "notice bad";
+  notice.append("This was removed. What is below is how it was last. ", Object.assign(document.createElement("a"), { href: "/", textContent: "Devices" }));
+  main.prepend(notice);
+  announce("This was removed.");
+}
+
+function put(fresh) {
+  skew = Number(fresh.dataset.now) * 1000 - Date.now();
+  for (const chart of all(".chart", fresh)) served.set(chart, chart.outerHTML);
+  localise(fresh);
+  const focused = document.activeElement;
+  merge(main, fresh);
+  if (focused?.isConnected && focused !== document.activeElement) focused.focus({ preventScroll: true });
+  for (const chart of all(".chart", main)) if (!served.has(chart)) begin(chart);
+  judgeAll();
+  tellAgain(Number(fresh.dataset.last));
+}
+
+// A page that is not live keeps up by itself, unless somebody is typing.
+function keepUp() {
+  const isBusy = document.activeElement?.matches("input, select, textarea") || [...all("input, select, textarea")].some(isTyped);
+  if (!isBusy) refreshIn(0, 2000);
+}
+
+addEventListener("submit", (event) => {
+  page.isLeaving = !event.defaultPrevented;
+  setTimeout(() => (page.isLeaving = false), 30000);
+});
+addEventListener("pageshow", () => (page.isLeaving = false));
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden || !page.isMissed) return;
+  page.isMissed = false;
+  refreshIn(0);
+});

@@ -1,0 +1,92 @@
+"""Who is at a device's page: leases that sockets hold and renew, so that whoever was killed is gone after `presence.LASTS`.
+
+Each change of a device's list is told in one event that holds the whole list, in the transaction that makes it.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+from typing import NamedTuple
+
+from django.db.models.functions import Now
+
+from core.models import Device, Presence, User
+from core.models.presence import LASTS
+from core.tasks.publish import publishing
+
+
+class Here(NamedTuple):
+    """One socket and where it is. Who has no log-in changes nothing."""
+
+    key: str
+    device: int
+    user: int | None = None
+    is_changing: bool = False
+
+
+def move(entering: Collection[Here], leaving: Collection[str]) -> None:
+    """Both in one transaction."""
+    with publishing():
+        if leaving:
+            leave(leaving)
+        if entering:
+            enter(entering)
+
+
+def enter(here: Collection[Here]) -> None:
+    """They are at those pages now, wherever they were before. Of a device that is not there nothing is kept."""
+    with publishing() as outbox:
+        there = set(Device.objects.present().filter(pk__in={one.device for one in here}).values_list("pk", flat=True))
+        names = {user.pk: user.get_username() for user in User.objects.filter(pk__in={one.user for one in here if one.user})}
+        before = Presence.objects.here().order_by().in_bulk([one.key for one in here])
+        rows = [
+            _row(one, names.get(one.user or 0, "")) for one in sorted(here, key=lambda one: one.device) if one.device in there
+        ]
+        Presence.objects.bulk_create(
+            rows,
+            update_conflicts=True,
+            unique_fields=["key"],
+            update_fields=["device", "name", "is_changing", "expires_at"],
+        )
+        outbox.present(_moved(before, rows))
+        if gone := before.keys() - {row.key for row in rows}:
+            leave(gone)
+
+
+def _row(here: Here, name: str) -> Presence:
+    is_changing = here.is_changing and bool(name)
+    return Presence(key=here.key, device_id=here.device, name=name, is_changing=is_changing, expires_at=Now() + LASTS)
+
+
+def _moved(before: dict[str, Presence], rows: Sequence[Presence]) -> set[int]:
+    """The devices whose lists are others now."""
+    devices = set()
+    for row in rows:
+        old = before.get(row.key)
+        if old is None or (old.device_id, old.name, old.is_changing) != (row.device_id, row.name, row.is_changing):
+            devices |= {row.device_id} | ({old.device_id} if old else set())
+    return devices
+
+
+def leave(keys: Iterable[str]) -> None:
+    with publishing() as outbox:
+        leaving = Presence.objects.filter(pk__in=list(keys)).order_by()
+        outbox.present(set(leaving.values_list("device", flat=True)))
+        leaving.delete()
+
+
+def renew(keys: Collection[str]) -> set[str]:
+    """In one statement. Returns those that are over, because nobody renewed them in time: they have to enter again."""
+    mine = Presence.objects.here().filter(pk__in=keys).order_by()
+    if mine.update(expires_at=Now() + LASTS) == len(keys):
+        return set()
+    return set(keys) - set(mine.values_list("pk", flat=True))
+
+
+def forget() -> int:
+    """Those that are over, whoever's they were; returns how many. Rows that another process has in hand are left to it."""
+    if not Presence.objects.over().exists():
+        return 0
+    with publishing() as outbox:
+        over = dict(Presence.objects.over().order_by().select_for_update(skip_locked=True).values_list("pk", "device"))
+        Presence.objects.filter(pk__in=over).delete()
+        outbox.present(set(over.values()))
+    return len(over)

@@ -1,0 +1,347 @@
+"""Pages that change by themselves: a real gunicorn, real browsers, other processes that poll, and a server that is killed."""
+
+import os
+import re
+import subprocess
+import sys
+from datetime import timedelta
+
+import pytest
+from django.contrib.sessions.models import Session
+from django.test import Client
+from django.utils import timezone
+from playwright.sync_api import expect
+
+from core.models import Device, DeviceCommand, Event, Observation, User
+from core.simulator import Fault, Simulator
+from core.tasks import gateways, poll
+from tests.core.live.web import ROOT, Web
+
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+BLINK = 2000
+"""Milliseconds that a busy machine may take for what takes 100."""
+SEEN = """() => {
+    window.seen = [];
+    const before = tellAll;
+    tellAll = (events, isNews) => {
+        if (isNews !== false) seen.push(...events.map(({ id }) => id));
+        before(events, isNews);
+    };
+}"""
+
+
+@pytest.fixture
+def simulator():
+    with Simulator(devices=2) as running:
+        for device in running.devices:
+            device.on = False
+        yield running
+
+
+@pytest.fixture
+def device(chromium, transactional_db, simulator):
+    found = gateways.add("shelly", simulator.address(0))
+    poll.poll(found.gateway.pk)
+    return found.gateway.devices.get()
+
+
+@pytest.fixture(scope="module")
+def started():
+    webs = []
+    yield webs
+    for web in webs:
+        web.end()
+
+
+@pytest.fixture
+def web(started, device, database_url):
+    """A gunicorn that all tests here share."""
+    if not started:
+        started.append(Web(database_url, SOCKET_HEARTBEAT_SECONDS="1"))
+        started[0].start()
+    return started[0]
+
+
+@pytest.fixture
+def anna(transactional_db):
+    return User.objects.create(username="anna", is_superuser=True, is_staff=True)
+
+
+@pytest.fixture
+def browse(chromium, anna):
+    """Opens a path in a browser of its own, as somebody who may do everything."""
+    contexts = []
+    complaints = []
+
+    def open_page(site, path="/", **options):
+        client = Client()
+        client.force_login(anna)
+        context = chromium.new_context(base_url=site, **options)
+        context.add_cookies([{"name": "sessionid", "value": client.cookies["sessionid"].value, "url": site}])
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.goto(path)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+def live(page):
+    expect(page.locator("#connection")).to_have_text("live", timeout=10_000)
+    page.evaluate("() => { window.isSame = true; }")
+    return page
+
+
+def manage(database_url, *command):
+    """In a process of its own, as the scheduler does."""
+    subprocess.run(
+        [sys.executable, "manage.py", *command],
+        cwd=ROOT, env=os.environ | {"DATABASE_URL": database_url, "DEBUG": "1"}, check=True, capture_output=True,
+    )  # fmt: skip
+
+
+def rename(admin, device, name):
+    """As a person does in the admin."""
+    admin.goto(f"/admin/core/device/{device.pk}/change/")
+    admin.get_by_label("Name:").fill(name)
+    admin.get_by_role("button", name="Save", exact=True).click()
+    expect(admin.get_by_text("was changed successfully")).to_be_visible()
+
+
+def test_three_browsers_see_a_poll_an_edit_and_a_click(browse, web, device, simulator, database_url):
+    status, own = live(browse(web.site)), live(browse(web.site, f"/devices/{device.pk}/"))
+    admin = browse(web.site, "/admin/")
+    power = device.attributes.get(name="power")
+    pages = (status, own)
+
+    simulator.devices[0].on = True
+    manage(database_url, "poll_devices")
+    for page in pages:
+        expect(page.locator(f"[data-value='{power.pk}']").first).to_have_text(re.compile(r"[1-9].* W"), timeout=BLINK)
+        expect(page.get_by_role("button", name="Turn off")).to_be_visible(timeout=BLINK)
+
+    rename(admin, device, "Big kettle")
+    expect(status.get_by_role("link", name="Big kettle")).to_be_visible(timeout=BLINK)
+    expect(own.get_by_role("heading", name="Big kettle")).to_be_visible(timeout=BLINK)
+
+    status.get_by_role("button", name="Turn off").click()
+    for page in pages:
+        expect(page.locator("p.order")).to_contain_text("Ordered off: confirmed", timeout=3 * BLINK)
+        expect(page.get_by_role("button", name="Turn on")).to_be_visible(timeout=BLINK)
+    expect(own.locator(".orders tbody tr")).to_contain_text("confirmed", timeout=BLINK)
+    expect(status.locator("#said")).to_contain_text("on: confirmed")
+    admin.goto("/admin/core/devicecommand/")
+    expect(admin.locator("#result_list")).to_contain_text("confirmed")
+    assert all(page.evaluate("window.isSame") for page in pages)
+    assert DeviceCommand.objects.count() == 1
+
+
+def test_a_killed_server_loses_nothing_and_tells_nothing_twice(browse, web, device, simulator, database_url):
+    pages = [live(browse(web.site)), live(browse(web.site))]
+    for page in pages:
+        page.evaluate(SEEN)
+    began = Event.objects.latest("pk").pk
+    manage(database_url, "poll_devices")
+    web.kill()
+    simulator.devices[0].on = True
+    for name in ("one", "two", "three"):
+        gateways.change_device(device.pk, name=name)
+        poll.poll(device.gateway_id, force=True)
+    for page in pages:
+        expect(page.locator("#connection")).not_to_have_text("live", timeout=BLINK)
+    web.start()
+    for page in pages:
+        expect(page.locator("#connection")).to_have_text("live", timeout=15_000)
+    poll.poll(device.gateway_id, force=True)
+    expected = list(Event.objects.after(began).values_list("pk", flat=True))
+    for page in pages:
+        expect(page.get_by_role("link", name="three")).to_be_visible(timeout=BLINK)
+        expect(page.get_by_role("button", name="Turn off")).to_be_visible(timeout=BLINK)
+        page.wait_for_function(f"seen.at(-1) === {expected[-1]}")
+        assert page.evaluate("seen") == expected
+        assert page.evaluate("window.isSame")
+
+
+def test_what_happened_before_the_socket_opened_is_shown(browse, web, device):
+    live(browse(web.site))  # the follower runs
+
+    def change_first(socket):
+        gateways.change_device(device.pk, name="In between")
+        socket.connect_to_server()
+
+    page = browse(web.site, "about:blank")
+    page.route_web_socket("**/ws/events/", change_first)
+    page.goto("/")
+    live(page)
+    expect(page.get_by_role("link", name="In between")).to_be_visible(timeout=BLINK)
+
+
+def test_a_silent_device_becomes_late_by_itself(browse, device, database_url, settings):
+    server = Web(database_url, POLL_INTERVAL_MINUTES="0.05")
+    server.start()
+    try:
+        poll.poll(device.gateway_id, force=True)
+        status, own = live(browse(server.site)), live(browse(server.site, f"/devices/{device.pk}/"))
+        expect(status.locator(".device")).to_have_class(re.compile("state-fresh"))
+        for page, place in ((status, ".device .state"), (own, ".about .state")):
+            expect(page.locator(place)).to_have_text(re.compile("late"), timeout=12_000)
+        expect(status.locator(".device .because")).to_have_text("Nobody asked for more than two intervals")
+        expect(status.locator(".counts .state-late")).to_contain_text("1", timeout=6_000)
+        poll.poll(device.gateway_id, force=True)
+        expect(status.locator(".device .state")).to_have_text(re.compile("fresh"), timeout=BLINK)
+    finally:
+        server.end()
+
+
+def test_a_gateway_that_fails_and_recovers_is_told(browse, web, device, simulator):
+    page = live(browse(web.site))
+    simulator.devices[0].faults = [Fault("500")]
+    poll.poll(device.gateway_id, force=True)
+    expect(page.get_by_role("heading", name="Gateways that fail")).to_be_visible(timeout=2 * BLINK)
+    simulator.devices[0].faults = []
+    poll.poll(device.gateway_id, force=True)
+    expect(page.get_by_role("heading", name="Gateways that fail")).to_be_hidden(timeout=2 * BLINK)
+    assert page.evaluate("window.isSame")
+
+
+def test_new_and_removed_devices_come_and_go(browse, web, device, simulator):
+    page = live(browse(web.site))
+    other = gateways.add("shelly", simulator.address(1)).gateway
+    expect(page.locator(".device")).to_have_count(2, timeout=2 * BLINK)
+    gateways.remove(other.pk)
+    expect(page.locator(".device")).to_have_count(1, timeout=2 * BLINK)
+
+
+def test_a_page_of_what_was_removed_says_so(browse, web, device):
+    page = live(browse(web.site, f"/devices/{device.pk}/"))
+    gateways.remove_device(device.pk)
+    expect(page.get_by_text("This was removed.").first).to_be_visible(timeout=BLINK)
+
+
+def test_nothing_moves_away_under_the_hand(browse, web, device, simulator):
+    other = gateways.add("shelly", simulator.address(1)).gateway
+    gateways.change_device(other.devices.get().pk, name="Zebra")
+    poll.poll(other.pk)
+    page = live(browse(web.site))
+    page.locator(".device").nth(1).hover()
+    simulator.devices[1].faults = [Fault("500")]
+    Device.objects.filter(gateway=other).update(heard_at=timezone.now() - timedelta(days=1))
+    poll.poll(other.pk, force=True)
+    expect(page.get_by_role("heading", name="Gateways that fail")).to_be_visible(timeout=2 * BLINK)
+    expect(page.locator(".device h2")).to_have_text(["Heater", "Zebra"])
+    page.mouse.move(0, 0)
+    page.evaluate("refreshIn(0)")
+    expect(page.locator(".device h2")).to_have_text(["Zebra", "Heater"], timeout=2 * BLINK)
+
+
+def test_a_small_drawing_grows_as_the_server_would_draw_it(browse, web, device, simulator):
+    power = device.attributes.get(name="power")
+    Observation.objects.create(attribute=power, observed_at=timezone.now() - timedelta(hours=10.2), number=777.0)
+    spark = f"[data-spark='{power.pk}']"
+    page = live(browse(web.site))
+    simulator.devices[0].on = True
+    poll.poll(device.gateway_id)
+    expect(page.locator(spark)).to_have_attribute("aria-label", re.compile("0 W to 1,"), timeout=BLINK)
+    drawn = [page.locator(f"{spark} path").get_attribute("d"), page.locator(spark).get_attribute("aria-label")]
+    page.reload()
+    print(drawn, page.locator(f"{spark} path").get_attribute("d"), page.locator(spark).get_attribute("aria-label"), page.locator(spark).get_attribute("data-high"))
+    numbers = [[float(number) for number in re.findall(r"[\d.]+", path)] for path in
+               (drawn[0], page.locator(f"{spark} path").get_attribute("d"))]  # fmt: skip
+    assert numbers[0] == pytest.approx(numbers[1], abs=0.2)  # it is drawn to a tenth
+    assert page.locator(spark).get_attribute("aria-label") == drawn[1]
+
+
+def test_what_was_typed_focused_and_opened_stays(browse, web, device):
+    page = live(browse(web.site, f"/devices/{device.pk}/?attribute={device.attributes.get(name='power').pk}"))
+    details = page.locator("#history details")
+    details.locator("summary").click()
+    chart = page.get_by_role("slider", name="power over time")
+    chart.focus()
+    page.keyboard.press("Home")
+    page.evaluate("window.scrollTo(0, 300)")
+    gateways.change_device(device.pk, name="Elsewhere")
+    expect(page.get_by_role("heading", name="Elsewhere")).to_be_visible(timeout=BLINK)
+    expect(chart).to_be_focused()
+    expect(chart).to_have_attribute("aria-valuenow", "0")
+    assert details.evaluate("(one) => one.open")
+    assert page.evaluate("window.scrollY") == 300
+
+
+def test_a_search_that_is_typed_stays(browse, web, device):
+    page = live(browse(web.site))
+    field = page.get_by_role("searchbox")
+    field.press_sequentially("ket")
+    page.evaluate("refreshIn(0)")
+    gateways.change_device(device.pk, name="Elsewhere")
+    expect(page.get_by_role("link", name="Elsewhere")).to_be_visible(timeout=BLINK)
+    page.wait_for_timeout(1500)
+    expect(field).to_have_value("ket")
+    expect(field).to_be_focused()
+
+
+def test_two_presses_are_one_order(browse, web, device):
+    page = live(browse(web.site))
+    page.get_by_role("button", name="Turn on").dblclick()
+    expect(page.locator("p.order")).to_contain_text("confirmed", timeout=3 * BLINK)
+    assert DeviceCommand.objects.count() == 1
+
+
+def test_an_order_that_is_refused_says_why(browse, web, device, anna):
+    page = live(browse(web.site))
+    User.objects.filter(pk=anna.pk).update(is_superuser=False)
+    page.get_by_role("button", name="Turn on").click()
+    expect(page.locator("p.order.loud")).to_have_text(re.compile("Not ordered. Your account lacks the permission"))
+    expect(page.locator("#said")).to_have_text(re.compile("^Not ordered"))
+
+
+def test_an_order_that_fails_says_why_in_every_browser(browse, web, device, simulator):
+    pages = [live(browse(web.site)), live(browse(web.site, f"/devices/{device.pk}/"))]
+    simulator.devices[0].faults = [Fault("unauthorised")]
+    pages[0].get_by_role("button", name="Turn on").click()
+    for page in pages:
+        expect(page.locator("p.order.loud")).to_have_text(
+            re.compile("Ordered on: failed.*The device wants its admin password"), timeout=3 * BLINK
+        )
+        expect(page.locator("#said")).to_have_text(re.compile("failed"), timeout=BLINK)
+
+
+def test_without_a_socket_a_press_is_a_form(browse, web, device, simulator):
+    page = live(browse(web.site))
+    page.evaluate("hide()")
+    page.get_by_role("button", name="Turn on").click()
+    expect(page.get_by_role("status")).to_contain_text("confirmed")
+    assert simulator.devices[0].on
+
+
+def test_a_log_in_that_ends_is_told(browse, web, device):
+    page = live(browse(web.site))
+    Session.objects.all().delete()
+    expect(page.locator("#connection")).to_contain_text("Your log-in is over", timeout=3 * BLINK)
+    expect(page.get_by_role("link", name="log in again")).to_have_attribute("href", "/login/?next=%2F")
+
+
+def test_a_proxy_that_strips_sockets_leaves_a_page_that_refreshes_itself(browse, web, device):
+    page = browse(web.site, "about:blank")
+    page.clock.install()
+    page.route_web_socket("**/ws/events/", lambda socket: socket.close(code=1011))
+    page.goto("/")
+    for _ in range(3):
+        page.clock.run_for(3000)
+    expect(page.locator("#connection")).to_have_text("not live: refreshed each 30 s")
+    gateways.change_device(device.pk, name="Told later")
+    page.clock.run_for(34_000)
+    expect(page.get_by_role("link", name="Told later")).to_be_visible()
+
+
+def test_a_server_without_sockets_is_not_asked_for_one(browse, live_server, device):
+    page = browse(live_server.url, "about:blank")
+    page.clock.install()
+    page.goto("/")
+    expect(page.locator("#connection")).to_have_text("not live: refreshed each 30 s")
+    gateways.change_device(device.pk, name="Told later")
+    page.clock.run_for(34_000)
+    expect(page.get_by_role("link", name="Told later")).to_be_visible()
