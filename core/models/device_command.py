@@ -18,7 +18,7 @@ from core.arbiter import Source
 from core.models.device import Attribute, as_value
 from core.models.evented import Evented
 from core.models.observation import exactly_one_value
-from core.readings import Value
+from core.readings import Kind, Value
 
 
 class State(StrEnum):
@@ -170,9 +170,10 @@ class DeviceCommand(Evented):
         return is_same((self.number, self.text), (number, text))
 
     def is_as_before(self, number: float | None, text: str | None) -> bool:
-        """Whether these are the value from before it was sent, as far as that is known."""
+        """Whether these may be the value from before it was sent. What is on or off has no third value: what was last heard
+        before may be older than a change that nobody has heard of."""
         before = (self.before_number, self.before_text)
-        return before == (None, None) or is_same(before, (number, text))
+        return before == (None, None) or self.attribute.kind == Kind.BOOLEAN or is_same(before, (number, text))
 
     @property
     def has_effect(self) -> bool:

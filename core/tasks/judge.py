@@ -63,8 +63,9 @@ def _what_happened(command: DeviceCommand, now: datetime) -> Event | None:
         heard_at = attribute.heard_at or now
         if max(heard_at, answered_at or heard_at) >= last_chance:
             return Event.EXPIRE
-        # A third value is not sent over: somebody else set it meanwhile, or it is still on its way.
-        return Event.NOT_SEEN if command.is_as_before(attribute.number, attribute.text) else None
+        if command.state == State.SENDING and not command.is_as_before(attribute.number, attribute.text):
+            return Event.EXPIRE  # a third value: somebody else has set it meanwhile, and is not overruled
+        return Event.NOT_SEEN
     vendor_answered = answered_at and command.settles_at and answered_at >= command.settles_at
     patience = timedelta() if vendor_answered else late_after()
     return Event.EXPIRE if now >= last_chance + patience else None

@@ -29,7 +29,6 @@ from core.views.sparks import Spark, sparks_of
 DEVICES_A_PAGE = 50
 VALUES_A_DEVICE = 4
 BROKEN_SHOWN = 5
-FOLLOWED_AT_MOST = 200
 DAY = timedelta(days=1)
 
 
@@ -107,7 +106,6 @@ def status(request: HttpRequest) -> HttpResponse:
         {
             "now": now,
             "last_event": last_event,
-            "topics": _topics(shown, sum(counts.values())),
             "rows": rows(shown, now),
             "counts": [(freshness, count, pages.link(state=freshness.value)) for freshness, count in counts.items()],
             "all_link": pages.link(state=None),
@@ -124,12 +122,6 @@ def status(request: HttpRequest) -> HttpResponse:
             "outside": outside(now),
         },
     )
-
-
-def _topics(shown: Sequence[Device], everything: int) -> str:
-    """What the page follows: all, or where that is much more than it shows, its own devices. Then it fetches itself again
-    now and then, for what the others are told of."""
-    return "all" if everything <= FOLLOWED_AT_MOST else " ".join(f"device:{device.pk}" for device in shown)
 
 
 def _pace(health: runs.Health) -> float:

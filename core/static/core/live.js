@@ -6,7 +6,6 @@ const FALLBACK_SECONDS = 30;
 const FAILURES_UNTIL_FALLBACK = 3;
 const HIDDEN_SECONDS = 300;
 const SLOW_REFRESH_SECONDS = 900;
-const PARTIAL_REFRESH_SECONDS = 60;
 const LONGEST_PAUSE = 30000;
 
 const link = { socket: null, last: Number(main.dataset.last) || null, failures: 0, isOpen: false, isOver: false, answers: new Map() };
@@ -18,8 +17,9 @@ const isThis = (device) => isPage("device") && Number(main.dataset.device) === d
 // What an event changes
 
 const TELL = {
-  readings({ device, body }, isNews) {
+  readings({ device, gateway, body }, isNews) {
     const { at, values } = body;
+    showAnswered(gateway, at);
     const heard = [...all(`[data-device="${device}"][data-freshness]`)];
     if (!heard.length || heard.some((element) => at < Number(element.dataset.heard))) return;
     for (const [pk, told] of Object.entries(values)) {
@@ -88,6 +88,11 @@ function showDevice(row, body, isNews) {
   judge(row);
 }
 
+function showAnswered(gateway, at) {
+  const answered = main.querySelector(`#gateway-${gateway} .answered`);
+  if (answered && at > seconds(answered.querySelector("time")?.dateTime)) write(answered, timeOf(at));
+}
+
 function showPoll({ started_at, finished_at, seconds: took }) {
   const [polled, lasted, next] = ["polled", "took", "next"].map((id) => document.getElementById(id));
   if (!polled || !lasted || main.querySelector("p.notice.bad")) return refreshIn(100, 2000);
@@ -95,6 +100,13 @@ function showPoll({ started_at, finished_at, seconds: took }) {
   write(polled, timeOf(seconds(finished_at)));
   lasted.textContent = took.toFixed(1);
   write(next, "Next ", timeOf(seconds(started_at) + Number(next.dataset.pace)), ".");
+}
+
+function showDue() {
+  const next = document.getElementById("next");
+  const time = next?.querySelector("time");
+  const words = time && Date.parse(time.dateTime) > clock() ? "Next " : "The next was due ";
+  if (time && next.firstChild.data !== words) next.firstChild.data = words;
 }
 
 function tellAll(events, isNews = true) {
@@ -307,14 +319,15 @@ function fallBack() {
 }
 
 function tick() {
+  showDue();
   if (judgeAll()) refreshIn(500, 4000);
   const age = (performance.now() - page.refreshedAt) / 1000;
-  const isPartial = isPage("status") && main.dataset.topics !== "all";
-  const longest = !link.isOpen ? FALLBACK_SECONDS : isPartial ? PARTIAL_REFRESH_SECONDS : SLOW_REFRESH_SECONDS;
+  const longest = link.isOpen ? SLOW_REFRESH_SECONDS : FALLBACK_SECONDS;
   if (age > longest && (link.isOpen || !main.dataset.socket || link.failures >= FAILURES_UNTIL_FALLBACK)) keepUp();
 }
 
 function hide() {
+  clearTimeout(link.watchdog);
   link.socket?.close();
   link.socket = null;
   link.isOpen = false;

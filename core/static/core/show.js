@@ -78,7 +78,8 @@ function extend(spark, value) {
     return { step, x, value: high === low ? low : low + ((95 - Number(y)) / 90) * (high - low) };
   });
   if (known.at(-1)?.x === "100") known.pop();
-  known.push({ step: known.length ? "H" : "M", x: "100", value });
+  const isNext = known.length && Number(known.at(-1).x) > 97; // of 48 samples the last but one; else there is a gap
+  known.push({ step: isNext ? "H" : "M", x: "100", value });
   [low, high] = [Math.min(low, value), Math.max(high, value)];
   Object.assign(spark.dataset, { low, high });
   const short = (number) => number.toFixed(1).replace(/\.0$/, "");

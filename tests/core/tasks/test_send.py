@@ -11,7 +11,7 @@ from core.models import Attribute, DeviceCommand
 from core.models.device_command import State
 from core.readings import Unacceptable
 from core.simulator import Fault
-from core.tasks import gateways, poll, send
+from core.tasks import gateways, judge, poll, send
 from core.tasks.publish import publishing
 from tests.core.tasks.homes import make_device, make_gateway
 
@@ -289,3 +289,33 @@ def test_one_gateway_that_hangs_does_not_stop_the_others(simulator, heater, swit
     settings.GATEWAY_TIMEOUT_SECONDS = 0.5
     commands = send.send([order(switch).pk, order(other).pk])
     assert [command.state for command in commands] == [State.SENDING, State.CONFIRMED]
+
+
+def test_a_switch_that_was_changed_unheard_is_sent_again_by_the_next_process(simulator, switch, time_machine):
+    """It was on when last heard, somebody switched it off, and the process that ordered on died before it wrote."""
+    simulator.devices[0].on = True
+    poll.poll(force=True)
+    simulator.devices[0].on = False
+    command = send.order(switch.pk, True, source=Source.RULE, reason="a test")
+    send._claim([command.pk])
+    DeviceCommand.objects.update(claimed_until=timezone.now())
+    time_machine.move_to(timezone.now() + timedelta(minutes=1), tick=True)
+    send.carry_on()
+    time_machine.move_to(timezone.now() + timedelta(minutes=1), tick=True)
+    send.carry_on()
+    command.refresh_from_db()
+    assert (command.state, command.attempts) == (State.CONFIRMED, 2)
+    assert simulator.devices[0].on
+
+
+def test_a_number_that_somebody_else_has_set_meanwhile_is_not_overruled(db):
+    device = make_device(make_gateway())
+    level = Attribute.objects.create(device=device, name="brightness", kind="number", writable=True, number=20.0)
+    command = send.order(level.pk, 50.0, source=Source.RULE, reason="a test")
+    [command] = send._claim([command.pk])
+    now = timezone.now()
+    DeviceCommand.objects.update(claimed_until=now - timedelta(minutes=1), settles_at=now - timedelta(seconds=2))
+    Attribute.objects.filter(pk=level.pk).update(number=30.0, heard_at=now)
+    judge.judge()
+    command.refresh_from_db()
+    assert (command.state, command.error) == (State.FAILED, "Plug still says brightness is 30.")
