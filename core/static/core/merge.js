@@ -18,7 +18,7 @@ function mergeAttributes(shown, fresh) {
 }
 
 function merge(shown, fresh) {
-  if (shown.isEqualNode(fresh) || shown.isPending || shown.ariaBusy || "keep" in shown.dataset) return;
+  if (shown.isEqualNode(fresh) || shown.isPending || shown.hasAttribute("aria-busy") || "keep" in shown.dataset) return;
   if (shown.matches(".chart")) return mergeChart(shown, fresh);
   if (shown.matches("input, select, textarea") && isTyped(shown)) return;
   mergeAttributes(shown, fresh);
