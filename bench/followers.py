@@ -1,7 +1,7 @@
 """Thousands of WebSocket clients in one process that cost next to nothing: they note when which event came, and answer pings.
 
-`python -m bench.followers PORT COUNT ID` follows until event ID has come to all, then prints a JSON object: for each event the
-moments (CLOCK_MONOTONIC seconds) at which it came, and how many bytes came in all.
+`python -m bench.followers PORT PATH COUNT ID` follows until event ID has come to all, then prints a JSON object: for each event
+the moments (CLOCK_MONOTONIC seconds) at which it came, and how many bytes came in all.
 """
 
 import asyncio
@@ -20,15 +20,15 @@ ONCE = 50
 
 
 class Follower(asyncio.Protocol):
-    def __init__(self, port: int, came: dict[int, list[float]], hears: asyncio.Event, wanted: int) -> None:
-        self.port, self.came, self.hears, self.wanted = port, came, hears, wanted
+    def __init__(self, site: str, path: str, came: dict[int, list[float]], wanted: int) -> None:
+        self.site, self.path, self.came, self.wanted, self.hears = site, path, came, wanted, asyncio.Event()
         self.last, self.bytes, self.done = 0, 0, asyncio.Event()
 
     def connection_made(self, transport) -> None:
         self.transport = transport
         key = base64.b64encode(os.urandom(16)).decode()
-        site = f"localhost:{self.port}"
-        head = [f"GET /ws/events/ HTTP/1.1\r\nHost: {site}\r\nOrigin: http://{site}\r\nUpgrade: websocket\r\nConnection: Upgrade"]
+        head = [f"GET {self.path} HTTP/1.1\r\nHost: {self.site}\r\nOrigin: http://{self.site}"]
+        head += ["Upgrade: websocket\r\nConnection: Upgrade"]
         head += [f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n"]
         transport.write("\r\n".join(head).encode())
 
@@ -42,9 +42,10 @@ class Follower(asyncio.Protocol):
             return
         if b'"ping"' in data:
             self.say({"pong": {}})
-        self.bytes += len(data)
-        for found in ID.findall(data):
-            self.last = int(found)
+        if found := ID.findall(data):
+            self.bytes += len(data)
+        for pk in found:
+            self.last = int(pk)
             self.came[self.last].append(now)
         if self.last >= self.wanted:
             self.done.set()
@@ -55,12 +56,12 @@ class Follower(asyncio.Protocol):
         self.transport.write(bytes([0x81, 0x80 | len(text)]) + bytes(4) + text)
 
 
-async def follow(port: int, count: int, wanted: int) -> None:
+async def follow(port: str, path: str, count: int, wanted: int) -> None:
     came: dict[int, list[float]] = defaultdict(list)
     followers: list[Follower] = []
     loop = asyncio.get_running_loop()
     for start in range(0, count, ONCE):
-        some = [Follower(port, came, asyncio.Event(), wanted) for _ in range(min(ONCE, count - start))]
+        some = [Follower(f"localhost:{port}", path, came, wanted) for _ in range(min(ONCE, count - start))]
         await asyncio.gather(*(loop.create_connection(lambda one=one: one, "127.0.0.1", port) for one in some))
         await asyncio.gather(*(one.hears.wait() for one in some))
         followers += some
@@ -73,4 +74,4 @@ async def follow(port: int, count: int, wanted: int) -> None:
 if __name__ == "__main__":
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    asyncio.run(follow(*map(int, sys.argv[1:])))
+    asyncio.run(follow(*sys.argv[1:3], *map(int, sys.argv[3:])))

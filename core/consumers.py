@@ -82,6 +82,7 @@ class Events(AsyncWebsocketConsumer):  # type: ignore[misc]
         await follower.ready()
         self.tell({"hello": {"version": VERSION, "heartbeat_seconds": settings.SOCKET_HEARTBEAT_SECONDS, "last": follower.last}})
         follower.readers.add(self.reader)
+        self.reader.send = self._send_text
         self._sending = asyncio.create_task(self._send_all())
 
     async def websocket_disconnect(self, message: Message) -> None:
@@ -117,7 +118,10 @@ class Events(AsyncWebsocketConsumer):  # type: ignore[misc]
     async def _send_all(self) -> None:
         with suppress(OSError, RuntimeError):  # gone: the disconnect comes by itself
             while True:
-                await self.base_send({"type": "websocket.send", "text": await self.reader.take()})
+                await self._send_text(await self.reader.take())
+
+    async def _send_text(self, text: str) -> None:
+        await self.base_send({"type": "websocket.send", "text": text})
 
     # From the client
 

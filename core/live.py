@@ -10,11 +10,12 @@ import asyncio
 import json
 import logging
 from collections import deque
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Coroutine, Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from core import wire
+from core.at_once import Rest, begin
 from core.change_log import Row, change_log
 from core.live_threads import in_database_thread
 from core.models import Event
@@ -86,6 +87,8 @@ class Reader:
 
     overflow: Callable[[], None]
     """Called when more waits than may."""
+    send: Callable[[str], Coroutine[Any, Any, None]] | None = None
+    """Sends one message. With it, a single event is sent at once where nothing waits; the rest is for whoever calls `take`."""
     has_log_in: bool = False
     topics: set[Topic] = field(default_factory=set)
     commands: deque[int] = field(default_factory=lambda: deque(maxlen=20))
@@ -95,6 +98,10 @@ class Reader:
     emptied: asyncio.Event = field(default_factory=asyncio.Event)
     _waiting: deque[tuple[bool, str]] = field(default_factory=deque)
     _characters: int = 0
+    _is_idle: bool = False
+    """Everything was taken, and whoever takes waits for more."""
+    _begun: Rest | None = None
+    """A message that could not be sent without waiting."""
 
     def wants(self, told: Told) -> bool:
         return (
@@ -105,9 +112,24 @@ class Reader:
         )
 
     def tell(self, events: Iterable[Told]) -> None:
-        for told in events:
-            if self.wants(told):
-                self.put(told.text if self.has_log_in else told.public, is_event=True)
+        texts = [told.text if self.has_log_in else told.public for told in events if self.wants(told)]
+        if len(texts) == 1 and self._is_idle and not self._waiting and self._sent(f"[{texts[0]}]"):
+            return
+        for text in texts:
+            self.put(text, is_event=True)
+
+    def _sent(self, text: str) -> bool:
+        """Whether it was sent, or at least begun: 9 us instead of the 14 of a change of task."""
+        if self.send is None:
+            return False
+        try:
+            self._begun = begin(self.send(text))
+        except Exception:  # whoever takes will meet it too, and holds up nobody
+            return False
+        if self._begun:
+            self._is_idle = False
+            self.woken.set()
+        return True
 
     def put(self, text: str, is_event: bool = False) -> None:
         self._waiting.append((is_event, text))
@@ -124,7 +146,14 @@ class Reader:
         """The next message: events that wait together go as one list, unless it becomes large."""
         while not self._waiting:
             self.woken.clear()
-            await self.woken.wait()
+            self._is_idle = True
+            try:
+                await self.woken.wait()
+            finally:
+                self._is_idle = False
+            if begun := self._begun:
+                self._begun = None
+                await begun
         is_event, text = self._waiting.popleft()
         events, characters = [text], len(text)
         while is_event and self._waiting and self._waiting[0][0] and characters < FRAME_CHARACTERS:

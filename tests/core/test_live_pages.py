@@ -188,6 +188,7 @@ def test_what_happened_before_the_socket_opened_is_shown(browse, web, device):
 
     def change_first(socket):
         gateways.change_device(device.pk, name="In between")
+        connection.close()  # of this greenlet, which is a thread to Django
         socket.connect_to_server()
 
     page = browse(web.site, "about:blank")

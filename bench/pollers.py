@@ -1,0 +1,52 @@
+"""Clients that ask each second what is new, each over a connection that it keeps, as a page without a socket would.
+
+`python -m bench.pollers PORT COUNT SECONDS` prints a JSON object: how many polls were answered, how long each took in seconds,
+and the bytes of requests and answers in all. The requests are as short as they can be; a browser's hold 500 bytes more.
+"""
+
+import asyncio
+import json
+import sys
+import time
+
+PACE_SECONDS = 1.0
+
+
+class Pollers:
+    def __init__(self, port: int, seconds: float) -> None:
+        self.request = f"GET /bench/events?after=999999999 HTTP/1.1\r\nHost: localhost:{port}\r\n\r\n".encode()
+        self.port, self.until = port, time.monotonic() + seconds
+        self.waits: list[float] = []
+        self.up = self.down = 0
+
+    async def poll(self, after: float) -> None:
+        await asyncio.sleep(after)
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        while (asked := time.monotonic()) < self.until:
+            writer.write(self.request)
+            size = await self.answer(reader)
+            waited = time.monotonic() - asked
+            self.waits.append(waited)
+            self.up += len(self.request)
+            self.down += size
+            await asyncio.sleep(max(0, PACE_SECONDS - waited))
+        writer.close()
+
+    async def answer(self, reader: asyncio.StreamReader) -> int:
+        """Its size."""
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 200 "), head
+        [length] = [line.split(b":")[1] for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")]
+        body = await reader.readexactly(int(length))
+        assert json.loads(body) == {"events": []}
+        return len(head) + len(body)
+
+
+async def main(port: str, count: str, seconds: str) -> None:
+    pollers = Pollers(int(port), float(seconds))
+    await asyncio.gather(*(pollers.poll(PACE_SECONDS * number / int(count)) for number in range(int(count))))
+    print(json.dumps({"waits": pollers.waits, "up": pollers.up, "down": pollers.down}))
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))

@@ -1,0 +1,43 @@
+"""The ASGI application that bench/live.py has gunicorn serve: ours, a socket of the group, and two counters."""
+
+import os
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import django
+
+os.environ["DJANGO_SETTINGS_MODULE"] = "bench.settings"
+django.setup()
+
+from bench.group_send import Group
+from bench.urls import counts
+from core import live
+from core.change_log import PostgresLog, Row, SqliteLog
+from iotapp.asgi import SOCKETS, application
+
+__all__ = ["application"]
+SOCKETS["/ws/group/"] = Group.as_asgi()
+
+
+def counting_reads(read: Callable[..., Awaitable[list[Row]]]) -> Callable[..., Awaitable[list[Row]]]:
+    """Those that find something: when nothing happens, the log is looked at each second."""
+
+    async def counted(*given: Any) -> list[Row]:
+        rows = await read(*given)
+        counts["queries"] += bool(rows)
+        return rows
+
+    return counted
+
+
+def counting_texts(as_text: Callable[[Row], str]) -> Callable[[Row], str]:
+    def counted(row: Row) -> str:
+        counts["texts"] += 1
+        return as_text(row)
+
+    return counted
+
+
+for log in (PostgresLog, SqliteLog):
+    log.read = counting_reads(log.read)  # type: ignore[method-assign]
+live._as_text = counting_texts(live._as_text)

@@ -1,0 +1,29 @@
+"""What a page would poll if there were no socket, and what the follower has done. All other addresses are the application's."""
+
+from collections import Counter
+
+from django.http import HttpRequest, JsonResponse
+from django.urls import include, path
+
+from core.models import Event
+
+counts: Counter[str] = Counter()
+"""In bench/served.py."""
+
+
+def events(request: HttpRequest) -> JsonResponse:
+    """What happened after an event: one query, no session, no log-in."""
+    after = int(request.GET["after"])
+    told = Event.objects.after(after).values("id", "kind", "device", "gateway", "body")[:500]
+    return JsonResponse({"events": list(told)})
+
+
+def counted(request: HttpRequest) -> JsonResponse:
+    return JsonResponse(counts)
+
+
+urlpatterns = [
+    path("bench/events", events),
+    path("bench/counted", counted),
+    path("", include("iotapp.urls")),
+]
