@@ -20,7 +20,7 @@ from core.tasks import gateways, poll
 from tests.core.live.web import ROOT, Web
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
-BLINK = 2000
+BLINK = 5000
 """Milliseconds that a busy machine may take for what takes 100."""
 SEEN = """() => {
     window.seen = [];
