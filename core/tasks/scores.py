@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Q
+from django.db.models import Min, Q
 
 from core import rules, score
 from core.arbiter import Source
@@ -127,13 +127,23 @@ def _guards(devices: Collection[Device], since: datetime, now: datetime) -> dict
     guarded = [device for device in devices if found[device.pk]]
     if not guarded:
         return {}
-    known, warnings = Known(now), _warnings([device.pk for device in guarded], since, now)
+    pks = [device.pk for device in guarded]
+    known, warnings = Known(now), _warnings(pks, since, now)
+    began = {name: _began(pks, name) for name in {rule.name for rules_of in found.values() for rule, _ in rules_of}}
     return {
         device.pk: [
-            _judged(device, rule, options, warnings.get(device.pk, []), known, since) for rule, options in found[device.pk]
+            _judged(device, rule, options, warnings.get(device.pk, []), known, max(since, began[rule.name].get(device.pk, now)))
+            for rule, options in found[device.pk]
         ]
         for device in guarded
     }
+
+
+def _began(pks: Sequence[int], name: str) -> dict[int, datetime]:
+    """Since when a guard has been asked for each device: what happened before is not held against it."""
+    asked = Q(inputs__asked__guard__rule=name) | Q(inputs__asked__rule__rule=name)
+    receipts = Receipt.objects.filter(asked, device__in=pks).order_by()
+    return dict(receipts.values_list("device").annotate(Min("decided_at")))
 
 
 def _guarding(device: Device) -> Iterator[tuple[rules.Rule, Any]]:

@@ -198,20 +198,20 @@ def pump(settings, monkeypatch) -> Device:
     """A guard that the replay feed measures lightning for."""
     monkeypatch.setattr("core.feeds.replay.Feed.signals", ("carbon_intensity", "lightning"))
     settings.FEEDS = ["replay"]
-    return make_device(make_gateway(), "pump", guard="lightning_guard", guard_options={"flashes": 5})
+    device = make_device(make_gateway(), "pump", guard="lightning_guard", guard_options={"flashes": 5})
+    receipt(device, OPENS, OPENS, voice="rule")
+    return device
+
+
+def receipt(device, decided_at, ended_at, **more):
+    asked = {"guard": {"rule": "lightning_guard", "options": {}}}
+    Receipt.objects.create(
+        device=device, decided_at=decided_at, repeated_at=decided_at, ended_at=ended_at, inputs={"asked": asked}, **more
+    )
 
 
 def warn(device, start, end):
-    ended_at = None if end is None else OPENS + end * HOUR
-    Receipt.objects.create(
-        device=device,
-        voice="guard",
-        value=False,
-        decided_at=OPENS + start * HOUR,
-        repeated_at=OPENS,
-        ended_at=ended_at,
-        inputs={},
-    )
+    receipt(device, OPENS + start * HOUR, None if end is None else OPENS + end * HOUR, voice="guard", value=False)
 
 
 def test_a_guard_is_held_to_what_was_measured(pump):
@@ -223,6 +223,13 @@ def test_a_guard_is_held_to_what_was_measured(pump):
     assert (guard.warned.hits, guard.warned.misses, guard.warned.false_alarms) == (1, 1, 1)
     assert guard.warned.lead == HOUR / 2
     assert "1 hit, 1 miss, 1 false alarm; POD 0.50, FAR 0.50, CSI 0.33; 30 min ahead on average" in score_of(pump).in_words()
+
+
+def test_what_happened_before_a_guard_was_asked_is_not_held_against_it(pump):
+    measure((0, 9, 0, 7, 0, 0), signal="lightning", unit="flashes/h")
+    Receipt.objects.update(decided_at=OPENS + 2 * HOUR)
+    [guard] = score_of(pump).guards
+    assert (guard.warned.hits, guard.warned.misses) == (0, 1)
 
 
 def test_a_warning_of_a_time_that_is_not_measured_yet_is_not_judged(pump):
