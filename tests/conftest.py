@@ -7,16 +7,19 @@ A skip is for a missing service, which it names; with CI set there is none: it f
 """
 
 import os
+import time
 from collections.abc import Generator
 from typing import TypeVar
 from urllib.parse import quote
 
 import pytest
 from django.db import connection
+from pytest_django import DjangoDbBlocker
 
 IN_CI = os.environ.get("CI", "").lower() not in ("", "0", "false")
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 DATABASES = ("sqlite", "postgresql")
+OTHERS = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -68,3 +71,20 @@ def database_url(transactional_db: None) -> str:
         return f"sqlite:///{settings['NAME']}"
     user, password = quote(settings["USER"], safe=""), quote(settings["PASSWORD"], safe="")
     return f"postgres://{user}:{password}@{settings['HOST']}:{settings['PORT']}/{settings['NAME']}"
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Generator[None]:
+    """pytest-django's, and before it drops a database on PostgreSQL: other processes of a test, and threads of an event loop, are
+    given a moment to hang up, then they are cut off."""
+    yield
+    if connection.vendor == "postgresql":
+        connection.close()
+        connection.close_pool()  # so that what is left is somebody else's
+        with django_db_blocker.unblock(), connection.cursor() as cursor:
+            for _ in range(50):
+                cursor.execute(f"SELECT count(*) {OTHERS}")
+                if cursor.fetchone() == (0,):
+                    return
+                time.sleep(0.1)
+            cursor.execute(f"SELECT pg_terminate_backend(pid) {OTHERS}")
