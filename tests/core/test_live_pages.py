@@ -289,8 +289,10 @@ def test_what_was_typed_focused_and_opened_stays(browse, web, device):
     details = page.locator("#history details")
     details.locator("summary").click()
     chart = page.get_by_role("slider", name="power over time")
+    page.wait_for_timeout(2000)  # the page has caught up with what happened before the socket opened
     chart.focus()
     page.keyboard.press("Home")
+    expect(chart).to_have_attribute("aria-valuenow", "0")
     page.evaluate("window.scrollTo(0, 300)")
     gateways.change_device(device.pk, name="Elsewhere")
     expect(page.get_by_role("heading", name="Elsewhere")).to_be_visible(timeout=BLINK)
