@@ -39,5 +39,5 @@ def counting_texts(as_text: Callable[[Row], str]) -> Callable[[Row], str]:
 
 
 for log in (PostgresLog, SqliteLog):
-    log.read = counting_reads(log.read)  # type: ignore[method-assign]
+    log.read = counting_reads(log.read)  # type: ignore[method-assign]  # counted, in this process alone
 live._as_text = counting_texts(live._as_text)

@@ -2,7 +2,7 @@
 
 import os
 
-from iotapp.settings import *  # noqa: F403
+from iotapp.settings import *  # noqa: F403 (all of them, and a few more)
 
 ROOT_URLCONF = "bench.urls"
 # Not "default": the application's own sockets must not find a layer.

@@ -117,7 +117,7 @@ class PostgresLog:
 
     async def newest(self) -> int | None:
         [[newest]] = await self._execute(NEWEST)
-        return newest  # type: ignore[no-any-return]
+        return newest  # type: ignore[no-any-return]  # of an untyped row
 
     async def wait(self) -> None:
         if not self.is_woken:

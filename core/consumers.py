@@ -31,7 +31,7 @@ MESSAGES_AT_ONCE = 20
 MOST_TOPICS = 200
 
 
-class Events(AsyncWebsocketConsumer):  # type: ignore[misc]
+class Events(AsyncWebsocketConsumer):  # type: ignore[misc]  # its base is untyped
     """Nothing here waits for the client but the one task that sends, so a client that reads slowly holds up itself alone."""
 
     visitor: Visitor

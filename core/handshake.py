@@ -12,7 +12,7 @@ from django.utils.http import is_same_domain
 def request_of(scope: dict[str, Any]) -> ASGIRequest:
     """The handshake as Django knows requests: host, scheme and cookies are read as for pages."""
     scheme = "https" if scope.get("scheme") == "wss" else "http"
-    return ASGIRequest({**scope, "type": "http", "method": "GET", "scheme": scheme}, None)  # type: ignore[arg-type]
+    return ASGIRequest({**scope, "type": "http", "method": "GET", "scheme": scheme}, None)  # type: ignore[arg-type]  # no body is read
 
 
 def is_from_here(request: ASGIRequest) -> bool:
