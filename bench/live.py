@@ -11,7 +11,7 @@ import sys
 from dataclasses import dataclass
 from statistics import median, quantiles
 
-from bench import group_send
+from bench import group_send, pollers
 from bench.serving import Web, serving
 from bench.table import Row, is_quick, show
 
@@ -160,11 +160,12 @@ def rows_of_poll(live: Live, polled: list[Polled]) -> list[Row]:
     share = few.processor / live.processor
     pair = f"{1e6 * live.processor:.0f} and {1e6 * few.processor:.0f} us"
     rows += [Row("CPU of an update and of an empty poll", pair, f"1/{share:.0f}", "<= 1/100", share >= 100)]
-    for what, size in (("an update", live.bytes), (f"a value of the {VALUES} of an update", live.bytes / VALUES)):
-        pair = f"{size:.0f} and {few.bytes:.0f} B"
-        met = few.bytes / size >= 7
-        rows += [Row(f"bytes of {what} and of an empty poll", pair, f"1/{few.bytes / size:.1f}", "<= 1/7", met)]
-    return rows
+    less = few.bytes / live.bytes
+    what, pair = f"bytes of an update of {VALUES} values and of an empty poll", f"{live.bytes:.0f} and {few.bytes:.0f} B"
+    rows += [Row(what, pair, f"1/{less:.1f}", "<= 1/7", less >= 7)]
+    shortest = few.down + len(pollers.SHORTEST.format(port=8000)) + 2
+    pair = f"{live.bytes:.0f} and {shortest:.0f} B"
+    return [*rows, Row("the same, of the shortest request that a program can poll with", pair, f"1/{shortest / live.bytes:.1f}")]
 
 
 def row_of_polls(polled: Polled) -> Row:

@@ -1,7 +1,7 @@
 """Clients that ask each second what is new, each over a connection that it keeps, as a page without a socket would.
 
 `python -m bench.pollers PORT COUNT SECONDS` prints a JSON object: how many polls were answered, how long each took in seconds,
-and the bytes of requests and answers in all. The requests are as short as they can be; a browser's hold 500 bytes more.
+and the bytes of requests and answers in all. The requests are those of a page in Chromium 156, read by somebody with a log-in.
 """
 
 import asyncio
@@ -10,11 +10,27 @@ import sys
 import time
 
 PACE_SECONDS = 1.0
+SHORTEST = "GET /bench/events?after=999999999 HTTP/1.1\r\nHost: localhost:{port}\r\n"
+BROWSERS = f"""\
+Connection: keep-alive
+sec-ch-ua-platform: "Linux"
+User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/156.0.0.0 Safari/537.36
+sec-ch-ua: "Not:A-Brand";v="8", "Chromium";v="156"
+sec-ch-ua-mobile: ?0
+Accept: */*
+Sec-Fetch-Site: same-origin
+Sec-Fetch-Mode: cors
+Sec-Fetch-Dest: empty
+Referer: http://localhost:8000/
+Accept-Encoding: gzip, deflate, br, zstd
+Accept-Language: en-US,en;q=0.9
+Cookie: sessionid={32 * "a"}; csrftoken={32 * "b"}
+""".replace("\n", "\r\n")
 
 
 class Pollers:
     def __init__(self, port: int, seconds: float) -> None:
-        self.request = f"GET /bench/events?after=999999999 HTTP/1.1\r\nHost: localhost:{port}\r\n\r\n".encode()
+        self.request = f"{SHORTEST.format(port=port)}{BROWSERS}\r\n".encode()
         self.port, self.until = port, time.monotonic() + seconds
         self.waits: list[float] = []
         self.up = self.down = 0

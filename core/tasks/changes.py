@@ -32,11 +32,6 @@ def kind_of(model: type[models.Model]) -> Kind:
     raise TypeError(f"The event log does not tell of {model.__name__}, only of {', '.join(one.__name__ for one in KINDS)}")
 
 
-def model_of(removed: Kind) -> type[models.Model]:
-    """Raises KeyError unless it is a kind of removal."""
-    return {Kind.DEVICE_REMOVED: Device, Kind.GATEWAY_REMOVED: Gateway}[removed]
-
-
 def source_of(instance: models.Model) -> tuple[int | None, int | None]:
     """The keys of device and gateway, as far as the instance has them."""
     if isinstance(instance, Device):

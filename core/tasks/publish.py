@@ -13,7 +13,7 @@ from django.db import connection, models, transaction
 
 from core.models.event import Kind
 from core.models.evented import opened, telling_here
-from core.tasks.changes import Changed, Row, kind_of, model_of, rows_of, source_of, store
+from core.tasks.changes import Changed, Row, kind_of, rows_of, source_of, store
 
 CHANNEL = "iotapp_events"
 """What PostgreSQL notifies at the commit: LISTEN to it, then read."""
@@ -34,7 +34,8 @@ class Outbox:
         self._readings.append((Kind.READINGS, device_pk, gateway_pk, body))
 
     def changed(self, instance: models.Model) -> None:
-        """A stored Device, Gateway, DeviceCommand, Run or Plan was added, changed or is about to be deleted."""
+        """A stored Device, Gateway, DeviceCommand, Run or Plan was added, changed or is about to be deleted. A gateway's devices
+        go with it, without events of their own."""
         kind = kind_of(type(instance))
         self._changed.append(Changed(kind, instance.pk, *source_of(instance)))
 
@@ -46,11 +47,6 @@ class Outbox:
     def present(self, device_pks: Iterable[int]) -> None:
         """Others are at the pages of these devices than before."""
         self._changed += [Changed(Kind.PRESENCE, pk) for pk in device_pks]
-
-    def removed(self, kind: Kind, pk: int, device: int | None = None, gateway: int | None = None) -> None:
-        """A device or a gateway (Kind.DEVICE_REMOVED, GATEWAY_REMOVED) is out of sight. A gateway's devices go with it,
-        without events of their own."""
-        self._changed.append(Changed(kind_of(model_of(kind)), pk, device, gateway))
 
     def flush(self) -> None:
         """The last statements of the transaction. Changed rows are read under the lock: what an earlier event tells was
