@@ -3,6 +3,7 @@
 import pytest
 
 from tests.soak.acknowledgements import spoil_acknowledgements
+from tests.soak.deaf import never_read
 from tests.soak.following import follow_through_everything
 from tests.soak.hostility import attack
 from tests.soak.ledger import run_the_ledger
@@ -66,3 +67,11 @@ def test_whoever_follows_ends_with_what_the_database_holds_through_kills_and_rol
 @pytest.mark.django_db(transaction=True)
 def test_the_admin_the_pages_and_the_poll_never_wait_for_each_other_for_ever(database_url):
     assert not quarrel(8, database_url).wrong
+
+
+@pytest.mark.django_db(transaction=True)
+def test_clients_that_never_read_are_dropped_and_cost_little_and_the_others_notice_nothing(database_url):
+    deafness = never_read(12, database_url)
+    assert deafness.left == 0
+    assert deafness.megabytes < deafness.clients + 8
+    assert deafness.slowest < 2

@@ -5,6 +5,7 @@ import os
 import pytest
 
 from tests.soak.acknowledgements import spoil_acknowledgements
+from tests.soak.deaf import never_read
 from tests.soak.following import follow_through_everything
 from tests.soak.hostility import attack
 from tests.soak.ledger import run_the_ledger
@@ -77,6 +78,14 @@ def test_a_hundred_thousand_events_followed_through_everything(database_url, say
     say(following)
     assert following.events >= 0.9 * EVENTS
     assert not following.faults
+
+
+def test_two_hundred_clients_that_never_read(database_url, say):
+    deafness = never_read(200, database_url)
+    say(deafness)
+    assert deafness.left == 0
+    assert deafness.megabytes < 50
+    assert deafness.slowest < 2
 
 
 def test_the_admin_and_the_poll_change_the_same_rows(database_url, say):

@@ -1,13 +1,11 @@
 """Through gunicorn, over a real network, with events that other processes commit."""
 
 import os
-import socket
 import subprocess
 import sys
 import time
 from contextlib import ExitStack
 
-import psutil
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
@@ -114,35 +112,6 @@ def test_a_server_that_is_stopped_closes_its_sockets_at_once_and_ends_soon(own_w
 def test_a_client_that_ignores_pings_is_closed(web):
     with web.open() as client:
         assert closing(client, hear=lambda client: client.socket.recv(10)) == (4408, "no pong came")
-
-
-def deaf_socket(web):
-    """Of an end that takes in next to nothing: its system keeps 4 KiB, its library (`max_queue`) a message."""
-    deaf = socket.socket()
-    deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    deaf.connect(("127.0.0.1", web.port))
-    return deaf
-
-
-def test_a_client_that_never_reads_is_dropped_and_costs_little_and_the_others_notice_nothing(own_web):
-    web = own_web(SOCKET_HEARTBEAT_SECONDS="20")
-    with web.open() as other, ExitStack() as stack:
-        other.begin()
-        worker = psutil.Process(web._process.pid).children()[0]
-        before, files = worker.memory_info().rss, worker.num_fds()
-        deaf = [stack.enter_context(web.open(sock=deaf_socket(web), max_queue=1, close_timeout=0.1)).begin() for _ in range(10)]
-        slowest = 0.0
-        for _ in range(10):
-            began = time.monotonic()
-            happen(100, text="x" * 3000)
-            other.events(100)
-            slowest = max(slowest, time.monotonic() - began)
-        assert slowest < 2
-        until = time.monotonic() + 12
-        while worker.num_fds() > files and time.monotonic() < until:
-            time.sleep(0.1)
-        assert worker.num_fds() <= files
-        assert worker.memory_info().rss - before < len(deaf) * 2**20 + 8 * 2**20
 
 
 def test_an_order_takes_effect_and_its_states_are_told(web, heater, client):
