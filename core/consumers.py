@@ -155,7 +155,7 @@ class Events(AsyncWebsocketConsumer):  # type: ignore[misc]  # its base is untyp
         if verb == "subscribe":
             self._subscribe(body)
         elif verb == "unsubscribe":
-            self.reader.topics.discard(messages.topic(body))
+            self.reader.topics -= messages.topics(body)
         elif verb == "resume":
             self._catch_up(catch_up.resume(messages.after(body)))
         elif verb == "snapshot":
@@ -170,10 +170,10 @@ class Events(AsyncWebsocketConsumer):  # type: ignore[misc]  # its base is untyp
             task.add_done_callback(self._wishing.discard)
 
     def _subscribe(self, body: Message) -> None:
-        topic = messages.topic(body)
-        if len(self.reader.topics) >= MOST_TOPICS:
+        topics = self.reader.topics | messages.topics(body)
+        if len(topics) > MOST_TOPICS:
             raise Refused(f"At most {MOST_TOPICS} subscriptions: subscribe to all.")
-        self.reader.topics.add(topic)
+        self.reader.topics = topics
 
     def _catch_up(self, way: catch_up.Way) -> None:
         if self._catching_up is not None:

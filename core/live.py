@@ -47,13 +47,14 @@ class StartOver(Exception):
 
 
 class Topic(NamedTuple):
-    """Everything; or what one device or one gateway tells."""
+    """Everything, everything but readings, or what one device or one gateway tells."""
 
     kind: str
     pk: int = 0
 
 
 ALL = Topic("all")
+CHANGES = Topic("changes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +62,7 @@ class Told:
     """An event as it is sent."""
 
     id: int
-    device: int | None
-    gateway: int | None
+    topics: frozenset[Topic]
     command: int | None
     text: str
     public: str
@@ -73,7 +73,13 @@ class Told:
         command = row.body.get("id") if row.kind == Kind.COMMAND else None
         text = _as_text(row)
         public = _as_text(row._replace(body=wire.nameless_presence(row.body))) if row.kind == Kind.PRESENCE else text
-        return cls(row.id, row.device, row.gateway, command, text, public)
+        return cls(row.id, _topics(row), command, text, public)
+
+
+def _topics(row: Row) -> frozenset[Topic]:
+    general = {ALL} if row.kind == Kind.READINGS else {ALL, CHANGES}
+    things = (("device", row.device), ("gateway", row.gateway))
+    return frozenset(general | {Topic(kind, pk) for kind, pk in things if pk is not None})
 
 
 def _as_text(row: Row) -> str:
@@ -104,12 +110,7 @@ class Reader:
     """A message that could not be sent without waiting."""
 
     def wants(self, told: Told) -> bool:
-        return (
-            ALL in self.topics
-            or (told.device is not None and ("device", told.device) in self.topics)
-            or (told.gateway is not None and ("gateway", told.gateway) in self.topics)
-            or (told.command is not None and told.command in self.commands)
-        )
+        return not told.topics.isdisjoint(self.topics) or told.command in self.commands
 
     def tell(self, events: Iterable[Told]) -> None:
         texts = [told.text if self.has_log_in else told.public for told in events if self.wants(told)]
@@ -246,6 +247,8 @@ class Follower:
         self._ready.set()
 
     def _hand_out(self, events: list[Told]) -> None:
+        if not self._recent:
+            self._recent_after = events[0].id - 1  # what came before may have been pruned
         full = len(self._recent) + len(events) - RECENT
         if full > 0:
             self._recent_after = self._recent[full - 1].id
@@ -271,10 +274,11 @@ def over(why: str) -> str:
 
 def _stored_after(after: int) -> list[Told]:
     """From the database. Raises StartOver where the log was pruned past it."""
-    oldest = Event.objects.order_by("pk").values_list("pk", flat=True).first()
+    events = Event.objects.after(after).values_list("pk", "kind", "device", "gateway", "body")
+    rows: Collection[Any] = list(events[:STORED_BATCH])
+    oldest = Event.objects.order_by("pk").values_list("pk", flat=True).first()  # after them: it may be pruned meanwhile
     if oldest is None or oldest > after + 1:
         raise StartOver("the event log was pruned past that event")
-    rows: Collection[Any] = Event.objects.after(after).values_list("pk", "kind", "device", "gateway", "body")[:STORED_BATCH]
     return [Told.of(Row(*row)) for row in rows]
 
 

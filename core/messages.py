@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from core.live import ALL, Topic
+from core.live import ALL, CHANGES, Topic
 from core.strict_json import parse
 from core.tasks.wishes import Refused, whole
 
@@ -40,14 +40,17 @@ def asked(message: Message) -> Asked:
     return Asked(verb, body)
 
 
-def topic(body: Message) -> Topic:
-    """`{"to": "all"}`, `{"to": {"device": 3}}` or `{"to": {"gateway": 2}}`. Raises Refused."""
+def topics(body: Message) -> set[Topic]:
+    """`{"to": "all"}`, `{"to": "changes"}`, `{"to": {"device": 3}}`, `{"to": {"gateway": 2}}`, or such with a list of numbers.
+    Raises Refused."""
     to = body.get("to")
-    if to == "all":
-        return ALL
+    for general in (ALL, CHANGES):
+        if to == general.kind:
+            return {general}
     if isinstance(to, dict) and len(to) == 1 and (kind := next(iter(to))) in ("device", "gateway"):
-        return Topic(kind, whole(to, kind))
-    raise Refused('to must be "all", {"device": number} or {"gateway": number}.')
+        pks = to[kind] if isinstance(to[kind], list) else [to[kind]]
+        return {Topic(kind, whole({kind: pk}, kind)) for pk in pks}
+    raise Refused('to must be "all", "changes", {"device": number} or {"gateway": number}; or a list of numbers.')
 
 
 def place(body: Message) -> tuple[int, bool]:

@@ -5,7 +5,7 @@ from collections.abc import Set
 from time import monotonic
 from typing import NamedTuple
 
-from core.live import ALL, Topic, follower
+from core.live import ALL, CHANGES, Topic, follower
 from core.live_threads import in_database_thread
 from core.tasks.snapshot import snapshot
 
@@ -26,7 +26,7 @@ class Snapshots:
         self._making: dict[frozenset[Topic], asyncio.Task[Snapshot]] = {}
 
     async def of(self, topics: Set[Topic]) -> Snapshot:
-        wanted = frozenset([ALL]) if ALL in topics else frozenset(topics)
+        wanted = frozenset([ALL]) if {ALL, CHANGES} & topics else frozenset(topics)
         self._forget()
         if wanted in self._kept:
             return self._kept[wanted][1]

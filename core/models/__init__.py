@@ -1,6 +1,7 @@
 """The models, one file an aggregate."""
 
-from core.models.device import Attribute, Device, Freshness
+from core.models.attribute import Attribute
+from core.models.device import Device, Freshness
 from core.models.device_command import DeviceCommand
 from core.models.event import Event
 from core.models.forecast import FeedSource, Forecast, Measurement, Series

@@ -1,6 +1,5 @@
-"""A device behind a gateway, its attributes, and how fresh what we know of them is."""
+"""A device behind a gateway, and how fresh what we know of it is."""
 
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Self
@@ -15,7 +14,6 @@ from django.db.models import Value as Constant
 
 from core.models.evented import Evented
 from core.models.gateway import Gateway
-from core.readings import Kind, Value
 
 
 def rule_choices() -> list[tuple[str, str]]:
@@ -52,9 +50,6 @@ class Freshness(StrEnum):
 
 
 STALE_AFTER = timedelta(days=1)
-MOVES_DAILY = frozenset({"temperature", "humidity", "pressure", "illuminance"})
-"""What no day leaves as it is. A hub that goes on telling the same measurement of it passes on a dead sensor; of a door, a
-power of 0 W or a gas meter it may be true for months."""
 
 
 def late_after() -> timedelta:
@@ -234,77 +229,3 @@ def freshness_rank(now: datetime) -> Case:
         default=Constant(FRESHNESS_RANKS.index(Freshness.FRESH)),
         output_field=models.SmallIntegerField(),
     )
-
-
-class Attribute(models.Model):
-    """One thing a device reports or accepts, with its latest value."""
-
-    device = models.ForeignKey(Device, on_delete=models.CASCADE, related_name="attributes", db_index=False)
-    name = models.CharField(max_length=120)
-    kind = models.CharField(max_length=10, choices=[(kind.value, kind.value) for kind in Kind])
-    unit = models.CharField(max_length=20, blank=True)
-    minimum = models.FloatField(null=True, blank=True)
-    maximum = models.FloatField(null=True, blank=True)
-    choices = models.JSONField(default=list, blank=True)
-    writable = models.BooleanField(default=False)
-
-    # The latest by observed_at, not the last that arrived. Written by record() alone.
-    number = models.FloatField(null=True, blank=True, editable=False)
-    text = models.CharField(max_length=255, null=True, blank=True, editable=False)  # noqa: DJ001 (null: the value is a number)
-    observed_at = models.DateTimeField(null=True, blank=True, editable=False)
-    changed_at = models.DateTimeField(null=True, blank=True, editable=False, help_text="When it was first seen with this value")
-    cause = models.CharField(max_length=10, blank=True, editable=False, help_text="Who changed it last, where the vendor tells")
-    heard_at = models.DateTimeField(null=True, blank=True, editable=False, help_text="When the vendor last answered with a value")
-    available = models.BooleanField(default=True, editable=False, help_text="Whether the vendor's last answer held a value")
-
-    # What it should be as far as our orders go. Another value is somebody else's: see core/tasks/holds.py.
-    expected_number = models.FloatField(null=True, blank=True, editable=False)
-    expected_text = models.CharField(max_length=255, null=True, blank=True, editable=False)  # noqa: DJ001 (null: a number)
-    expected_at = models.DateTimeField(null=True, blank=True, editable=False, help_text="When it was heard to be so")
-
-    class Meta:
-        ordering = ("pk",)
-        constraints = (models.UniqueConstraint(fields=["device", "name"], name="one_attribute_per_name"),)
-
-    def __str__(self) -> str:
-        return self.name
-
-    @property
-    def value(self) -> Value | None:
-        return as_value(self.kind, self.number, self.text)
-
-    @property
-    def has_chart(self) -> bool:
-        return Kind(self.kind).is_number
-
-    @property
-    def is_measured(self) -> bool:
-        """A sensor's number moves with the world. A door or a set point may rightly stay the same for months."""
-        return self.kind == Kind.NUMBER and not self.writable
-
-    @property
-    def is_switch(self) -> bool:
-        return self.writable and self.kind == Kind.BOOLEAN
-
-    def freshness(self, now: datetime) -> Freshness:
-        if self.device.is_paused:
-            return Freshness.PAUSED
-        measured_at = self.observed_at if moves_daily(self.name, self.writable) else None
-        return freshness(self.heard_at, measured_at, self.available, self.device.gateway.failures, now)
-
-
-def as_value(kind: str, number: float | None, text: str | None) -> Value | None:
-    """The value as people and programs know it, from the two columns that hold it."""
-    if kind == Kind.BOOLEAN:
-        return None if number is None else bool(number)
-    return number if kind == Kind.NUMBER else text
-
-
-def moves_daily(name: str, writable: bool) -> bool:
-    """Whether an attribute of this name (temperature, temperature_2) shows by its time of measurement that it lives."""
-    return not writable and name.rstrip("_0123456789") in MOVES_DAILY
-
-
-def main_switch(attributes: Sequence[Attribute]) -> Attribute | None:
-    """The attribute that an on/off control and a rule drive when none is named: the first writable boolean."""
-    return next((attribute for attribute in attributes if attribute.is_switch), None)

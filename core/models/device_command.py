@@ -15,7 +15,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from core.arbiter import Source
-from core.models.device import Attribute, as_value
+from core.models.attribute import Attribute, as_value
 from core.models.evented import Evented
 from core.models.observation import exactly_one_value
 from core.readings import Kind, Value

@@ -7,7 +7,7 @@ from typing import Self
 from django.db import connections, models
 from django.db.models import Q
 
-from core.models.device import Attribute
+from core.models.attribute import Attribute
 
 LARGEST_FLOAT = 1.7976931348623157e308  # PostgreSQL sorts NaN above it, so a CHECK against it keeps NaN and infinity out
 

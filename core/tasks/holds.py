@@ -9,7 +9,7 @@ from django.utils import timezone
 from core import words
 from core.arbiter import Source
 from core.models import Attribute, Device, DeviceCommand
-from core.models.device import as_value
+from core.models.attribute import as_value
 from core.models.device_command import is_same
 from core.readings import Cause
 from core.tasks.publish import publishing

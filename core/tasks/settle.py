@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from core import chart, score, words
 from core.feeds import Signal, Slot
 from core.models import Attribute, Plan
-from core.models.device import main_switch
+from core.models.attribute import main_switch
 from core.planner import Window
 from core.tasks import plans
 from core.tasks.known import Known

@@ -17,7 +17,7 @@ from core import planner, rules
 from core.arbiter import Limits, Source
 from core.feeds import Signal
 from core.models import Attribute, Device, DeviceCommand, Freshness, Observation, Plan, Receipt, Silence
-from core.models.device import main_switch
+from core.models.attribute import main_switch
 from core.models.device_command import State
 from core.outlook import Outlook
 from core.readings import Value

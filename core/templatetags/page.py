@@ -10,7 +10,8 @@ from django.utils.safestring import SafeString
 from core import words
 from core.arbiter import Source
 from core.models import Attribute, Device, DeviceCommand, Freshness
-from core.models.device import late_after, moves_daily
+from core.models.attribute import moves_daily
+from core.models.device import late_after
 from core.models.device_command import OPEN, State
 from core.readings import Kind
 
@@ -46,13 +47,13 @@ def state(freshness: Freshness) -> SafeString:
 
 
 @register.simple_tag(takes_context=True)
-def live(context: dict[str, Any], page: str, topics: str) -> SafeString:
-    """What the page's script needs to follow the socket: from which event on, and what to subscribe to. The address is left
-    out where the server cannot speak it."""
+def live(context: dict[str, Any], page: str, topic: str) -> SafeString:
+    """What the page's script needs to follow the socket: from which event on, and what to subscribe to beside the devices
+    it shows. The address is left out where the server cannot speak it."""
     return format_html(
-        ' data-page="{}" data-topics="{}" data-last="{}" data-now="{}" data-late="{}"{}',
+        ' data-page="{}" data-topic="{}" data-last="{}" data-now="{}" data-late="{}"{}',
         page,
-        topics,
+        topic,
         context["last_event"] or "",
         _seconds(context["now"]),
         late_after().total_seconds(),

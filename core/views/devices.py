@@ -53,7 +53,6 @@ def device(request: HttpRequest, pk: int) -> HttpResponse:
         {
             "now": now,
             "last_event": last_event,
-            "topics": f"device:{pk} gateway:{device.gateway_id}",
             "device": device,
             "freshness": device.freshness(now),
             "attributes": [
@@ -121,7 +120,7 @@ def ask(request: HttpRequest, pk: int) -> HttpResponse:
     for _, why in asked.failed:
         messages.error(request, f"{device.gateway} was asked and did not answer: {why}")
     if asked.busy:
-        messages.info(request, f"{device.gateway} is being asked already. Load the page again in a moment.")
+        messages.info(request, f"{device.gateway} is being asked already: its answer appears here.")
     elif not asked.gateways:
         messages.info(request, f"{device.gateway} has no device to ask for.")
     elif not asked.failed:

@@ -9,7 +9,7 @@ from math import ceil
 from core import words
 from core.chart import Chart, Column, Piece, draw, from_samples, held
 from core.models import Attribute, Observation, Silence
-from core.models.device import as_value
+from core.models.attribute import as_value
 from core.readings import Kind, Value
 
 MOST_RAW = 2000

@@ -9,7 +9,7 @@ from core import chart, rules, words
 from core.chart import Band, Chart, Column, Piece
 from core.feeds import Signal, Slot
 from core.models import Attribute, Device, Observation, Plan
-from core.models.device import main_switch
+from core.models.attribute import main_switch
 from core.outlook import Outlook, Rung
 from core.planner import Window
 from core.tasks import plans

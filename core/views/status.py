@@ -18,7 +18,7 @@ from core import words
 from core.forms import FindDevices
 from core.live import follower
 from core.models import Attribute, Device, DeviceCommand, Freshness, Gateway
-from core.models.device import main_switch
+from core.models.attribute import main_switch
 from core.models.device_command import OPEN
 from core.models.gateway import GatewayQuerySet
 from core.tasks import runs

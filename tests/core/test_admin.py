@@ -3,12 +3,12 @@
 from datetime import timedelta
 
 import pytest
-from django.contrib.admin.sites import site
+from django.contrib.admin import autodiscover, site
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from core.admin import BoundedPaginator
+from core.admin_lists import BoundedPaginator
 from core.models import (
     Attribute,
     Device,
@@ -32,6 +32,7 @@ from core.tasks.publish import publishing
 from tests.core.tasks.homes import make_device, make_gateway
 
 pytestmark = pytest.mark.django_db
+autodiscover()
 MODELS = sorted(site._registry, key=str)
 HISTORY = {
     **{Observation: "attribute", Silence: "attribute", Receipt: "device", Plan: "device"},
@@ -204,7 +205,7 @@ def test_a_gateway_is_not_overwritten_either_and_its_credential_is_not_told(admi
 
 
 def test_a_list_counts_only_so_far(monkeypatch):
-    monkeypatch.setattr("core.admin.COUNTED_AT_MOST", 3)
+    monkeypatch.setattr("core.admin_lists.COUNTED_AT_MOST", 3)
     for number in range(5):
         make_gateway(f"Hub {number}", f"http://127.0.0.1:{number + 1}")
     assert BoundedPaginator(Gateway.objects.all(), 2).count == 3

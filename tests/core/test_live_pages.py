@@ -1,16 +1,15 @@
 """Pages that change by themselves: a real gunicorn, real browsers, other processes that poll, and a server that is killed."""
 
+import json
 import os
 import re
 import subprocess
 import sys
-import time
 from datetime import timedelta
 
 import pytest
 from django.contrib.sessions.models import Session
 from django.db import connection
-from django.test import Client
 from django.utils import timezone
 from playwright.sync_api import expect
 
@@ -18,10 +17,9 @@ from core.models import Attribute, Device, DeviceCommand, Event, Observation, Us
 from core.simulator import Fault, Simulator
 from core.tasks import gateways, poll
 from tests.core.live.web import ROOT, Web
+from tests.core.live_page import BLINK, live
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
-BLINK = 5000
-"""Milliseconds that a busy machine may take for what takes 100."""
 SEEN = """() => {
     window.seen = [];
     const before = tellAll;
@@ -45,72 +43,6 @@ def device(chromium, transactional_db, simulator):
     found = gateways.add("shelly", simulator.address(0))
     poll.poll(found.gateway.pk)
     return found.gateway.devices.get()
-
-
-@pytest.fixture(scope="module")
-def started():
-    webs = []
-    yield webs
-    for web in webs:
-        web.end()
-
-
-@pytest.fixture
-def web(started, device, database_url):
-    """A gunicorn that all tests here share."""
-    if not started:
-        started.append(Web(database_url, SOCKET_HEARTBEAT_SECONDS="1"))
-        started[0].start()
-    return started[0]
-
-
-@pytest.fixture
-def anna(transactional_db):
-    return User.objects.create(username="anna", is_superuser=True, is_staff=True)
-
-
-@pytest.fixture
-def browse(chromium, anna):
-    """Opens a path in a browser of its own, as somebody who may do everything."""
-    contexts = []
-    complaints = []
-
-    def open_page(site, path="/", **options):
-        client = Client()
-        client.force_login(anna)
-        context = chromium.new_context(base_url=site, **options)
-        context.add_cookies([{"name": "sessionid", "value": client.cookies["sessionid"].value, "url": site}])
-        contexts.append(context)
-        page = context.new_page()
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("console", lambda said: complaints.append(said.text) if "Content Security Policy" in said.text else None)
-        page.goto(path)
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    wait_for_the_server()
-    assert complaints == []
-
-
-def wait_for_the_server():
-    """Until it has done what pages asked last: emptying tables in the middle of that would be a deadlock on PostgreSQL."""
-    busy = (
-        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state <> 'idle' AND pid <> pg_backend_pid()"
-    )
-    until, quiet = time.monotonic() + 10, 0
-    while connection.vendor == "postgresql" and quiet < 5 and time.monotonic() < until:
-        with connection.cursor() as cursor:
-            cursor.execute(busy)
-            quiet = quiet + 1 if cursor.fetchone() == (0,) else 0
-        time.sleep(0.02)
-
-
-def live(page):
-    expect(page.locator("#connection")).to_have_text("live", timeout=10_000)
-    page.evaluate("() => { window.isSame = true; }")
-    return page
 
 
 def manage(database_url, *command):
@@ -230,8 +162,31 @@ def test_new_and_removed_devices_come_and_go(browse, web, device, simulator):
     page = live(browse(web.site))
     other = gateways.add("shelly", simulator.address(1)).gateway
     expect(page.locator(".device")).to_have_count(2, timeout=2 * BLINK)
+    page.wait_for_timeout(2000)  # what the page is fetched for is over
+    page.route("**/*", lambda route: route.abort())
+    simulator.devices[1].on = True
+    poll.poll(other.pk, force=True)
+    expect(page.locator(f"#device-{other.devices.get().pk} .now")).to_have_text("on", timeout=BLINK)
+    page.unroute("**/*")
     gateways.remove(other.pk)
     expect(page.locator(".device")).to_have_count(1, timeout=2 * BLINK)
+
+
+def test_a_page_is_told_the_readings_of_the_devices_that_it_shows(browse, web, device, simulator):
+    page = browse(web.site)
+    told = []
+    page.on("websocket", lambda socket: socket.on("framereceived", lambda text: told.append(json.loads(text))))
+    page.goto(f"/?gateway={device.gateway_id}")
+    live(page)
+    other = gateways.add("shelly", simulator.address(1)).gateway
+    poll.poll(other.pk, force=True)
+    simulator.devices[0].on = True
+    poll.poll(device.gateway_id, force=True)
+    expect(page.locator(f"#device-{device.pk} .now")).to_have_text("on", timeout=BLINK)
+    events = [event for message in told if isinstance(message, list) for event in message]
+    heard = {(event["kind"], event["device"]) for event in events}
+    new = other.devices.get().pk
+    assert ("readings", device.pk) in heard and ("device", new) in heard and ("readings", new) not in heard
 
 
 def test_the_gateways_page_tells_who_answers(browse, web, device, simulator):

@@ -8,7 +8,7 @@ const HIDDEN_SECONDS = 300;
 const SLOW_REFRESH_SECONDS = 900;
 const LONGEST_PAUSE = 30000;
 
-const link = { socket: null, last: Number(main.dataset.last) || null, failures: 0, isOpen: false, isOver: false, answers: new Map() };
+const link = { socket: null, last: Number(main.dataset.last) || null, failures: 0, isOpen: false, isOver: false, answers: new Map(), devices: new Set() };
 const told = []; // the latest events, for a page that was written before them and arrives after them
 const isPage = (name) => main.dataset.page === name;
 const isThis = (device) => isPage("device") && Number(main.dataset.device) === device;
@@ -42,7 +42,9 @@ const TELL = {
     if (!isPage("device") || isThis(device)) refreshIn(100, 2000);
   },
   gateway({ gateway, body }) {
-    for (const element of all(`[data-gateway="${gateway}"][data-freshness]`)) setFlag(element, "failing", body.failures > 0);
+    const served = [...all(`[data-gateway="${gateway}"]`)];
+    if (isPage("device") && !served.length) return;
+    for (const element of served) if ("freshness" in element.dataset) setFlag(element, "failing", body.failures > 0);
     judgeAll();
     refreshIn(100, isPage("status") ? 1500 : 300);
   },
@@ -117,6 +119,7 @@ function tellAll(events, isNews = true) {
 // After the page was written anew: it may be older than what was told since.
 function tellAgain(last) {
   tellAll(told.filter(({ id }) => !(id <= last)), false);
+  if (link.isOpen && subscribe()) refreshIn(0, 500); // what happened to a device before it was subscribed to is in the page
 }
 
 // Charts and small drawings may be a little late.
@@ -200,20 +203,29 @@ function greet({ last, heartbeat_seconds }) {
   link.isOpen = true;
   if (link.last === null) refreshIn(0, 500); // written before this connection: what came between is in the page that comes
   link.last ??= last;
-  for (const topic of main.dataset.topics.split(" ")) {
-    const [kind, pk] = topic.split(":");
-    send({ subscribe: { to: pk ? { [kind]: Number(pk) } : kind } });
-  }
+  send({ subscribe: { to: main.dataset.topic } });
+  link.devices.clear();
+  subscribe();
   send({ resume: { after: link.last } });
   if (isPage("device")) send({ here: { device: Number(main.dataset.device) } }); // see present.js
   showLink("live", "Changes appear here as they happen");
 }
 
+// To the devices that the page shows now. Returns whether there are new ones.
+function subscribe() {
+  if (main.dataset.topic === "all") return false;
+  const shown = new Set([...all("[data-device]")].map(({ dataset }) => Number(dataset.device)));
+  const fresh = [...shown].filter((pk) => !link.devices.has(pk));
+  const gone = [...link.devices].filter((pk) => !shown.has(pk));
+  if (fresh.length) send({ subscribe: { to: { device: fresh } } });
+  if (gone.length) send({ unsubscribe: { to: { device: gone } } });
+  link.devices = shown;
+  return fresh.length > 0;
+}
+
 function lost(socket, code) {
   if (link.socket !== socket) return;
-  clearTimeout(link.watchdog);
-  link.socket = null;
-  link.isOpen = false;
+  letGo();
   if (code === 4401) return logInIsOver();
   if (link.isOver || document.hidden) return;
   link.failures += 1;
@@ -236,10 +248,16 @@ function tick() {
 }
 
 function hide() {
-  clearTimeout(link.watchdog);
   link.socket?.close();
+  letGo();
+}
+
+function letGo() {
+  clearTimeout(link.watchdog);
   link.socket = null;
   link.isOpen = false;
+  const present = document.getElementById("present");
+  if (present) present.hidden = true; // until the server says again who is here
 }
 
 function start() {
@@ -260,4 +278,4 @@ function start() {
   });
 }
 
-if (main.dataset.topics) start();
+if (main.dataset.topic) start();

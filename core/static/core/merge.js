@@ -57,7 +57,7 @@ function mergeChildren(shown, fresh) {
   }
   while (at) {
     const next = at.nextSibling;
-    if (at.id !== "messages") at.remove();
+    at.remove();
     at = next;
   }
 }

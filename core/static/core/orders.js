@@ -1,7 +1,9 @@
 "use strict";
-// Forms that order go over the socket while it is open, and say each step. One press, one order: nothing is ever sent again.
+// Forms that order go over the socket while it is open, and say each step; else as any other form (forms.js). One press, one
+// order: nothing is ever sent again.
 
 const mine = new Set(); // device commands that were ordered here
+const NO_ANSWER = "No answer came. Look whether it took effect before you press again.";
 
 function settle(place, { id, state }) {
   const open = ["requested", "sending", "accepted"];
@@ -86,7 +88,7 @@ function notAnswered(ref) {
   link.answers.delete(ref);
   if (!place) return;
   release(button);
-  if (place.isPending) showPressed(place, "No answer came. Look whether it took effect before you press again.", true);
+  if (place.isPending) showPressed(place, NO_ANSWER, true);
   place.isPending = false;
   refreshIn(0, 1000);
 }

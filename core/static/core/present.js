@@ -4,8 +4,8 @@
 
 const present = document.getElementById("present");
 
-TELL.presence = ({ device, body }) => {
-  if (Number(present.dataset.present) !== device) return;
+TELL.presence = ({ device, body }, isNews) => {
+  if (!isNews || Number(present.dataset.present) !== device) return;
   present.textContent = presentText(body, present.dataset.me);
   present.hidden = !present.textContent;
 };
@@ -33,7 +33,7 @@ function stayToChange(pause) {
   const device = Number(present.dataset.present);
   socket.onmessage = ({ data }) => {
     const message = JSON.parse(data);
-    if (Array.isArray(message)) message.filter(({ kind }) => kind === "presence").forEach(TELL.presence);
+    if (Array.isArray(message)) message.filter(({ kind }) => kind === "presence").forEach((event) => TELL.presence(event, true));
     else if (message.ping) tell({ pong: {} });
     else if (message.hello) {
       pause = 1000;

@@ -3,7 +3,7 @@
 // same change do not ask in the same moment, and where an answer takes long the next question waits four times as long.
 
 const LEAST_REST = 1000;
-const page = { isLeaving: false, isMissed: false, isRetelling: false, refreshedAt: performance.now() };
+const page = { isLeaving: false, isMissed: false, isRetelling: false, takenAt: 0, refreshedAt: performance.now() };
 let refreshAt = Infinity;
 let refreshTimer = 0;
 let restUntil = 0;
@@ -38,13 +38,24 @@ async function refreshNow() {
 }
 
 async function refresh() {
+  const began = performance.now();
   const response = await fetch(location.href, { cache: "no-store", signal: AbortSignal.timeout(20000) });
-  if (response.redirected && new URL(response.url).pathname !== location.pathname) return logInIsOver();
+  if (isElsewhere(response)) return logInIsOver();
   if (response.status === 404) return sayGone();
   if (!response.ok) throw new Error(String(response.status));
-  const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
+  take(parsed(await response.text()), began);
+}
+
+const parsed = (text) => new DOMParser().parseFromString(text, "text/html");
+const isElsewhere = ({ redirected, url }) => redirected && new URL(url).pathname !== location.pathname;
+
+// A page that was asked for at `began`. What was asked for earlier may arrive later: nothing goes back to how it was.
+function take(fresh, began) {
   const part = fresh.getElementById("main");
   if (page.isLeaving || !part) return;
+  showMessages(fresh);
+  if (began < page.takenAt && Number(part.dataset.now) < Number(main.dataset.now)) return;
+  page.takenAt = performance.now();
   put(part);
   merge(document.querySelector(".account"), fresh.querySelector(".account")); // somebody else may be logged in by now
   document.title = fresh.title;
@@ -64,8 +75,10 @@ function put(fresh) {
   for (const chart of all(".chart", fresh)) served.set(chart, chart.outerHTML);
   localise(fresh);
   const focused = document.activeElement;
+  const part = focused?.closest("#main [tabindex='-1']"); // takes the focus if what had it is gone
   merge(main, fresh);
-  if (focused?.isConnected && focused !== document.activeElement) focused.focus({ preventScroll: true });
+  const wanted = focused?.isConnected ? focused : part;
+  if (wanted && wanted !== document.activeElement) wanted.focus({ preventScroll: true });
   for (const chart of all(".chart", main)) if (!served.has(chart)) begin(chart);
   judgeAll();
   tellAgain(Number(fresh.dataset.last));
@@ -78,7 +91,8 @@ function keepUp() {
 }
 
 addEventListener("submit", (event) => {
-  page.isLeaving = !event.defaultPrevented;
+  if (event.defaultPrevented) return;
+  page.isLeaving = true;
   setTimeout(() => (page.isLeaving = false), 30000);
 });
 addEventListener("pageshow", () => (page.isLeaving = false));

@@ -20,7 +20,7 @@ class Client:
 
 
 def told(id: int) -> Told:
-    return Told(id, 1, 1, None, str(id), str(id))
+    return Told(id, frozenset([ALL]), None, str(id), str(id))
 
 
 async def sending(client: Client) -> tuple[Reader, "asyncio.Task[None]"]:

@@ -11,8 +11,8 @@ from tests.core.live.happenings import log_in
 from tests.core.tasks.homes import make_device, make_gateway
 
 SAYS = {
-    "subscribe": messages.topic,
-    "unsubscribe": messages.topic,
+    "subscribe": messages.topics,
+    "unsubscribe": messages.topics,
     "resume": messages.after,
 }
 
@@ -35,6 +35,7 @@ def understood(text):
         ('{"shout": {}}', "one of subscribe"),
         ('{"subscribe": {}}', "to must be"),
         ('{"subscribe": {"to": {"device": true}}}', "device must be a whole number"),
+        ('{"subscribe": {"to": {"device": [3, "4"]}}}', "device must be a whole number"),
         ('{"subscribe": {"to": {"house": 1}}}', "to must be"),
         ('{"resume": {"after": -1}}', "number of an event"),
         ('{"resume": {"after": true}}', "number of an event"),
@@ -47,8 +48,9 @@ def test_nonsense_is_answered_with_a_sentence(text, error):
 
 
 def test_topics_and_references_are_read():
-    assert understood('{"subscribe": {"to": "all"}}') == ("all", 0)
-    assert understood('{"unsubscribe": {"to": {"gateway": 2}}}') == ("gateway", 2)
+    assert understood('{"subscribe": {"to": "all"}}') == {("all", 0)}
+    assert understood('{"subscribe": {"to": {"device": [3, 4]}}}') == {("device", 3), ("device", 4)}
+    assert understood('{"unsubscribe": {"to": {"gateway": 2}}}') == {("gateway", 2)}
     assert messages.read('{"pong": {}, "ref": 7}') == ({"pong": {}}, 7)
 
 

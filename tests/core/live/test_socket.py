@@ -87,13 +87,15 @@ def test_a_process_that_ends_closes_all_and_takes_no_more(door, monkeypatch):
 
 
 def test_an_event_comes_to_all_that_want_it_and_no_other(door):
-    everything, device, gateway, other = (door.open().begin(to) for to in ("all", {"device": 3}, {"gateway": 2}, {"device": 4}))
+    wishes = ("all", "changes", {"device": [3, 5]}, {"gateway": 2}, {"device": 4})
+    everything, changes, device, gateway, other = (door.open().begin(to) for to in wishes)
     [first] = happen(kind=Kind.READINGS, device=3, gateway=2, value=1)
     [second] = happen(kind=Kind.GATEWAY, gateway=2, error="")
     told = {"id": first, "kind": "readings", "device": 3, "gateway": 2, "body": {"value": 1}}
     assert everything.events(2)[0] == told
     assert [event["id"] for event in gateway.events(2)] == [first, second]
     assert device.events(1) == [told]
+    assert [event["id"] for event in changes.events(1)] == [second]
     with pytest.raises(queue.Empty):
         other.hear(0.1)
 

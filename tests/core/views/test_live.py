@@ -21,10 +21,10 @@ def main(response):
 
 
 def test_each_page_says_what_it_follows(client, plug):
-    assert 'data-topics="all"' in main(client.get("/"))
-    assert 'data-topics="all"' in main(client.get("/gateways/"))
-    assert f'data-topics="device:{plug.pk} gateway:{plug.gateway_id}"' in main(client.get(f"/devices/{plug.pk}/"))
-    assert "data-topics" not in main(client.get("/login/"))
+    assert 'data-topic="changes"' in main(client.get("/"))
+    assert 'data-topic="all"' in main(client.get("/gateways/"))
+    assert 'data-topic="changes"' in main(client.get(f"/devices/{plug.pk}/"))
+    assert "data-topic" not in main(client.get("/login/"))
 
 
 def test_a_page_says_up_to_which_event_it_holds_everything(client, plug, monkeypatch):

@@ -1,0 +1,13 @@
+"""What tests of pages that change by themselves share; their fixtures are in conftest.py."""
+
+from playwright.sync_api import expect
+
+BLINK = 5000
+"""Milliseconds that a busy machine may take for what takes 100."""
+
+
+def live(page):
+    """Waits until it is, and marks it: whoever loads it anew loses the mark."""
+    expect(page.locator("#connection")).to_have_text("live", timeout=10_000)
+    page.evaluate("() => { window.isSame = true; }")
+    return page
