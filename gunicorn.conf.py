@@ -17,7 +17,8 @@ timeout = 30  # a worker that was silent for so long is replaced
 graceful_timeout = 10  # for requests under way when asked to stop; Heroku kills after 30
 keepalive = 100  # longer than the 90 s of Heroku's router, so that it is never us who hangs up first
 control_socket_disable = True  # it would lie in the home folder, and two servers would fight over it
-websocket_max_message_size = 64 * 1024  # ours are held to 4 KiB; this is before they are read
+websocket_max_message_size = 8 * 1024  # ours are held to 4 KiB; this is before they are read, and 32 of them may wait
+MOST_FRAGMENTS = 100  # of one message
 accesslog = None
 
 
@@ -35,9 +36,44 @@ def allow_files(wanted: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 
 
+def charge_for_frames() -> None:
+    """By itself gunicorn answers each ping whatever waits for the client, and keeps any number of empty fragments."""
+    from gunicorn.asgi import websocket
+
+    class Frames(websocket.WebSocketProtocol):  # type: ignore[misc]  # its base is untyped
+        async def _send_frame(self, opcode: int, payload: bytes | str) -> None:
+            if opcode == websocket.OPCODE_PONG:
+                await self._drain()
+                if self.transport.is_closing():
+                    raise websocket.WebSocketDisconnected
+            await super()._send_frame(opcode, payload)
+
+        async def _handle_continuation(self, payload: bytes) -> None:
+            if len(self._fragments) > MOST_FRAGMENTS:
+                await self._send_close(websocket.CLOSE_POLICY_VIOLATION, "Too many fragments")
+                raise websocket.WebSocketDisconnected
+
+    websocket.WebSocketProtocol = Frames
+
+
+def end_slow_handshakes() -> None:
+    """By itself gunicorn waits for a connection's first request without end: now as long as for the next one."""
+    from gunicorn.asgi.protocol import ASGIProtocol
+
+    made = ASGIProtocol.connection_made
+
+    def connection_made(connection: Any, transport: Any) -> None:
+        made(connection, transport)
+        connection._arm_keepalive_timer()
+
+    ASGIProtocol.connection_made = connection_made
+
+
 def post_worker_init(worker: Any) -> None:
     """Sockets are closed when the worker is told to end: it would wait for them until it is killed."""
     allow_files(65_536)
+    charge_for_frames()
+    end_slow_handshakes()
 
     from core.live import follower
     from core.sockets import sockets

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from django.conf import settings
 from django.db import connection
 
-from core.live_threads import in_database_thread
+from core.live_threads import reading
 from core.models import Event
 from core.tasks.publish import CHANNEL
 
@@ -141,7 +141,7 @@ class PostgresLog:
         """Whether a notification that came over another connection arrives here."""
         assert self._connection is not None  # noqa: S101 (it was opened)
         word = secrets.token_hex(8)
-        await in_database_thread(_notify, word)
+        await reading(_notify, word)
         async for heard in self._connection.notifies(timeout=2 * LOOK_SECONDS):
             if heard.payload == word:
                 return True

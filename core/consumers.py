@@ -13,7 +13,7 @@ from django.conf import settings
 
 from core import catch_up, handshake, messages
 from core.live import Reader, follower
-from core.live_threads import in_database_thread, in_order_thread
+from core.live_threads import reading, writing
 from core.messages import Asked, Message, Reference
 from core.present import present
 from core.rate import Bucket
@@ -29,6 +29,9 @@ LARGEST_MESSAGE = 4096
 MESSAGES_A_SECOND = 5.0
 MESSAGES_AT_ONCE = 20
 MOST_TOPICS = 200
+MOVES_A_SECOND = 0.1
+MOVES_AT_ONCE = 5
+"""From one device's page to another: each is told to all who are at either, and kept in the log."""
 
 
 class Events(AsyncWebsocketConsumer):  # type: ignore[misc]  # its base is untyped
@@ -42,9 +45,11 @@ class Events(AsyncWebsocketConsumer):  # type: ignore[misc]  # its base is untyp
         super().__init__()
         self.reader = Reader(overflow=lambda: sockets.finish(self, BEHIND, "too slow: come again and resume"))
         self.bucket = Bucket(MESSAGES_A_SECOND, MESSAGES_AT_ONCE)
+        self.moves = Bucket(MOVES_A_SECOND, MOVES_AT_ONCE)
         self._sending: asyncio.Task[None] | None = None
         self._catching_up: asyncio.Task[None] | None = None
         self._wishing: set[asyncio.Task[None]] = set()
+        self._committing = asyncio.Lock()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         try:
@@ -64,7 +69,7 @@ class Events(AsyncWebsocketConsumer):  # type: ignore[misc]  # its base is untyp
         try:
             if not handshake.is_from_here(request):
                 raise NotAdmitted
-            self.visitor = await in_database_thread(admit, handshake.session_key(request))
+            self.visitor = await reading(admit, handshake.session_key(request))
         except NotAdmitted:
             await self.close()
             return
@@ -161,13 +166,18 @@ class Events(AsyncWebsocketConsumer):  # type: ignore[misc]  # its base is untyp
         elif verb == "snapshot":
             self._catch_up(catch_up.snapshot)
         elif verb == "here":
-            present.here(self, self.visitor.user_pk, *messages.place(body))
+            self._enter(*messages.place(body))
         elif verb == "away":
             present.away(self)
         elif verb in WISHES:
             task = asyncio.create_task(self._grant(verb, body, ref))
             self._wishing.add(task)
             task.add_done_callback(self._wishing.discard)
+
+    def _enter(self, device_pk: int, is_changing: bool) -> None:
+        if not self.moves.take():
+            raise Refused("You go from page to page too fast: wait ten seconds.")
+        present.here(self, self.visitor.user_pk, device_pk, is_changing)
 
     def _subscribe(self, body: Message) -> None:
         topics = self.reader.topics | messages.topics(body)
@@ -181,14 +191,15 @@ class Events(AsyncWebsocketConsumer):  # type: ignore[misc]  # its base is untyp
         self._catching_up = asyncio.create_task(catch_up.catch_up(self.reader, way))
 
     async def _grant(self, verb: str, body: Message, ref: Reference) -> None:
-        """Committed and answered at once; sent in a thread of its own, where a vendor may take its time."""
+        """Committed, in the order in which they came, and answered at once; then sent, where a vendor may take its time."""
         try:
-            answer = await in_database_thread(WISHES[verb], self.visitor, body)
+            async with self._committing:
+                answer = await writing(WISHES[verb], self.visitor, body)
             if verb == "order":
                 self.reader.commands.append(answer["ordered"]["id"])
             self.answer(answer, ref)
             if verb == "order":
-                await in_order_thread(send, [answer["ordered"]["id"]])
+                await writing(send, [answer["ordered"]["id"]])
         except Refused as error:
             self.answer({"error": str(error)}, ref)
         except Exception as error:  # such as a database that is away; what was committed, the next run sends

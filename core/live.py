@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from core import wire
 from core.at_once import Rest, begin
 from core.change_log import Row, change_log
-from core.live_threads import in_database_thread
+from core.live_threads import reading
 from core.models import Event
 from core.models.event import Kind
 
@@ -204,7 +204,7 @@ class Follower:
             return [told for told in self._recent if told.id > after][:BATCH]
         if self.last - after > RESUME_AT_MOST:
             raise StartOver(f"more than {RESUME_AT_MOST} events were missed")
-        return await in_database_thread(_stored_after, after)
+        return await reading(_stored_after, after)
 
     async def _wait_for(self, id: int) -> None:
         for _ in range(round(NEWER_WAIT_SECONDS / 0.05)):

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Hashable
 from uuid import uuid4
 
-from core.live_threads import in_database_thread
+from core.live_threads import registering
 from core.tasks import presence
 from core.tasks.presence import Here
 
@@ -43,11 +43,10 @@ class Present:
     async def beat(self) -> None:
         """At each heartbeat: what is ours goes on, what is nobody's any more is forgotten."""
         written = [here.key for here in self._here.values() if here.key not in self._entering]
-        over = await in_database_thread(_renew, written)
-        for here in self._here.values():
-            if here.key in over:
-                self._entering[here.key] = here
-                self._write_soon()
+        over = await registering(_renew, written)
+        self._entering |= {here.key: here for here in self._here.values() if here.key in over}
+        if self._entering or self._leaving:
+            self._write_soon()
 
     def end(self) -> None:
         """The process ends: all leave at once."""
@@ -66,9 +65,12 @@ class Present:
             entering, leaving = list(self._entering.values()), self._leaving
             self._entering, self._leaving = {}, set()
             try:
-                await in_database_thread(presence.move, entering, leaving)
-            except Exception as error:  # such as a database that is away: at the next heartbeat who is missing enters again
+                await registering(presence.move, entering, leaving)
+            except Exception as error:  # such as a database that is away: the next heartbeat tries again
                 logger.warning("Who is at which page could not be stored (%s: %s)", type(error).__name__, error)
+                self._leaving |= leaving
+                self._entering = {one.key: one for one in entering if one.key not in self._leaving} | self._entering
+                return
             await asyncio.sleep(PAUSE_SECONDS)
 
 

@@ -6,7 +6,7 @@ from time import monotonic
 from typing import NamedTuple
 
 from core.live import ALL, CHANGES, Topic, follower
-from core.live_threads import in_database_thread
+from core.live_threads import reading
 from core.tasks.snapshot import snapshot
 
 KEPT_SECONDS = 2.0
@@ -21,29 +21,29 @@ class Snapshot(NamedTuple):
 
 
 class Snapshots:
+    """One is made at a time: of all that were asked for, and given up again, no more than one waits for the database."""
+
     def __init__(self) -> None:
         self._kept: dict[frozenset[Topic], tuple[float, Snapshot]] = {}
-        self._making: dict[frozenset[Topic], asyncio.Task[Snapshot]] = {}
+        self._making: asyncio.Task[None] | None = None
 
     async def of(self, topics: Set[Topic]) -> Snapshot:
         wanted = frozenset([ALL]) if {ALL, CHANGES} & topics else frozenset(topics)
         self._forget()
-        if wanted in self._kept:
-            return self._kept[wanted][1]
-        if wanted not in self._making:
-            self._making[wanted] = asyncio.create_task(self._make(wanted))
-        return await asyncio.shield(self._making[wanted])
+        while wanted not in self._kept:
+            if self._making is None or self._making.done():
+                self._making = asyncio.create_task(self._make(wanted))
+                await asyncio.shield(self._making)  # others may wait for it too
+            else:
+                await asyncio.wait([self._making])
+        return self._kept[wanted][1]
 
-    async def _make(self, wanted: frozenset[Topic]) -> Snapshot:
+    async def _make(self, wanted: frozenset[Topic]) -> None:
         last = follower.last  # before the rows are read: what changes meanwhile is told again as an event
         devices = [topic.pk for topic in wanted if topic.kind == "device"]
         gateways = [topic.pk for topic in wanted if topic.kind == "gateway"]
-        try:
-            made = Snapshot(last, await in_database_thread(snapshot, ALL in wanted, devices, gateways))
-            self._kept[wanted] = monotonic(), made
-        finally:
-            del self._making[wanted]
-        return made
+        made = Snapshot(last, await reading(snapshot, ALL in wanted, devices, gateways))
+        self._kept[wanted] = monotonic(), made
 
     def _forget(self) -> None:
         """Those that are older than KEPT_SECONDS and, of many, the oldest."""

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from django.conf import settings
 
-from core.live_threads import in_database_thread
+from core.live_threads import reading
 from core.present import present
 from core.tasks.visitors import Visitor, still_there
 
@@ -76,7 +76,7 @@ class Sockets:
                 socket.is_alive = False
                 socket.ping()
         asked = list(self.open)  # more may be opened meanwhile
-        there = await in_database_thread(still_there, {socket.visitor for socket in asked})
+        there = await reading(still_there, {socket.visitor for socket in asked})
         for socket in asked:
             if socket.visitor not in there:
                 self.finish(socket, LOGGED_OUT, "the log-in is over")

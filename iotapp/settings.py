@@ -162,6 +162,7 @@ def read_database() -> dict[str, Any]:
         options |= {"transaction_mode": "IMMEDIATE", "timeout": 20, "init_command": "PRAGMA journal_mode=WAL"}
     elif database["ENGINE"] == "django.db.backends.postgresql":
         database["CONN_MAX_AGE"] = 0
+        database["CONN_HEALTH_CHECKS"] = True  # a pooled connection that died is found when it is taken, not by a person
         options.setdefault("connect_timeout", 10)
         options["pool"] = {
             "min_size": 1,

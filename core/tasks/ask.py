@@ -17,6 +17,7 @@ from core.models import Device, Gateway
 from core.tasks.clients import client_for
 from core.tasks.failures import complaint
 from core.tasks.record import Answer, Recorded, Recorder
+from core.tasks.resting import give_back
 from core.tasks.runs import Holding
 from core.threads import in_threads
 
@@ -80,13 +81,19 @@ def ask(
     jobs = _jobs(gateways, device_pks)
     paced = max((job.paced for job in jobs), default=timedelta())
     recorder = Recorder(asked.recorded, holding)
+
+    def tick() -> None:
+        recorder.tick()
+        if holding is None:
+            give_back()
+
     with _garbage_sought_elsewhere(jobs):
         for job, result in in_threads(
             Job.ask,
             _claimed(jobs, asked, paced),
             workers=min(settings.POLL_WORKERS, max(1, len(jobs))),
             deadline_seconds=settings.GATEWAY_TIMEOUT_SECONDS + paced.total_seconds() + GRACE_SECONDS,
-            tick=recorder.tick,
+            tick=tick,
         ):
             answer = job.failed(result) if isinstance(result, Exception) else result
             if answer.error:

@@ -27,6 +27,7 @@ from core.tasks.failures import complaint
 from core.tasks.holds import hold_for_a_person
 from core.tasks.judge import MOST_AT_ONCE, is_heard, judge, with_device
 from core.tasks.publish import publishing
+from core.tasks.resting import give_back
 from core.tasks.runs import Holding
 from core.tasks.supersede import supersede
 from core.threads import in_threads
@@ -181,7 +182,7 @@ def _write(commands: list[DeviceCommand], holding: Holding | None) -> None:
         commands,
         workers=len(commands),
         deadline_seconds=WRITE_LASTS.total_seconds(),
-        tick=holding.keep if holding else None,
+        tick=holding.keep if holding else give_back,
     ):
         _note(command, result)
 
@@ -236,6 +237,8 @@ def _read_back(pks: list[int], holding: Holding | None) -> None:
         if not written:
             return
         settled = max(command.settles_at for command in written if command.settles_at)
+        if holding is None:
+            give_back()
         time.sleep(max((settled - timezone.now()).total_seconds(), SECOND_READ_SECONDS * attempt, 0))
         _read(written, holding)
 

@@ -34,6 +34,8 @@ def admit(session_key: str) -> Visitor:
     anybody may read: the page that opened the socket is then older than the log-out."""
     if not session_key:
         return _anybody()
+    if "\0" in session_key:  # PostgreSQL takes none
+        raise NotAdmitted
     request = HttpRequest()
     request.session = import_module(settings.SESSION_ENGINE).SessionStore(session_key)
     user = get_user(request)

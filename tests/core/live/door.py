@@ -28,7 +28,8 @@ class Door:
     def __exit__(self, *exception):
         self._await_orders()
         self.do(self._cancel_all)
-        live_threads.database.submit(int).result(30)
+        for executor in (live_threads.reader, live_threads.registrar):
+            executor.submit(int).result(30)
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join()
         self.loop.close()
@@ -42,9 +43,9 @@ class Door:
 
     def _await_orders(self):
         """Until no thread sends an order any more, or the next test's tables would be emptied under its hands."""
-        idle = threading.Barrier(live_threads.ORDERS_AT_ONCE + 1)
-        for _ in range(live_threads.ORDERS_AT_ONCE):
-            live_threads.orders.submit(idle.wait, 30)
+        idle = threading.Barrier(live_threads.WRITERS + 1)
+        for _ in range(live_threads.WRITERS):
+            live_threads.writers.submit(idle.wait, 30)
         idle.wait(30)
 
     async def _cancel_all(self):
