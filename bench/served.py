@@ -11,7 +11,7 @@ django.setup()
 
 from bench.group_send import Group
 from bench.urls import counts
-from core import live
+from core import reader
 from core.change_log import PostgresLog, Row, SqliteLog
 from iotapp.asgi import SOCKETS, application
 
@@ -40,4 +40,4 @@ def counting_texts(as_text: Callable[[Row], str]) -> Callable[[Row], str]:
 
 for log in (PostgresLog, SqliteLog):
     log.read = counting_reads(log.read)  # type: ignore[method-assign]  # counted, in this process alone
-live._as_text = counting_texts(live._as_text)
+reader._as_text = counting_texts(reader._as_text)

@@ -7,7 +7,8 @@ import json
 import logging
 from collections.abc import Callable, Coroutine
 
-from core.live import Reader, StartOver, follower, over
+from core.live import StartOver, follower, over
+from core.reader import Reader
 from core.snapshots import snapshots
 
 logger = logging.getLogger(__name__)

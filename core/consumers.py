@@ -12,11 +12,12 @@ from channels.generic.websocket import AsyncWebsocketConsumer  # type: ignore[im
 from django.conf import settings
 
 from core import catch_up, handshake, messages
-from core.live import Reader, follower
+from core.live import follower
 from core.live_threads import reading, writing
 from core.messages import Asked, Message, Reference
 from core.present import present
 from core.rate import Bucket
+from core.reader import Reader
 from core.sockets import BEHIND, FULL, RESTART, TOO_BIG, TOO_FAST, sockets
 from core.tasks.send import send
 from core.tasks.visitors import NotAdmitted, Visitor, admit

@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from core.live import ALL, CHANGES, Topic
+from core.reader import ALL, CHANGES, Topic
 from core.strict_json import parse
 from core.tasks.wishes import Refused, whole
 

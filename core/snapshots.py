@@ -5,8 +5,9 @@ from collections.abc import Set
 from time import monotonic
 from typing import NamedTuple
 
-from core.live import ALL, CHANGES, Topic, follower
+from core.live import follower
 from core.live_threads import reading
+from core.reader import ALL, CHANGES, Topic
 from core.tasks.snapshot import snapshot
 
 KEPT_SECONDS = 2.0

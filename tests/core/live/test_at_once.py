@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import dataclass, field
 
 from core.at_once import begin
-from core.live import ALL, Reader, Told
+from core.reader import ALL, Reader, Told
 
 
 @dataclass

@@ -6,7 +6,7 @@ import time
 import pytest
 from django.db import connection
 
-from core import change_log, live
+from core import change_log, live, reader
 from core.models import Event
 from tests.core.live.door import Door
 from tests.core.live.happenings import happen
@@ -136,12 +136,12 @@ def test_a_log_that_cannot_be_read_is_tried_again(door, monkeypatch, caplog):
 
 def test_a_reader_that_more_waits_for_than_may_overflows():
     dropped = []
-    reader = live.Reader(overflow=lambda: dropped.append(True))
-    for _ in range(live.QUEUE_EVENTS + 1):
-        reader.put("[]")
+    slow = reader.Reader(overflow=lambda: dropped.append(True))
+    for _ in range(reader.QUEUE_EVENTS + 1):
+        slow.put("[]")
     assert dropped == [True]
-    reader.is_caught_up = True
-    reader.put("x" * live.QUEUE_CHARACTERS, is_event=True)
+    slow.is_caught_up = True
+    slow.put("x" * reader.QUEUE_CHARACTERS, is_event=True)
     assert len(dropped) == 1
-    reader.put("x", is_event=True)
+    slow.put("x", is_event=True)
     assert len(dropped) == 2
