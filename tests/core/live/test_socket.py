@@ -5,6 +5,7 @@ import time
 
 import pytest
 from django.contrib.sessions.models import Session
+from django.db import OperationalError
 from django.test import Client
 from django.utils import timezone
 
@@ -255,6 +256,29 @@ def test_a_ping_says_up_to_where_everything_was_told(door, settings):
 def test_who_does_not_answer_pings_is_closed(door, settings):
     settings.SOCKET_HEARTBEAT_SECONDS = 0.2
     assert door.open().closes() == 4408
+
+
+def test_not_all_are_asked_at_once(door, settings, monkeypatch):
+    settings.SOCKET_HEARTBEAT_SECONDS = 0.8
+    monkeypatch.setattr(sockets, "ASKED_AT_ONCE", 1)
+    asked = []
+    for socket in [door.open() for _ in range(4)]:
+        socket.hear_of("ping")
+        asked.append(time.monotonic())
+    assert asked[-1] - asked[0] > 0.2
+
+
+def test_heartbeats_go_on_while_the_database_is_away(door, settings, monkeypatch, caplog):
+    def away(visitors):
+        raise OperationalError("the connection is closed")
+
+    settings.SOCKET_HEARTBEAT_SECONDS = 0.2
+    monkeypatch.setattr(sockets, "still_there", away)
+    socket = door.open()
+    for _ in range(3):
+        socket.hear_of("ping")
+        socket.say(pong={})
+    assert "heartbeat of the sockets failed (OperationalError" in caplog.text
 
 
 @pytest.mark.parametrize("ending", ["logged out", "password", "inactive", "expired"])
