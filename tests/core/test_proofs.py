@@ -71,7 +71,7 @@ def test_the_admin_the_pages_and_the_poll_never_wait_for_each_other_for_ever(dat
 
 @pytest.mark.django_db(transaction=True)
 def test_clients_that_never_read_are_dropped_and_cost_little_and_the_others_notice_nothing(database_url):
-    deafness = never_read(12, database_url)
+    deafness = never_read(12, database_url, heartbeat_seconds=1.5)
     assert deafness.left == 0
     assert deafness.megabytes < deafness.clients + 8
     assert deafness.slowest < 2

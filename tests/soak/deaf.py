@@ -15,7 +15,6 @@ from tests.core.live.happenings import happen
 from tests.core.live.web import Client, Web
 
 TEXT = "x" * 3000
-HEARTBEAT_SECONDS = 5
 BURST = 100
 BURSTS = 20
 DROPPED_WITHIN_SECONDS = 60
@@ -42,8 +41,8 @@ class Deafness:
         )
 
 
-def never_read(count: int, database_url: str) -> Deafness:
-    web = Web(database_url, SOCKET_HEARTBEAT_SECONDS=str(HEARTBEAT_SECONDS))
+def never_read(count: int, database_url: str, heartbeat_seconds: float = 5) -> Deafness:
+    web = Web(database_url, SOCKET_HEARTBEAT_SECONDS=str(heartbeat_seconds))
     web.start()
     try:
         with web.open() as other, ExitStack() as stack:
@@ -72,10 +71,10 @@ def _never_read(count: int, web: Web, other: Client, stack: ExitStack) -> Deafne
             _ask(deaf, ("everything that comes", "snapshot", "what was missed")[number % 3])
         for _ in range(BURSTS):
             found.slowest = max(found.slowest, _burst(other, BURST))
-        while _sockets(worker) > 1 and time.monotonic() < began + DROPPED_WITHIN_SECONDS:
+        while _sockets(worker, web.port) > 1 and time.monotonic() < began + DROPPED_WITHIN_SECONDS:
             _burst(other, 1)
             time.sleep(0.1)
-        found.left = _sockets(worker) - 1
+        found.left = _sockets(worker, web.port) - 1
         found.seconds = time.monotonic() - began
     finally:
         is_over.set()
@@ -84,8 +83,9 @@ def _never_read(count: int, web: Web, other: Client, stack: ExitStack) -> Deafne
     return found
 
 
-def _sockets(worker: psutil.Process) -> int:
-    return sum(one.status != psutil.CONN_LISTEN and one.status != psutil.CONN_NONE for one in worker.net_connections("tcp"))
+def _sockets(worker: psutil.Process, port: int) -> int:
+    open = (psutil.CONN_ESTABLISHED, psutil.CONN_CLOSE_WAIT, psutil.CONN_FIN_WAIT1, psutil.CONN_FIN_WAIT2)
+    return sum(one.laddr.port == port and one.status in open for one in worker.net_connections("tcp"))
 
 
 def _ask(deaf: Client, for_what: str) -> None:
