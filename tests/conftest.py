@@ -12,6 +12,7 @@ from collections.abc import Generator
 from typing import TypeVar
 from urllib.parse import quote
 
+import psycopg
 import pytest
 from django.db import connection
 from pytest_django import DjangoDbBlocker
@@ -77,14 +78,15 @@ def database_url(transactional_db: None) -> str:
 def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Generator[None]:
     """pytest-django's, and before it drops a database on PostgreSQL: other processes of a test, and threads of an event loop, are
     given a moment to hang up, then they are cut off."""
+    from core.change_log import connection_parameters
+
     yield
     if connection.vendor == "postgresql":
         connection.close()
-        connection.close_pool()  # so that what is left is somebody else's
-        with django_db_blocker.unblock(), connection.cursor() as cursor:
+        connection.close_pool()
+        with django_db_blocker.unblock(), psycopg.connect(autocommit=True, **connection_parameters()) as server:
             for _ in range(50):
-                cursor.execute(f"SELECT count(*) {OTHERS}")
-                if cursor.fetchone() == (0,):
+                if server.execute(f"SELECT count(*) {OTHERS}").fetchone() == (0,):
                     return
                 time.sleep(0.1)
-            cursor.execute(f"SELECT pg_terminate_backend(pid) {OTHERS}")
+            server.execute(f"SELECT pg_terminate_backend(pid) {OTHERS}")
