@@ -15,6 +15,7 @@ from core.tasks.publish import publishing
 
 pytestmark = [
     pytest.mark.browser,
+    pytest.mark.sqlite,  # once: the script knows no database
     pytest.mark.django_db(transaction=True),
 ]
 

@@ -12,7 +12,11 @@ from core.tasks import gateways, poll
 from tests.core.conftest import CHROMIUM
 from tests.core.live_page import BLINK, live
 
-pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.sqlite,  # once: the script knows no database
+    pytest.mark.django_db(transaction=True),
+]
 PHONE = {"width": 390, "height": 700}
 LOOK_AWAY = """(isHidden) => {
     Object.defineProperty(document, "hidden", { configurable: true, get: () => isHidden });

@@ -11,7 +11,7 @@ from django.utils import timezone
 from core.models.device import freshness, late_after
 from core.words import value_text
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.sqlite]  # once: the script knows no database
 SCRIPT = Path(__file__).resolve().parents[2] / "core" / "static" / "core" / "words.js"
 PLAIN = [0.0, -0.0, 0.031, 4.25, 21.5, 431.2, 12345.0, 1850.0, 99999.5, 999.95, 0.0004, -0.0004, 1e9, 123456789.0, 100.0, 10.0]
 HALVES = [0.0625, 0.1875, 1.125, 1.375, 2.675, 1.005, 100.25, 100.75, 10000.5, 10001.5, 99999.5, -1.125, 1234500000.0, 0.00012345]
