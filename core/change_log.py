@@ -101,7 +101,7 @@ class SqliteLog:
 class PostgresLog:
     """LISTEN on a connection of its own; where that does not work, as through a pooler, a look each second."""
 
-    _connection: "psycopg.AsyncConnection[Any] | None" = None
+    _connection: "psycopg.AsyncConnection[Any]"
 
     async def open(self) -> None:
         import psycopg
@@ -123,23 +123,20 @@ class PostgresLog:
         if not self.is_woken:
             await asyncio.sleep(LOOK_SECONDS)
             return
-        assert self._connection is not None  # noqa: S101 (it was opened)
         async for _ in self._connection.notifies(timeout=LOOK_SECONDS, stop_after=1):
             pass
 
     async def close(self) -> None:
-        if self._connection is not None:
+        if hasattr(self, "_connection"):
             with suppress(Exception):
                 await asyncio.wait_for(self._connection.close(), 1)
 
     async def _execute(self, statement: str, values: list[int] | None = None) -> list[tuple[Any, ...]]:
-        assert self._connection is not None  # noqa: S101 (it was opened)
         cursor = await asyncio.wait_for(self._connection.execute(statement.encode(), values), ANSWER_SECONDS)
         return await cursor.fetchall() if cursor.description else []
 
     async def _hears(self) -> bool:
         """Whether a notification that came over another connection arrives here."""
-        assert self._connection is not None  # noqa: S101 (it was opened)
         word = secrets.token_hex(8)
         await reading(_notify, word)
         async for heard in self._connection.notifies(timeout=2 * LOOK_SECONDS):

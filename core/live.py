@@ -46,7 +46,7 @@ class Follower:
         self._recent: deque[Told] = deque(maxlen=RECENT)
         self._recent_after = 0
         """Every event after this one is among the recent."""
-        self._ready: asyncio.Event | None = None
+        self._ready = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     async def ready(self) -> None:
@@ -54,7 +54,6 @@ class Follower:
         if self._task is None or self._task.done():
             self._ready = asyncio.Event()
             self._task = asyncio.create_task(self._follow())
-        assert self._ready is not None  # noqa: S101 (made with the task)
         await self._ready.wait()
 
     def stop(self) -> None:
@@ -97,7 +96,6 @@ class Follower:
             delay = min(2 * delay, LONGEST_DELAY_SECONDS)
 
     async def _catch_up(self, log: Any) -> None:
-        assert self._ready is not None  # noqa: S101 (made with the task)
         if not self._ready.is_set():
             self._recent.clear()
             self.last = self._recent_after = max(0, (await log.newest() or 0) - RECENT)
