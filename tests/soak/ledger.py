@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import time_machine
 from django.utils import timezone
@@ -129,7 +130,7 @@ class Ledger(RuleBasedStateMachine):
     def begin(self, fail_safe, least, said):
         self.traveller = time_machine.travel(datetime.now(UTC), tick=False)
         self.clock = self.traveller.start()
-        self.real_sleep, send.time.sleep = send.time.sleep, lambda seconds: self.let_pass(timedelta(seconds=seconds))
+        send.time = SimpleNamespace(sleep=lambda seconds: self.let_pass(timedelta(seconds=seconds)))  # other threads do sleep
         for model in (Gateway, Lease, Run, Receipt, FeedSource):
             model.objects.all().delete()
         scripted.SCRIPT.clear()
@@ -157,7 +158,7 @@ class Ledger(RuleBasedStateMachine):
         if hasattr(self, "traveller"):
             self.check_the_ledger()
             self.quieten()
-            send.time.sleep = self.real_sleep
+            send.time = time
             self.traveller.stop()
 
     def quieten(self):
