@@ -28,7 +28,7 @@ class VersionField(forms.IntegerField):
 
     def clean(self, value: Any) -> int | None:
         try:
-            return super().clean(value)  # type: ignore[no-any-return]
+            return super().clean(value)  # type: ignore[no-any-return]  # untyped in the stubs
         except forms.ValidationError:
             return UNKNOWN
 
@@ -49,7 +49,7 @@ class Seen(forms.Form):
 
     def wanted(self) -> int | None:
         self.is_valid()
-        return self.cleaned_data["version"]  # type: ignore[no-any-return]
+        return self.cleaned_data["version"]  # type: ignore[no-any-return]  # untyped in the stubs
 
     def renew(self, stored: Device | Gateway) -> None:
         """The form that comes back is of this version: to save it again overwrites that."""
