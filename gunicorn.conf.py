@@ -15,9 +15,15 @@ worker_class = "asgi"
 asgi_lifespan = "off"
 timeout = 30  # a worker that was silent for so long is replaced
 graceful_timeout = 10  # for requests under way when asked to stop; Heroku kills after 30
-keepalive = 100  # longer than the 90 s of Heroku's router, so that it is never us who hangs up first
-control_socket_disable = True  # it would lie in the home folder, and two servers would fight over it
-websocket_max_message_size = 8 * 1024  # ours are held to 4 KiB; this is before they are read, and 32 of them may wait
+keepalive = (
+    100  # longer than the 90 s of Heroku's router, so that it is never us who hangs up first
+)
+control_socket_disable = (
+    True  # it would lie in the home folder, and two servers would fight over it
+)
+websocket_max_message_size = (
+    8 * 1024
+)  # ours are held to 4 KiB; this is before they are read, and 32 of them may wait
 MOST_FRAGMENTS = 100  # of one message
 accesslog = None
 
@@ -25,7 +31,9 @@ accesslog = None
 def when_ready(arbiter: Any) -> None:
     """What the system keeps for a client that reads slowly or never: by itself up to 4 MB for each."""
     for listener in arbiter.LISTENERS:
-        listener.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 128 * 1024)  # connections get what the listener has
+        listener.sock.setsockopt(
+            socket.SOL_SOCKET, socket.SO_SNDBUF, 128 * 1024
+        )  # connections get what the listener has
 
 
 def allow_files(wanted: int) -> None:
@@ -75,8 +83,8 @@ def post_worker_init(worker: Any) -> None:
     charge_for_frames()
     end_slow_handshakes()
 
-    from core.live import follower
-    from core.sockets import sockets
+    from core.live.connections import sockets
+    from core.live.follower import follower
 
     def end() -> None:
         sockets.close_all()

@@ -23,17 +23,29 @@ BENCHMARKS: dict[str, tuple[Database, ...]] = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench", description="Ratios, each measured in one run. See bench/README.md.")
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHMARKS)} (all)")
-    parser.add_argument("--quick", action="store_true", help="smaller numbers, under a minute; targets are set for the full ones")
+    parser = argparse.ArgumentParser(
+        prog="python -m bench", description="Ratios, each measured in one run. See bench/README.md."
+    )
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHMARKS)} (all)"
+    )
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="smaller numbers, under a minute; targets are set for the full ones",
+    )
     options = parser.parse_args()
     if unknown := set(options.names) - set(BENCHMARKS):
-        parser.error(f"there is no benchmark {', '.join(sorted(unknown))}: choose from {', '.join(BENCHMARKS)}")
+        parser.error(
+            f"there is no benchmark {', '.join(sorted(unknown))}: choose from {', '.join(BENCHMARKS)}"
+        )
     began = time.monotonic()
     for name in options.names or BENCHMARKS:
         for database in BENCHMARKS[name]:
             run(name, database, options.quick)
-    print(f"\n{time.monotonic() - began:.0f} s in all; load of this machine {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores.")
+    print(
+        f"\n{time.monotonic() - began:.0f} s in all; load of this machine {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores."
+    )
 
 
 def run(name: str, database: Database, quick: bool) -> None:
@@ -41,7 +53,11 @@ def run(name: str, database: Database, quick: bool) -> None:
         with database() as url:
             environ = environment(url)
             subprocess.run([sys.executable, "manage.py", "migrate", "-v0"], env=environ, check=True)
-            subprocess.run([sys.executable, "-m", f"bench.{name}", *(["--quick"] if quick else [])], env=environ, check=True)
+            subprocess.run(
+                [sys.executable, "-m", f"bench.{name}", *(["--quick"] if quick else [])],
+                env=environ,
+                check=True,
+            )
     except ConnectionError as error:
         print(f"\n{name} is left out on PostgreSQL: {error}")
 

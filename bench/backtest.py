@@ -18,11 +18,13 @@ django.setup()
 
 from bench.table import Row, is_quick, show
 from core import rules
-from core.tasks import past
-from core.tasks.backtest import Result, backtest
-from core.tasks.replayed import Terms
+from core.tasks.backtesting import past
+from core.tasks.backtesting.backtest import Result, backtest
+from core.tasks.backtesting.device import Terms
 
-BESIDE = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "gb_intensity_2023.csv.gz"
+BESIDE = (
+    Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "gb_intensity_2023.csv.gz"
+)
 LONDON = ZoneInfo("Europe/London")
 TARGET = 0.9
 
@@ -55,9 +57,13 @@ five half-hours in January) are not compared. Those with a target decide every t
 def main() -> None:
     path = Path(os.environ.get("BENCH_GB_INTENSITY") or BESIDE)
     if not path.is_file():
-        print("\nbacktest is left out: set BENCH_GB_INTENSITY to a file of a year, with the columns from, to, forecast, actual.")
+        print(
+            "\nbacktest is left out: set BENCH_GB_INTENSITY to a file of a year, with the columns from, to, forecast, actual."
+        )
         return
-    until = datetime(2023, 2, 1, tzinfo=LONDON) if is_quick() else datetime(2024, 1, 1, tzinfo=LONDON)
+    until = (
+        datetime(2023, 2, 1, tzinfo=LONDON) if is_quick() else datetime(2024, 1, 1, tzinfo=LONDON)
+    )
     rows = [row for case in CASES for row in measured(case, path, until)]
     days = (until - datetime(2023, 1, 1, tzinfo=LONDON)).days
     show(f"Backtest, Great Britain 2023, {days} days, 3 hours at 1 kW before 07:00 daily", rows)
@@ -69,8 +75,13 @@ def measured(case: Case, path: Path, until: datetime) -> list[Row]:
     if not case.with_forecasts:
         read.forecasts = past.NoForecasts()
     rule = rules.load("cleanest_hours")
-    since, every = datetime(2023, 1, 1, tzinfo=LONDON), timedelta(minutes=10 if case.is_target else 30)
-    terms = Terms(rule, rule.read(case.options), since.astimezone(UTC), until.astimezone(UTC), every, LONDON)
+    since, every = (
+        datetime(2023, 1, 1, tzinfo=LONDON),
+        timedelta(minutes=10 if case.is_target else 30),
+    )
+    terms = Terms(
+        rule, rule.read(case.options), since.astimezone(UTC), until.astimezone(UTC), every, LONDON
+    )
     began = time.process_time()
     result = backtest(terms, {read.signal: read})
     return told(case, result, time.process_time() - began)
@@ -78,7 +89,12 @@ def measured(case: Case, path: Path, until: datetime) -> list[Row]:
 
 def told(case: Case, result: Result, seconds: float) -> list[Row]:
     costs = result.costs
-    assert costs.actual is not None and costs.at_once is not None and costs.ideal is not None and costs.share is not None
+    assert (
+        costs.actual is not None
+        and costs.at_once is not None
+        and costs.ideal is not None
+        and costs.share is not None
+    )
     kg = f"{costs.actual / 1000:.1f} kgCO2; {costs.at_once / 1000:.1f} at once, {costs.ideal / 1000:.1f} with hindsight"
     target = {"target": f">= {TARGET:.0%}", "met": costs.share >= TARGET} if case.is_target else {}
     jobs = (

@@ -26,7 +26,9 @@ def postgresql() -> Iterator[str]:
     try:
         server = psycopg.connect(POSTGRES_URL, autocommit=True, connect_timeout=5)
     except psycopg.OperationalError as error:
-        raise ConnectionError(f"nothing answers at BENCH_POSTGRES_URL ({str(error).strip()})") from None
+        raise ConnectionError(
+            f"nothing answers at BENCH_POSTGRES_URL ({str(error).strip()})"
+        ) from None
     with server:
         server.execute(f"DROP DATABASE IF EXISTS {NAME} WITH (FORCE)")
         server.execute(f"CREATE DATABASE {NAME}")

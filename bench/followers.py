@@ -21,7 +21,13 @@ ONCE = 50
 
 class Follower(asyncio.Protocol):
     def __init__(self, site: str, path: str, came: dict[int, list[float]], wanted: int) -> None:
-        self.site, self.path, self.came, self.wanted, self.hears = site, path, came, wanted, asyncio.Event()
+        self.site, self.path, self.came, self.wanted, self.hears = (
+            site,
+            path,
+            came,
+            wanted,
+            asyncio.Event(),
+        )
         self.last, self.bytes, self.done = 0, 0, asyncio.Event()
 
     def connection_made(self, transport) -> None:
@@ -61,8 +67,13 @@ async def follow(port: str, path: str, count: int, wanted: int) -> None:
     followers: list[Follower] = []
     loop = asyncio.get_running_loop()
     for start in range(0, count, ONCE):
-        some = [Follower(f"localhost:{port}", path, came, wanted) for _ in range(min(ONCE, count - start))]
-        await asyncio.gather(*(loop.create_connection(lambda one=one: one, "127.0.0.1", port) for one in some))
+        some = [
+            Follower(f"localhost:{port}", path, came, wanted)
+            for _ in range(min(ONCE, count - start))
+        ]
+        await asyncio.gather(
+            *(loop.create_connection(lambda one=one: one, "127.0.0.1", port) for one in some)
+        )
         await asyncio.gather(*(one.hears.wait() for one in some))
         followers += some
     await asyncio.sleep(0.5)

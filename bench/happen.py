@@ -14,9 +14,9 @@ django.setup()
 from django.utils import timezone
 
 from bench.group_send import Sender
-from core import wire
+from core import serializers
 from core.models import Event
-from core.tasks.publish import publishing
+from core.tasks.events.outbox import publishing
 
 VALUES = 4
 
@@ -39,7 +39,9 @@ def main(count: str, pause: str, *group: str) -> None:
 def reading(number: int) -> dict[str, Any]:
     """Four values of one device, observed now."""
     now = timezone.now()
-    return wire.readings(now, {40 + k: (round(20 + number % 10 + k / 10, 1), now) for k in range(VALUES)}, [])
+    return serializers.readings(
+        now, {40 + k: (round(20 + number % 10 + k / 10, 1), now) for k in range(VALUES)}, []
+    )
 
 
 def newest(count: int) -> list[int]:

@@ -6,11 +6,11 @@ from datetime import datetime, timedelta
 from django.db import connection
 from django.utils import timezone
 
-from core import schedule
 from core.models import Attribute, Device, Gateway, Run
 from core.models.run import Outcome
 from core.readings import AttributeSpec, DeviceSpec
-from core.tasks.publish import publishing
+from core.tasks import runs
+from core.tasks.events.outbox import publishing
 
 DATABASES = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
 
@@ -36,13 +36,26 @@ def database() -> str:
 
 def gateways(specs: Sequence[tuple[str, Sequence[DeviceSpec]]]) -> list[Gateway]:
     """Stores gateways, by address, with their devices, as `add_gateway` would one by one."""
-    stored = Gateway.objects.bulk_create([Gateway(vendor="shelly", name=address, address=address) for address, _ in specs])
-    pairs = [(gateway, spec) for gateway, (_, devices) in zip(stored, specs, strict=True) for spec in devices]
+    stored = Gateway.objects.bulk_create(
+        [Gateway(vendor="shelly", name=address, address=address) for address, _ in specs]
+    )
+    pairs = [
+        (gateway, spec)
+        for gateway, (_, devices) in zip(stored, specs, strict=True)
+        for spec in devices
+    ]
     devices = Device.objects.bulk_create(
-        [Device(gateway=gateway, vendor_id=spec.vendor_id, name=spec.name, model=spec.model) for gateway, spec in pairs]
+        [
+            Device(gateway=gateway, vendor_id=spec.vendor_id, name=spec.name, model=spec.model)
+            for gateway, spec in pairs
+        ]
     )
     Attribute.objects.bulk_create(
-        [_attribute(device, spec) for device, (_, found) in zip(devices, pairs, strict=True) for spec in found.attributes]
+        [
+            _attribute(device, spec)
+            for device, (_, found) in zip(devices, pairs, strict=True)
+            for spec in found.attributes
+        ]
     )
     return stored
 
@@ -68,7 +81,9 @@ def history(moments: int, start: datetime, step: timedelta) -> None:
             cursor.execute("PRAGMA cache_size = -500000")
             cursor.execute(OBSERVATIONS["sqlite"], (moments, int(times[0]), int(times[1])))
             cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            cursor.execute("PRAGMA cache_size = -2000")  # the default, which is what we measure with
+            cursor.execute(
+                "PRAGMA cache_size = -2000"
+            )  # the default, which is what we measure with
         else:
             cursor.execute(OBSERVATIONS["postgresql"], (*times, moments))
             cursor.execute("VACUUM ANALYZE")  # as the server does by itself, some time later
@@ -81,4 +96,4 @@ def heard(now: datetime | None = None) -> None:
     Device.objects.update(heard_at=now)
     Attribute.objects.update(heard_at=now, observed_at=now, number=1)
     with publishing():
-        Run.objects.create(task=schedule.POLL, outcome=Outcome.DONE, started_at=now, finished_at=now)
+        Run.objects.create(task=runs.POLL, outcome=Outcome.DONE, started_at=now, finished_at=now)

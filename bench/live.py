@@ -76,7 +76,12 @@ def main() -> None:
         scenes = [Scene(OURS, 100, 10, 0.2)] if is_quick() else SCENES
         ours = [follow(web, scene, base) for scene in scenes]
     [it] = [one for one in ours if one.scene.sockets == sockets]
-    rows = [*map(row_of_scene, ours), row_of_log(it), *rows_of_group(it, group), *rows_of_poll(it, polled)]
+    rows = [
+        *map(row_of_scene, ours),
+        row_of_log(it),
+        *rows_of_group(it, group),
+        *rows_of_poll(it, polled),
+    ]
     show(f"Live, {database}: commit to browser, one web process", rows)
 
 
@@ -93,27 +98,58 @@ def follow(web: Web, scene: Scene, base: int) -> Live:
     """`base` is the memory of the process before its first sockets."""
     wanted = scene.commits + (newest() if scene.path == OURS else 0)
     given = [str(web.port), scene.path, str(scene.sockets), str(wanted)]
-    with subprocess.Popen(program("followers", *given), stdout=subprocess.PIPE, text=True) as followers:
+    with subprocess.Popen(
+        program("followers", *given), stdout=subprocess.PIPE, text=True
+    ) as followers:
         assert followers.stdout and followers.stdout.readline() == "ready\n"
         memory, before, began = web.memory - base, web.counted(), web.processor_seconds
-        happen = program("happen", str(scene.commits), str(scene.pause_seconds), *["group"] * (scene.path == GROUP))
-        written = subprocess.run(happen, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()
+        happen = program(
+            "happen",
+            str(scene.commits),
+            str(scene.pause_seconds),
+            *["group"] * (scene.path == GROUP),
+        )
+        written = subprocess.run(
+            happen, stdout=subprocess.PIPE, text=True, check=True
+        ).stdout.splitlines()
         told = json.loads(followers.stdout.readline())
     processor, after = web.processor_seconds - began, web.counted()
     committed = {pk: float(moment) for pk, moment in map(str.split, written)}
-    latencies = [moment - committed[pk] for pk, moments in told["came"].items() for moment in moments]
+    latencies = [
+        moment - committed[pk] for pk, moments in told["came"].items() for moment in moments
+    ]
     count = len(latencies)
     assert count == scene.sockets * scene.commits, (count, scene)
-    looked, wrote = ((after.get(name, 0) - before.get(name, 0)) / scene.commits for name in ("queries", "texts"))
-    return Live(scene, latencies, told["bytes"] / count, processor / count, memory / scene.sockets, looked, wrote)
+    looked, wrote = (
+        (after.get(name, 0) - before.get(name, 0)) / scene.commits for name in ("queries", "texts")
+    )
+    return Live(
+        scene,
+        latencies,
+        told["bytes"] / count,
+        processor / count,
+        memory / scene.sockets,
+        looked,
+        wrote,
+    )
 
 
 def poll(web: Web, clients: int, seconds: int) -> Polled:
     began = web.processor_seconds
-    polled = subprocess.run(program("pollers", str(web.port), str(clients), str(seconds)), stdout=subprocess.PIPE, check=True)
+    polled = subprocess.run(
+        program("pollers", str(web.port), str(clients), str(seconds)),
+        stdout=subprocess.PIPE,
+        check=True,
+    )
     told = json.loads(polled.stdout)
     count = len(told["waits"])
-    return Polled(clients, told["waits"], told["up"] / count, told["down"] / count, (web.processor_seconds - began) / count)
+    return Polled(
+        clients,
+        told["waits"],
+        told["up"] / count,
+        told["down"] / count,
+        (web.processor_seconds - began) / count,
+    )
 
 
 def program(name: str, *given: str) -> list[str]:
@@ -140,7 +176,9 @@ def row_of_scene(live: Live) -> Row:
 
 def row_of_log(live: Live) -> Row:
     measured = f"{live.queries:.2f} queries, {live.texts:.2f} serialisations"
-    return Row("an event, for all readers", measured, "", "1 and 1", live.queries <= 1 and live.texts <= 1)
+    return Row(
+        "an event, for all readers", measured, "", "1 and 1", live.queries <= 1 and live.texts <= 1
+    )
 
 
 def rows_of_group(live: Live, group: Live | None) -> list[Row]:
@@ -150,7 +188,13 @@ def rows_of_group(live: Live, group: Live | None) -> list[Row]:
     pair = f"{1e6 * live.processor:.0f} and {1e6 * group.processor:.0f} us"
     return [
         row_of_scene(group),
-        Row("CPU of a delivery, here and by group_send", pair, f"1/{less:.1f}", "<= 1/10", less >= 10),
+        Row(
+            "CPU of a delivery, here and by group_send",
+            pair,
+            f"1/{less:.1f}",
+            "<= 1/10",
+            less >= 10,
+        ),
     ]
 
 
@@ -159,20 +203,40 @@ def rows_of_poll(live: Live, polled: list[Polled]) -> list[Row]:
     rows, few = [row_of_polls(one) for one in polled], polled[0]
     share = few.processor / live.processor
     pair = f"{1e6 * live.processor:.0f} and {1e6 * few.processor:.0f} us"
-    rows += [Row("CPU of an update and of an empty poll", pair, f"1/{share:.0f}", "<= 1/100", share >= 100)]
+    rows += [
+        Row(
+            "CPU of an update and of an empty poll",
+            pair,
+            f"1/{share:.0f}",
+            "<= 1/100",
+            share >= 100,
+        )
+    ]
     less = few.bytes / live.bytes
-    what, pair = f"bytes of an update of {VALUES} values and of an empty poll", f"{live.bytes:.0f} and {few.bytes:.0f} B"
+    what, pair = (
+        f"bytes of an update of {VALUES} values and of an empty poll",
+        f"{live.bytes:.0f} and {few.bytes:.0f} B",
+    )
     rows += [Row(what, pair, f"1/{less:.1f}", "<= 1/7", less >= 7)]
     shortest = few.down + len(pollers.SHORTEST.format(port=8000)) + 2
     pair = f"{live.bytes:.0f} and {shortest:.0f} B"
-    return [*rows, Row("the same, of the shortest request that a program can poll with", pair, f"1/{shortest / live.bytes:.1f}")]
+    return [
+        *rows,
+        Row(
+            "the same, of the shortest request that a program can poll with",
+            pair,
+            f"1/{shortest / live.bytes:.1f}",
+        ),
+    ]
 
 
 def row_of_polls(polled: Polled) -> Row:
     waits = f"{milliseconds(median(polled.waits))}, {milliseconds(quantiles(polled.waits, n=100)[98])} ms"
     cost = f"{1e6 * polled.processor:.0f} us of CPU a poll, {polled.up:.0f} B of request, {polled.down:.0f} B of answer"
     answered = f"{len(polled.waits) / POLL_SECONDS:,.0f} answered a second"
-    return Row(f"{polled.clients:,} clients poll each second: p50, p99", f"{waits}; {answered}", cost)
+    return Row(
+        f"{polled.clients:,} clients poll each second: p50, p99", f"{waits}; {answered}", cost
+    )
 
 
 def milliseconds(seconds: float) -> str:

@@ -8,7 +8,7 @@ from math import cos, pi
 
 from bench.table import Row, is_quick, show
 from core.feeds import Slot
-from core.planner import Job, plan
+from core.planning import Job, plan
 
 DEVICES = 10_000
 SAMPLE = 20
@@ -20,8 +20,14 @@ Work = tuple[Job, list[Slot]]
 KINDS: dict[str, dict[str, object]] = {
     "in one run": {"contiguous": True},
     "split": {},
-    "split, each run at least 30 min, each pause 15": {"min_on": 30 * MINUTE, "min_off": 15 * MINUTE},
-    "split, each run at least 60 min, each pause 30": {"min_on": 60 * MINUTE, "min_off": 30 * MINUTE},
+    "split, each run at least 30 min, each pause 15": {
+        "min_on": 30 * MINUTE,
+        "min_off": 15 * MINUTE,
+    },
+    "split, each run at least 60 min, each pause 30": {
+        "min_on": 60 * MINUTE,
+        "min_off": 30 * MINUTE,
+    },
 }
 ONE, SPLIT, LIMITED, MORE_LIMITED = KINDS
 MIX = (*(ONE, SPLIT) * 2, LIMITED, *(ONE, SPLIT) * 2, MORE_LIMITED)
@@ -41,9 +47,21 @@ def main() -> None:
     in_all = sum(spent.values())
     rows = [
         Row(f"in one run, every minute tried: a sample of {SAMPLE}", f"{naive:.1f} ms each"),
-        Row(f"in one run: {len(work[ONE]):,}", f"{each[ONE]:.2f} ms each", f"{naive / each[ONE]:.0f} x faster"),
-        *(Row(f"{kind}: {len(work[kind]):,}", f"{each[kind]:.2f} ms each") for kind in list(KINDS)[1:]),
-        Row(f"all {devices:,}", f"{in_all:.2f} s", target=f"< {TARGET_SECONDS} s", met=in_all < TARGET_SECONDS),
+        Row(
+            f"in one run: {len(work[ONE]):,}",
+            f"{each[ONE]:.2f} ms each",
+            f"{naive / each[ONE]:.0f} x faster",
+        ),
+        *(
+            Row(f"{kind}: {len(work[kind]):,}", f"{each[kind]:.2f} ms each")
+            for kind in list(KINDS)[1:]
+        ),
+        Row(
+            f"all {devices:,}",
+            f"{in_all:.2f} s",
+            target=f"< {TARGET_SECONDS} s",
+            met=in_all < TARGET_SECONDS,
+        ),
     ]
     show(f"Planning {devices:,} devices over 48 hours of half-hours: processor time", rows)
 
@@ -54,8 +72,12 @@ def forecast(rng: random.Random) -> list[Slot]:
     slots, drift = [], 0.0
     for k in range(96):
         drift += rng.gauss(0, 6)
-        value = round(max(0, level - 50 * cos(k * pi / 24) - sun * max(0, -cos(k * pi / 24)) + drift))
-        slots.append(Slot(MIDNIGHT + k * HALF_HOUR, MIDNIGHT + (k + 1) * HALF_HOUR, value, "gCO2/kWh"))
+        value = round(
+            max(0, level - 50 * cos(k * pi / 24) - sun * max(0, -cos(k * pi / 24)) + drift)
+        )
+        slots.append(
+            Slot(MIDNIGHT + k * HALF_HOUR, MIDNIGHT + (k + 1) * HALF_HOUR, value, "gCO2/kWh")
+        )
     return slots
 
 
@@ -77,7 +99,10 @@ def every_minute(job: Job, slots: list[Slot], now: datetime) -> float:
     best = float("inf")
     start = now
     while start + job.minutes * MINUTE <= job.deadline:
-        of_start = sum(slots[(start + k * MINUTE - MIDNIGHT) // HALF_HOUR].value for k in range(round(job.minutes)))
+        of_start = sum(
+            slots[(start + k * MINUTE - MIDNIGHT) // HALF_HOUR].value
+            for k in range(round(job.minutes))
+        )
         best = min(best, of_start)
         start += MINUTE
     return best

@@ -52,7 +52,11 @@ class Pollers:
         """Its size."""
         head = await reader.readuntil(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 200 "), head
-        [length] = [line.split(b":")[1] for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")]
+        [length] = [
+            line.split(b":")[1]
+            for line in head.split(b"\r\n")
+            if line.lower().startswith(b"content-length:")
+        ]
         body = await reader.readexactly(int(length))
         assert json.loads(body) == {"events": []}
         return len(head) + len(body)
@@ -60,7 +64,9 @@ class Pollers:
 
 async def main(port: str, count: str, seconds: str) -> None:
     pollers = Pollers(int(port), float(seconds))
-    await asyncio.gather(*(pollers.poll(PACE_SECONDS * number / int(count)) for number in range(int(count))))
+    await asyncio.gather(
+        *(pollers.poll(PACE_SECONDS * number / int(count)) for number in range(int(count)))
+    )
     print(json.dumps({"waits": pollers.waits, "up": pollers.up, "down": pollers.down}))
 
 

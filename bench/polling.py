@@ -62,20 +62,40 @@ def with_latency(count: int, sample: int, template: float, ours: float) -> list[
     times = template * count / ours
     return [
         Row(f"150 ms: the template's loop, {sample} devices", f"{1 / template:,.1f} devices/s"),
-        Row("150 ms: `poll_devices`", f"{count / ours:,.0f} devices/s", f"{times:,.0f} x", ">= 300 x", times >= 300),
+        Row(
+            "150 ms: `poll_devices`",
+            f"{count / ours:,.0f} devices/s",
+            f"{times:,.0f} x",
+            ">= 300 x",
+            times >= 300,
+        ),
     ]
 
 
 def without(count: int, bare: float, ours: float) -> list[Row]:
     share = bare / ours
     return [
-        Row(f"0 ms: bare requests in {THREADS} threads, nothing stored", f"{count / bare:,.0f} devices/s"),
-        Row("0 ms: `poll_devices`", f"{count / ours:,.0f} devices/s", f"{share:.0%} of bare", ">= 60%", share >= 0.6),
+        Row(
+            f"0 ms: bare requests in {THREADS} threads, nothing stored",
+            f"{count / bare:,.0f} devices/s",
+        ),
+        Row(
+            "0 ms: `poll_devices`",
+            f"{count / ours:,.0f} devices/s",
+            f"{share:.0%} of bare",
+            ">= 60%",
+            share >= 0.6,
+        ),
     ]
 
 
 def memory(megabytes: float) -> Row:
-    return Row("peak memory of `poll_devices`", f"{megabytes:.0f} MB", target="< 200 MB", met=megabytes < 200)
+    return Row(
+        "peak memory of `poll_devices`",
+        f"{megabytes:.0f} MB",
+        target="< 200 MB",
+        met=megabytes < 200,
+    )
 
 
 def poll(count: int) -> Poll:
@@ -101,7 +121,9 @@ def finished(command: list[str]) -> Run:
     took = time.perf_counter() - began
     process.returncode = os.waitstatus_to_exitcode(status)
     assert process.returncode == 0, said
-    return Run(said, took, usage.ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3))  # bytes there, kilobytes elsewhere
+    return Run(
+        said, took, usage.ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
+    )  # bytes there, kilobytes elsewhere
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from bench import home
 from bench.table import Row, is_quick, show
 from core.models import Attribute, Gateway, Observation
 from core.readings import AttributeSpec, DeviceSpec, Kind, Reading
-from core.tasks.record import Answer, record
+from core.tasks.polling.record import Answer, record
 
 DEVICES = 1000
 VALUES = {"temperature": 21.5, "on": True, "mode": "heat"}
@@ -35,7 +35,9 @@ Way = Callable[[datetime], float]
 def main() -> None:
     quick = is_quick()
     rounds, moments = (4, 50) if quick else (10, 800)
-    [gateway] = home.gateways([("http://127.0.0.1", [DeviceSpec(f"d{k}", f"Device {k}", SPECS) for k in range(DEVICES)])])
+    [gateway] = home.gateways(
+        [("http://127.0.0.1", [DeviceSpec(f"d{k}", f"Device {k}", SPECS) for k in range(DEVICES)])]
+    )
     connection.set_autocommit(True)
     for rows in (0, moments * DEVICES * len(SPECS)):
         if rows:
@@ -66,7 +68,11 @@ def measure(title: str, found: dict[str, Way], rounds: int, has_target: bool) ->
                 ">= 50%" if has_target else "",
                 raw / ours >= 0.5 if has_target else None,
             ),
-            Row("Django's `bulk_create` and `bulk_update`", f"{count / bulk:,.0f} observations/s", f"{bulk / ours:.1f} x slower"),
+            Row(
+                "Django's `bulk_create` and `bulk_update`",
+                f"{count / bulk:,.0f} observations/s",
+                f"{bulk / ours:.1f} x slower",
+            ),
         ],
     )
 
@@ -74,7 +80,11 @@ def measure(title: str, found: dict[str, Way], rounds: int, has_target: bool) ->
 def ways(gateway: Gateway) -> dict[str, Way]:
     attributes = list(Attribute.objects.order_by("pk"))
     vendor_ids = [f"d{k}" for k in range(DEVICES)]
-    readings = [Reading(vendor_id, name, value) for vendor_id in vendor_ids for name, value in VALUES.items()]
+    readings = [
+        Reading(vendor_id, name, value)
+        for vendor_id in vendor_ids
+        for name, value in VALUES.items()
+    ]
 
     def raw(at: datetime) -> float:
         """The driver's own, into the same table, rows made before the clock starts."""
@@ -96,7 +106,12 @@ def ways(gateway: Gateway) -> dict[str, Way]:
     def bulk(at: datetime) -> float:
         """Rows made before the clock starts, and what `record()` reads and locks left out."""
         rows = [
-            Observation(attribute=attribute, observed_at=at, number=STORED[attribute.name][0], text=STORED[attribute.name][1])
+            Observation(
+                attribute=attribute,
+                observed_at=at,
+                number=STORED[attribute.name][0],
+                text=STORED[attribute.name][1],
+            )
             for attribute in attributes
         ]
         for attribute in attributes:
@@ -106,7 +121,9 @@ def ways(gateway: Gateway) -> dict[str, Way]:
         def store() -> None:
             with transaction.atomic():
                 Observation.objects.bulk_create(rows, ignore_conflicts=True)
-                Attribute.objects.bulk_update(attributes, ["number", "text", "observed_at", "heard_at", "available"], 500)
+                Attribute.objects.bulk_update(
+                    attributes, ["number", "text", "observed_at", "heard_at", "available"], 500
+                )
 
         return timed(store)
 

@@ -11,15 +11,17 @@ django.setup()
 
 from bench.group_send import Group
 from bench.urls import counts
-from core import reader
-from core.change_log import PostgresLog, Row, SqliteLog
+from core.live import subscriber
+from core.live.log import PostgresLog, Row, SqliteLog
 from iotapp.asgi import SOCKETS, application
 
 __all__ = ["application"]
 SOCKETS["/ws/group/"] = Group.as_asgi()
 
 
-def counting_reads(read: Callable[..., Awaitable[list[Row]]]) -> Callable[..., Awaitable[list[Row]]]:
+def counting_reads(
+    read: Callable[..., Awaitable[list[Row]]],
+) -> Callable[..., Awaitable[list[Row]]]:
     """Those that find something: when nothing happens, the log is looked at each second."""
 
     async def counted(*given: Any) -> list[Row]:
@@ -40,4 +42,4 @@ def counting_texts(as_text: Callable[[Row], str]) -> Callable[[Row], str]:
 
 for log in (PostgresLog, SqliteLog):
     log.read = counting_reads(log.read)  # type: ignore[method-assign]  # counted, in this process alone
-reader._as_text = counting_texts(reader._as_text)
+subscriber._as_text = counting_texts(subscriber._as_text)

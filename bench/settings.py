@@ -9,6 +9,9 @@ ROOT_URLCONF = "bench.urls"
 CHANNEL_LAYERS = {
     "bench": {
         "BACKEND": "channels_redis.core.RedisChannelLayer",
-        "CONFIG": {"hosts": [os.environ.get("BENCH_REDIS_URL") or "redis://127.0.0.1:6379/15"], "prefix": "iotapp_bench"},
+        "CONFIG": {
+            "hosts": [os.environ.get("BENCH_REDIS_URL") or "redis://127.0.0.1:6379/15"],
+            "prefix": "iotapp_bench",
+        },
     }
 }

@@ -45,7 +45,9 @@ def main() -> None:
             path = Path(folder, name)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
-        both = [(seconds("one_query", folder), seconds("poll_devices", ".")) for _ in range(rounds + 1)][1:]
+        both = [
+            (seconds("one_query", folder), seconds("poll_devices", ".")) for _ in range(rounds + 1)
+        ][1:]
     bare, ours = (median(column) for column in zip(*both, strict=True))
     show(
         f"Start-up, SQLite: median of {rounds}",
@@ -64,7 +66,9 @@ def main() -> None:
 
 def seconds(command: str, folder: str) -> float:
     began = time.perf_counter()
-    subprocess.run([sys.executable, "manage.py", command], cwd=folder, check=True, capture_output=True)
+    subprocess.run(
+        [sys.executable, "manage.py", command], cwd=folder, check=True, capture_output=True
+    )
     return time.perf_counter() - began
 
 

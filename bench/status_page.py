@@ -34,13 +34,19 @@ FEW_MOMENTS = 10
 
 # Without `collectstatic`: where the style sheet lies makes no difference here.
 @override_settings(
-    STORAGES=settings.STORAGES | {"staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}},
+    STORAGES=settings.STORAGES
+    | {"staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}},
     MIDDLEWARE=[name for name in settings.MIDDLEWARE if "whitenoise" not in name],
 )
 def main() -> None:
     quick = is_quick()
     rounds, many_moments = (5, 100) if quick else (15, 1000)
-    home.gateways([(f"http://127.0.0.1/{k}", [DeviceSpec(f"d{k}", f"Device {k:04}", SPECS)]) for k in range(DEVICES)])
+    home.gateways(
+        [
+            (f"http://127.0.0.1/{k}", [DeviceSpec(f"d{k}", f"Device {k:04}", SPECS)])
+            for k in range(DEVICES)
+        ]
+    )
     now = timezone.now()
     home.history(FEW_MOMENTS, now - timedelta(days=1), timedelta(days=1) / FEW_MOMENTS)
     home.heard()
@@ -50,11 +56,20 @@ def main() -> None:
     home.history(many_moments - FEW_MOMENTS, now - step * many_moments - timedelta(seconds=7), step)
     home.heard()
     stored = Observation.objects.count()
-    rows = [row for name, path in PAGES.items() for row in compare(name, path, few[name], best(path, rounds), stored, few_stored)]
-    show(f"Status page, {home.database()}, {DEVICES:,} devices, {stored:,} observations: best of {rounds}", rows)
+    rows = [
+        row
+        for name, path in PAGES.items()
+        for row in compare(name, path, few[name], best(path, rounds), stored, few_stored)
+    ]
+    show(
+        f"Status page, {home.database()}, {DEVICES:,} devices, {stored:,} observations: best of {rounds}",
+        rows,
+    )
 
 
-def compare(name: str, path: str, few: float, many: float, stored: int, few_stored: int) -> list[Row]:
+def compare(
+    name: str, path: str, few: float, many: float, stored: int, few_stored: int
+) -> list[Row]:
     count, queries = looked_up(path)
     ratio = many / few
     return [

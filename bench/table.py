@@ -19,9 +19,14 @@ class Row:
 def show(title: str, rows: Sequence[Row]) -> None:
     verdicts = {} if is_quick() else {True: "met", False: "MISSED"}
     cells = [("what", "measured", "ratio", "target", "")]
-    cells += [(row.what, row.measured, row.ratio, row.target, verdicts.get(row.met, "")) for row in rows]
+    cells += [
+        (row.what, row.measured, row.ratio, row.target, verdicts.get(row.met, "")) for row in rows
+    ]
     widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
-    lines = [" | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in cells]
+    lines = [
+        " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        for line in cells
+    ]
     lines.insert(1, " | ".join("-" * width for width in widths))
     print(f"\n### {title}\n", *(f"| {line} |" for line in lines), sep="\n", flush=True)
 

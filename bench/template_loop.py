@@ -26,7 +26,9 @@ from core.vendors.shelly import parts
 
 
 def main(address: str, gateways: str, asked: str) -> None:
-    home.gateways([(f"{address}/{number}", [spec]) for number, spec in enumerate(device_specs(int(gateways)))])
+    home.gateways(
+        [(f"{address}/{number}", [spec]) for number, spec in enumerate(device_specs(int(gateways)))]
+    )
     began = time.perf_counter()
     for gateway in Gateway.objects.order_by("pk")[: int(asked)]:
         poll(gateway)
@@ -39,15 +41,23 @@ def poll(gateway: Gateway) -> None:
     device = Device.objects.get(gateway=gateway, vendor_id=info["id"])
     for part in parts(status):
         attribute = Attribute.objects.get(device=device, name=part.name)
-        Observation.objects.create(attribute=attribute, observed_at=timezone.now(), number=float(part.told))
+        Observation.objects.create(
+            attribute=attribute, observed_at=timezone.now(), number=float(part.told)
+        )
 
 
 def device_specs(count: int) -> list[DeviceSpec]:
     """What discovery would find, without asking ten thousand times."""
     now = time.time()
     devices = [Simulated(number, now) for number in range(count)]
-    kinds = [tuple(part.spec for part in parts(json.loads(device.status(now)))) for device in devices[: len(KINDS)]]
-    return [DeviceSpec(device.id, device.name, kinds[device.number % len(KINDS)], device.kind.app) for device in devices]
+    kinds = [
+        tuple(part.spec for part in parts(json.loads(device.status(now))))
+        for device in devices[: len(KINDS)]
+    ]
+    return [
+        DeviceSpec(device.id, device.name, kinds[device.number % len(KINDS)], device.kind.app)
+        for device in devices
+    ]
 
 
 if __name__ == "__main__":

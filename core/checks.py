@@ -11,7 +11,7 @@ from django.apps import AppConfig
 from django.conf import settings
 from django.core import checks
 
-from core.addresses import refusal
+from core.net.addresses import refusal
 from iotapp.environment import NETWORK_NAMES, Network
 
 SHORTEST_KEY = 32
@@ -28,7 +28,11 @@ def register_all() -> None:
 
 def check_plug_ins(app_configs: Sequence[AppConfig] | None, **options: Any) -> Messages:
     """Every vendor, rule and feed file loads and keeps its contract."""
-    from core import feeds, rules, vendors  # they import requests, which a scheduled command should not pay for
+    from core import (  # they import requests, which a scheduled command should not pay for
+        feeds,
+        rules,
+        vendors,
+    )
 
     return [
         *broken(vendors, vendor_complaint, "core.E001"),
@@ -37,7 +41,9 @@ def check_plug_ins(app_configs: Sequence[AppConfig] | None, **options: Any) -> M
     ]
 
 
-def broken(folder: ModuleType, complaint: Callable[[Any], str], id: str) -> Iterator[checks.CheckMessage]:
+def broken(
+    folder: ModuleType, complaint: Callable[[Any], str], id: str
+) -> Iterator[checks.CheckMessage]:
     for name in folder.names():
         try:
             problem = complaint(folder.load(name))
@@ -93,7 +99,9 @@ def check_field_keys(app_configs: Sequence[AppConfig] | None, **options: Any) ->
 
 
 def check_gateway_networks(app_configs: Sequence[AppConfig] | None, **options: Any) -> Messages:
-    return [message for network in settings.GATEWAY_NETWORKS for message in network_messages(network)]
+    return [
+        message for network in settings.GATEWAY_NETWORKS for message in network_messages(network)
+    ]
 
 
 def network_messages(network: Network) -> Iterator[checks.CheckMessage]:
@@ -118,16 +126,26 @@ def is_within(network: Network, other: Network) -> bool:
 def check_feeds(app_configs: Sequence[AppConfig] | None, **options: Any) -> Messages:
     """FEEDS names feeds that there are, each with what it needs."""
     from core import feeds
-    from core.tasks.regions import configured
+    from core.tasks.forecasts.regions import configured
 
     messages: Messages = []
     for one in configured():
         if one.feed not in feeds.names():
             hint = f"Known: {', '.join(feeds.names())}. A region goes after a colon: carbon_intensity_gb:13,open_meteo."
-            messages.append(checks.Error(f"FEEDS names {one.feed!r}, and there is no such feed.", hint=hint, id="core.E006"))
+            messages.append(
+                checks.Error(
+                    f"FEEDS names {one.feed!r}, and there is no such feed.",
+                    hint=hint,
+                    id="core.E006",
+                )
+            )
         elif needs_credential(one.feed) and not settings.FEED_CREDENTIALS.get(one.feed):
             hint = f"Set {one.feed.upper()}_CREDENTIAL, or take {one.feed} out of FEEDS."
-            messages.append(checks.Error(f"FEEDS names {one.feed}, which needs a credential.", hint=hint, id="core.E007"))
+            messages.append(
+                checks.Error(
+                    f"FEEDS names {one.feed}, which needs a credential.", hint=hint, id="core.E007"
+                )
+            )
     return messages
 
 

@@ -1,8 +1,11 @@
 """One Content-Security-Policy for every page: nothing but our own files runs, loads or frames."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import Any
 
+from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, HttpResponse
+from whitenoise.middleware import WhiteNoiseMiddleware  # type: ignore[import-untyped]
 
 POLICY = "; ".join(
     [
@@ -19,10 +22,27 @@ POLICY = "; ".join(
 )
 
 
-def content_security_policy(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
+def content_security_policy(
+    get_response: Callable[[HttpRequest], HttpResponse],
+) -> Callable[[HttpRequest], HttpResponse]:
     def middleware(request: HttpRequest) -> HttpResponse:
         response = get_response(request)
         response.headers.setdefault("Content-Security-Policy", POLICY)
         return response
 
     return middleware
+
+
+class StaticFiles(WhiteNoiseMiddleware):  # type: ignore[misc]
+    @staticmethod
+    def serve(static_file: Any, request: HttpRequest) -> Any:
+        """Under ASGI Django would read the whole file at once, and warn that it does."""
+        response = WhiteNoiseMiddleware.serve(static_file, request)
+        if isinstance(request, ASGIRequest):
+            response.streaming_content = in_blocks(response.streaming_content)
+        return response
+
+
+async def in_blocks(content: Iterable[bytes]) -> AsyncIterator[bytes]:
+    for block in content:
+        yield block

@@ -125,7 +125,9 @@ def _clean_number(value: object, minimum: float | None, maximum: float | None) -
         raise Unacceptable(f"{value:g} is below the least, {minimum:g}")
     if maximum is not None and value > maximum:
         raise Unacceptable(f"{value:g} is above the most, {maximum:g}")
-    return value + 0.0  # nor is there a minus nothing, which one database keeps and the other does not
+    return (
+        value + 0.0
+    )  # nor is there a minus nothing, which one database keeps and the other does not
 
 
 def clean_name(text: object) -> str:

@@ -1,4 +1,4 @@
-"""The ASGI application that gunicorn serves: pages through Django, sockets through core/consumers.py."""
+"""The ASGI application that gunicorn serves: pages through Django, sockets through core/live/consumer.py."""
 
 import os
 from collections.abc import Awaitable, Callable, Mapping
@@ -9,7 +9,7 @@ from django.core.asgi import get_asgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "iotapp.settings")
 pages = get_asgi_application()
 
-from core.consumers import Events  # noqa: E402 (Django must be set up first)
+from core.live.consumer import Events  # noqa: E402 (Django must be set up first)
 
 SOCKETS = {"/ws/events/": Events.as_asgi()}
 

@@ -22,7 +22,9 @@ def text(name: str, default: str = "") -> str:
 def choice(name: str, default: str, allowed: Sequence[str]) -> str:
     value = text(name, default).upper()
     if value not in allowed:
-        raise ImproperlyConfigured(f"{name}={value!r} is not known: use one of {', '.join(allowed)}.")
+        raise ImproperlyConfigured(
+            f"{name}={value!r} is not known: use one of {', '.join(allowed)}."
+        )
     return value
 
 
@@ -31,7 +33,9 @@ def zone(name: str, default: str) -> str:
     try:
         return ZoneInfo(value).key
     except (KeyError, ValueError, OSError):  # unknown, a path, a folder such as Europe
-        raise ImproperlyConfigured(f"{name}={value!r} is no time zone: use a name such as Europe/London.") from None
+        raise ImproperlyConfigured(
+            f"{name}={value!r} is no time zone: use a name such as Europe/London."
+        ) from None
 
 
 def flag(name: str, default: bool) -> bool:
@@ -50,16 +54,22 @@ def number(name: str, default: float, least: float, most: float) -> float:
     try:
         result = float(value) if value else default
     except ValueError:
-        raise ImproperlyConfigured(f"{name}={value!r} is not a number: set it between {least:g} and {most:g}.") from None
+        raise ImproperlyConfigured(
+            f"{name}={value!r} is not a number: set it between {least:g} and {most:g}."
+        ) from None
     if not least <= result <= most:
-        raise ImproperlyConfigured(f"{name}={value} is out of range: set it between {least:g} and {most:g}.")
+        raise ImproperlyConfigured(
+            f"{name}={value} is out of range: set it between {least:g} and {most:g}."
+        )
     return result
 
 
 def whole(name: str, default: int, least: int, most: int) -> int:
     result = number(name, default, least, most)
     if result != int(result):
-        raise ImproperlyConfigured(f"{name}={result} is not a whole number: set it between {least} and {most}.")
+        raise ImproperlyConfigured(
+            f"{name}={result} is not a whole number: set it between {least} and {most}."
+        )
     return int(result)
 
 

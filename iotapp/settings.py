@@ -20,7 +20,9 @@ from iotapp import environment
 BASE_DIR = Path(__file__).resolve().parent.parent
 ON_DYNO = "DYNO" in os.environ
 PRODUCTION_SIGNS = ("SECRET_KEY", "DATABASE_URL", "ALLOWED_HOSTS", "DYNO")
-DEBUG = environment.flag("DEBUG", default=not any(os.environ.get(sign) for sign in PRODUCTION_SIGNS))
+DEBUG = environment.flag(
+    "DEBUG", default=not any(os.environ.get(sign) for sign in PRODUCTION_SIGNS)
+)
 MAKE_A_KEY = "Make one with: python3 -c 'import secrets; print(secrets.token_urlsafe(50))'."
 
 
@@ -74,17 +76,23 @@ SECRET_KEY_FALLBACKS = environment.words("SECRET_KEY_FALLBACKS")
 # Keys for stored credentials, newest first. Without them a key derived from SECRET_KEY is used.
 FIELD_KEYS = environment.words("FIELD_KEYS")
 
-ALLOWED_HOSTS = environment.words("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"] if DEBUG else [])
+ALLOWED_HOSTS = environment.words(
+    "ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"] if DEBUG else []
+)
 if not DEBUG and not ALLOWED_HOSTS and ON_DYNO:
     ALLOWED_HOSTS = [".herokuapp.com"]
 CSRF_TRUSTED_ORIGINS = environment.words("CSRF_TRUSTED_ORIGINS")
 
 # What may be reached, and who may look.
-GATEWAY_NETWORKS = environment.networks("GATEWAY_NETWORKS", ["loopback", "private"] if DEBUG else [])
+GATEWAY_NETWORKS = environment.networks(
+    "GATEWAY_NETWORKS", ["loopback", "private"] if DEBUG else []
+)
 PUBLIC_STATUS = environment.flag("PUBLIC_STATUS", default=DEBUG)
 
 # The clock and the limits of polling.
-POLL_INTERVAL = timedelta(minutes=environment.number("POLL_INTERVAL_MINUTES", 10, least=0.05, most=1440))
+POLL_INTERVAL = timedelta(
+    minutes=environment.number("POLL_INTERVAL_MINUTES", 10, least=0.05, most=1440)
+)
 POLL_WORKERS = environment.whole("POLL_WORKERS", 200, least=1, most=1000)
 GATEWAY_TIMEOUT_SECONDS = environment.number("GATEWAY_TIMEOUT_SECONDS", 10, least=0.1, most=120)
 KEEP_DAYS = environment.whole("KEEP_DAYS", 400, least=1, most=36500)
@@ -111,7 +119,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
-    "core.static_files.StaticFiles",
+    "core.middleware.StaticFiles",
     "core.middleware.content_security_policy",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -158,11 +166,19 @@ def read_database() -> dict[str, Any]:
                 "Add PostgreSQL: heroku addons:create heroku-postgresql:essential-0"
             )
         if database["NAME"] != ":memory:":
-            database["NAME"] = str(BASE_DIR / database["NAME"])  # cron starts elsewhere, and would make another file there
-        options |= {"transaction_mode": "IMMEDIATE", "timeout": 20, "init_command": "PRAGMA journal_mode=WAL"}
+            database["NAME"] = str(
+                BASE_DIR / database["NAME"]
+            )  # cron starts elsewhere, and would make another file there
+        options |= {
+            "transaction_mode": "IMMEDIATE",
+            "timeout": 20,
+            "init_command": "PRAGMA journal_mode=WAL",
+        }
     elif database["ENGINE"] == "django.db.backends.postgresql":
         database["CONN_MAX_AGE"] = 0
-        database["CONN_HEALTH_CHECKS"] = True  # a pooled connection that died is found when it is taken, not by a person
+        database["CONN_HEALTH_CHECKS"] = (
+            True  # a pooled connection that died is found when it is taken, not by a person
+        )
         options.setdefault("connect_timeout", 10)
         options["pool"] = {
             "min_size": 1,
@@ -170,7 +186,9 @@ def read_database() -> dict[str, Any]:
             "timeout": 20,
         }
     else:
-        raise ImproperlyConfigured("DATABASE_URL must name PostgreSQL (postgres://...) or SQLite (sqlite:///file).")
+        raise ImproperlyConfigured(
+            "DATABASE_URL must name PostgreSQL (postgres://...) or SQLite (sqlite:///file)."
+        )
     return database
 
 
@@ -225,12 +243,16 @@ SECURE_REFERRER_POLICY = "same-origin"
 if environment.flag("TRUST_PROXY", default=ON_DYNO):
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 
-LOG_LEVEL = environment.choice("LOG_LEVEL", "WARNING", ["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"])
+LOG_LEVEL = environment.choice(
+    "LOG_LEVEL", "WARNING", ["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
+)
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": LOG_LEVEL},
-    "loggers": {"django": {"level": LOG_LEVEL}},  # without Django's own handlers, which would say everything twice
+    "loggers": {
+        "django": {"level": LOG_LEVEL}
+    },  # without Django's own handlers, which would say everything twice
 }

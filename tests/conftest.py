@@ -61,7 +61,9 @@ def django_db_modify_db_settings(
 ) -> None:
     """pytest-django's hook. SQLite as in production, a file with a write-ahead log, one for each worker."""
     if connection.vendor == "sqlite":
-        connection.settings_dict["TEST"]["NAME"] = str(tmp_path_factory.mktemp("database") / "test.sqlite3")
+        connection.settings_dict["TEST"]["NAME"] = str(
+            tmp_path_factory.mktemp("database") / "test.sqlite3"
+        )
 
 
 @pytest.fixture
@@ -78,13 +80,16 @@ def database_url(transactional_db: None) -> str:
 def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Generator[None]:
     """pytest-django's, and before it drops a database on PostgreSQL: other processes of a test, and threads of an event loop, are
     given a moment to hang up, then they are cut off."""
-    from core.change_log import connection_parameters
+    from core.live.log import connection_parameters
 
     yield
     if connection.vendor == "postgresql":
         connection.close()
         connection.close_pool()
-        with django_db_blocker.unblock(), psycopg.connect(autocommit=True, **connection_parameters()) as server:
+        with (
+            django_db_blocker.unblock(),
+            psycopg.connect(autocommit=True, **connection_parameters()) as server,
+        ):
             for _ in range(50):
                 if server.execute(f"SELECT count(*) {OTHERS}").fetchone() == (0,):
                     return

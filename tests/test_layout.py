@@ -18,8 +18,28 @@ LONGEST_COMMAND = 75
 """Lines. Most take 30; what is longer holds something that belongs into a task."""
 
 OUTSIDE = (
-    *("readings", "errors", "http", "addresses", "credentials", "strict_json", "transport", "threads"),
-    *("vendors", "shelly_status", "feeds", "rules", "planner", "outlook", "arbiter", "score", "chart", "simulator"),
+    *(
+        "readings",
+        "errors",
+        "http",
+        "addresses",
+        "credentials",
+        "strict_json",
+        "transport",
+        "threads",
+    ),
+    *(
+        "vendors",
+        "shelly_status",
+        "feeds",
+        "rules",
+        "planner",
+        "outlook",
+        "arbiter",
+        "score",
+        "chart",
+        "simulator",
+    ),
 )
 """Knows neither Django nor the database: what it needs is passed in."""
 
@@ -51,7 +71,11 @@ def imports(path: Path) -> Iterator[str]:
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert not node.level, f"{path.relative_to(ROOT)}:{node.lineno} imports relatively"
-            yield from ([f"core.{alias.name}" for alias in node.names] if node.module == "core" else [node.module or ""])
+            yield from (
+                [f"core.{alias.name}" for alias in node.names]
+                if node.module == "core"
+                else [node.module or ""]
+            )
 
 
 def test_imports_run_one_way() -> None:
@@ -83,7 +107,10 @@ def test_only_tasks_update_rows_in_place() -> None:
         if part(module_of(path)) != "tasks"
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Call)
-        and re.search(r"\b(objects|filter\(|exclude\(|all\(|select_for_update\().*\.(bulk_)?update$", ast.unparse(node.func))
+        and re.search(
+            r"\b(objects|filter\(|exclude\(|all\(|select_for_update\().*\.(bulk_)?update$",
+            ast.unparse(node.func),
+        )
     ]
     assert not wrong
 
@@ -97,7 +124,13 @@ def test_a_command_is_thin(path: Path) -> None:
 
 
 def test_honcho_reads_the_procfile() -> None:
-    check = subprocess.run([sys.executable, "-m", "honcho", "check"], cwd=ROOT, capture_output=True, text=True, check=True)
+    check = subprocess.run(
+        [sys.executable, "-m", "honcho", "check"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert "release, web" in check.stderr
 
 
@@ -105,7 +138,17 @@ def test_app_json_says_only_what_heroku_knows() -> None:
     """https://devcenter.heroku.com/articles/app-json-schema"""
     app = json.loads((ROOT / "app.json").read_text())
     assert set(app) <= {
-        *("name", "description", "keywords", "website", "repository", "logo", "success_url", "scripts", "env"),
+        *(
+            "name",
+            "description",
+            "keywords",
+            "website",
+            "repository",
+            "logo",
+            "success_url",
+            "scripts",
+            "env",
+        ),
         *("formation", "image", "addons", "buildpacks", "environments", "stack"),
     }
     assert re.fullmatch(r"heroku-\d\d", app["stack"])
@@ -123,7 +166,9 @@ def test_app_json_describes_every_variable_and_asks_for_none() -> None:
 
 def test_app_json_starts_the_processes_of_the_procfile_and_sets_known_variables() -> None:
     app = json.loads((ROOT / "app.json").read_text())
-    assert set(app["formation"]) <= set(re.findall(r"^(\w+):", (ROOT / "Procfile").read_text(), re.MULTILINE))
+    assert set(app["formation"]) <= set(
+        re.findall(r"^(\w+):", (ROOT / "Procfile").read_text(), re.MULTILINE)
+    )
     assert set(app["env"]) <= variables()
 
 

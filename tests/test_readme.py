@@ -6,7 +6,7 @@ from pathlib import Path
 
 from django.core.management import get_commands
 
-from core.http import Http
+from core.net.http import Http
 from core.readings import Reading
 from core.vendors import Identity
 from iotapp.environment import NETWORK_NAMES
@@ -51,5 +51,8 @@ def test_the_smallest_vendor_works() -> None:
         assert client.identify() == Identity("7", "Teapot")
         [device] = client.devices()
         client.write(device.vendor_id, "on", False)
-        assert list(client.read(["pot"])) == [Reading("pot", "on", True), Reading("pot", "temperature", 91.5)]
+        assert list(client.read(["pot"])) == [
+            Reading("pot", "on", True),
+            Reading("pot", "temperature", 91.5),
+        ]
         assert server.requests[1].body == b'{"on": false}'

@@ -25,7 +25,9 @@ class Read(Protocol):
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    shutil.copytree(ROOT / "iotapp", tmp_path / "iotapp", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(
+        ROOT / "iotapp", tmp_path / "iotapp", ignore=shutil.ignore_patterns("__pycache__")
+    )
     return tmp_path
 
 
@@ -47,7 +49,12 @@ def start(project: Path, before: str = "") -> subprocess.Popen[str]:
     """A process that reads the settings with nothing set, and prints its SECRET_KEY or the error."""
     program = f"{before}\nimport sys; sys.dont_write_bytecode = True\nfrom iotapp import settings; print(settings.SECRET_KEY)"
     return subprocess.Popen(
-        [sys.executable, "-c", program], cwd=project, env={}, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        [sys.executable, "-c", program],
+        cwd=project,
+        env={},
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
     )
 
 
@@ -68,13 +75,21 @@ def test_sqlite_is_set_up_for_many_writers(read: Read) -> None:
 def test_a_server_is_safe_by_default(read: Read, sign: dict[str, str]) -> None:
     settings = read(**sign)
     assert not settings["DEBUG"] and not settings["PUBLIC_STATUS"]
-    assert settings["SECURE_SSL_REDIRECT"] and settings["SESSION_COOKIE_SECURE"] and settings["SECURE_HSTS_SECONDS"]
+    assert (
+        settings["SECURE_SSL_REDIRECT"]
+        and settings["SESSION_COOKIE_SECURE"]
+        and settings["SECURE_HSTS_SECONDS"]
+    )
     assert settings["GATEWAY_NETWORKS"] == ()
 
 
 def test_https_can_be_off_in_the_house(read: Read) -> None:
     settings = read(**SERVER, HTTPS="0")
-    assert not settings["SECURE_SSL_REDIRECT"] and not settings["CSRF_COOKIE_SECURE"] and not settings["SECURE_HSTS_SECONDS"]
+    assert (
+        not settings["SECURE_SSL_REDIRECT"]
+        and not settings["CSRF_COOKIE_SECURE"]
+        and not settings["SECURE_HSTS_SECONDS"]
+    )
 
 
 def test_the_scheme_header_is_trusted_on_a_dyno_and_where_told(read: Read) -> None:
@@ -94,15 +109,25 @@ def test_postgresql_has_a_pool_of_a_stated_size(read: Read) -> None:
     assert database["OPTIONS"]["pool"]["max_size"] == 7
 
 
-def test_a_relative_sqlite_file_lies_in_the_project_wherever_cron_starts(read: Read, project: Path) -> None:
-    assert read(DEBUG="1", DATABASE_URL="sqlite:///other.sqlite3")["DATABASES"]["default"]["NAME"] == str(
-        project / "other.sqlite3"
-    )
+def test_a_relative_sqlite_file_lies_in_the_project_wherever_cron_starts(
+    read: Read, project: Path
+) -> None:
+    assert read(DEBUG="1", DATABASE_URL="sqlite:///other.sqlite3")["DATABASES"]["default"][
+        "NAME"
+    ] == str(project / "other.sqlite3")
 
 
 def test_lists_networks_and_numbers_are_read(read: Read) -> None:
-    settings = read(GATEWAY_NETWORKS="loopback, 192.168.7.0/24", POLL_INTERVAL_MINUTES="0.5", SECRET_KEY_FALLBACKS="a, b,")
-    assert settings["GATEWAY_NETWORKS"] == (ip_network("127.0.0.0/8"), ip_network("::1/128"), ip_network("192.168.7.0/24"))
+    settings = read(
+        GATEWAY_NETWORKS="loopback, 192.168.7.0/24",
+        POLL_INTERVAL_MINUTES="0.5",
+        SECRET_KEY_FALLBACKS="a, b,",
+    )
+    assert settings["GATEWAY_NETWORKS"] == (
+        ip_network("127.0.0.0/8"),
+        ip_network("::1/128"),
+        ip_network("192.168.7.0/24"),
+    )
     assert settings["POLL_INTERVAL"] == timedelta(seconds=30)
     assert settings["SECRET_KEY_FALLBACKS"] == ["a", "b"]
 
@@ -120,17 +145,28 @@ def test_lists_networks_and_numbers_are_read(read: Read) -> None:
         ({"DEBUG": "1", "DATABASE_URL": "mysql://host/name"}, "must name PostgreSQL"),
         ({"DEBUG": "1", "DATABASE_URL": "nonsense"}, "cannot be read. Example: postgres://"),
         ({"DEBUG": "maybe"}, "DEBUG='maybe' is neither yes nor no: set it to 1 or 0"),
-        ({"POLL_WORKERS": "many"}, "POLL_WORKERS='many' is not a number: set it between 1 and 1000"),
+        (
+            {"POLL_WORKERS": "many"},
+            "POLL_WORKERS='many' is not a number: set it between 1 and 1000",
+        ),
         ({"POLL_WORKERS": "0"}, "POLL_WORKERS=0 is out of range: set it between 1 and 1000"),
         ({"POLL_WORKERS": "nan"}, "POLL_WORKERS=nan is out of range"),
         ({"KEEP_DAYS": "1.5"}, "KEEP_DAYS=1.5 is not a whole number"),
-        ({"GATEWAY_NETWORKS": "192.168.1.7/24"}, "GATEWAY_NETWORKS: .* Use loopback, private, or networks such as"),
-        ({"TIME_ZONE": "Europe"}, "TIME_ZONE='Europe' is no time zone: use a name such as Europe/London"),
+        (
+            {"GATEWAY_NETWORKS": "192.168.1.7/24"},
+            "GATEWAY_NETWORKS: .* Use loopback, private, or networks such as",
+        ),
+        (
+            {"TIME_ZONE": "Europe"},
+            "TIME_ZONE='Europe' is no time zone: use a name such as Europe/London",
+        ),
         ({"TIME_ZONE": "../etc/passwd"}, "is no time zone"),
         ({"LOG_LEVEL": "LOUD"}, "LOG_LEVEL='LOUD' is not known: use one of DEBUG, INFO"),
     ],
 )
-def test_a_bad_value_stops_the_start_and_says_what_to_do(read: Read, environment: dict[str, str], advice: str) -> None:
+def test_a_bad_value_stops_the_start_and_says_what_to_do(
+    read: Read, environment: dict[str, str], advice: str
+) -> None:
     with pytest.raises(ImproperlyConfigured, match=advice):
         read(**environment)
 
@@ -159,7 +195,10 @@ def test_a_folder_that_cannot_be_written_is_named(project: Path) -> None:
     """A limit on the size of files stands for permissions, which root does not heed."""
     no_writing = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))"
     output = start(project, before=no_writing).communicate()[0]
-    assert f"{project / '.secret_key'} cannot be read or written (File too large): mend the permissions" in output
+    assert (
+        f"{project / '.secret_key'} cannot be read or written (File too large): mend the permissions"
+        in output
+    )
     assert not list(project.glob(".secret_key*"))
 
 

@@ -15,7 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
-    from core.http import Http  # loads requests, which only who asks a feed should pay for
+    from core.net.http import Http  # loads requests, which only who asks a feed should pay for
 
 
 class Signal(StrEnum):
@@ -98,7 +98,9 @@ class UnknownFeed(LookupError):
 
 
 def names() -> list[str]:
-    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+    """Those whose file name begins with `_` are shared by others, and left out."""
+    found = (module.name for module in pkgutil.iter_modules(__path__))
+    return sorted(name for name in found if not name.startswith("_"))
 
 
 def load(name: str) -> type[Feed]:
@@ -118,7 +120,9 @@ def place(region: str) -> tuple[float, float] | None:
     """Latitude and longitude of a region told as "51.50,-0.12"; None if it is told otherwise."""
     found = re.fullmatch(f"{_DEGREES},{_DEGREES}", region)
     latitude, longitude = map(float, found.groups()) if found else (0.0, 0.0)
-    return (latitude, longitude) if found and abs(latitude) <= 90 and abs(longitude) <= 180 else None
+    return (
+        (latitude, longitude) if found and abs(latitude) <= 90 and abs(longitude) <= 180 else None
+    )
 
 
 def number(told: object, least: float, most: float) -> float | None:
@@ -145,7 +149,10 @@ def in_order(slots: Iterable[Slot], since: datetime, until: datetime) -> list[Sl
     Left out: what ends before it starts, lasts longer than a day, or overlaps the one before it.
     """
     series: dict[tuple[str, bool], list[Slot]] = {}
-    for slot in sorted(slots, key=lambda slot: (slot.signal, slot.issued_at is not None, slot.starts_at, slot.ends_at)):
+    for slot in sorted(
+        slots,
+        key=lambda slot: (slot.signal, slot.issued_at is not None, slot.starts_at, slot.ends_at),
+    ):
         before = series.setdefault((slot.signal, slot.issued_at is not None), [])
         is_whole = timedelta(0) < slot.ends_at - slot.starts_at <= LONGEST_SLOT
         if is_whole and not (before and slot.starts_at < before[-1].ends_at):

@@ -10,8 +10,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from core import feeds
-from core.errors import ApiError, ApiRefused
 from core.feeds import UNITS, Signal, Slot, in_order, moment, number
+from core.net.errors import ApiError, ApiRefused
 
 LONGEST_CALL = timedelta(days=14)  # the API refuses a longer range
 HALF_HOUR = timedelta(minutes=30)
@@ -37,8 +37,16 @@ class Feed(feeds.Feed):
         now, unit, scope = _now(), UNITS[Signal.CARBON_INTENSITY], _scope(region)
         measured = [] if scope else self._past(since, min(until, now))
         coming = self._coming(scope, now) if until > now else []
-        slots = [Slot(*one[:2], one.actual, unit) for one in measured if one.actual is not None and one.starts_at <= now]
-        slots += [Slot(*one[:2], one.forecast, unit, now) for one in coming if one.forecast is not None and one.ends_at > now]
+        slots = [
+            Slot(*one[:2], one.actual, unit)
+            for one in measured
+            if one.actual is not None and one.starts_at <= now
+        ]
+        slots += [
+            Slot(*one[:2], one.forecast, unit, now)
+            for one in coming
+            if one.forecast is not None and one.ends_at > now
+        ]
         return in_order(slots, since, until)
 
     def _past(self, since: datetime, until: datetime) -> list[HalfHour]:
@@ -51,13 +59,17 @@ class Feed(feeds.Feed):
 
     def _coming(self, scope: str, now: datetime) -> list[HalfHour]:
         begin = _written(now - (now - datetime.min.replace(tzinfo=UTC)) % HALF_HOUR)
-        return self._ask(f"/regional/intensity/{begin}/fw48h/{scope}" if scope else f"/intensity/{begin}/fw48h")
+        return self._ask(
+            f"/regional/intensity/{begin}/fw48h/{scope}" if scope else f"/intensity/{begin}/fw48h"
+        )
 
     def _ask(self, path: str) -> list[HalfHour]:
         told = list(_told(self.http.get(path)))
         found = [half_hour for half_hour in map(_half_hour, told) if half_hour]
         if told and not found:
-            raise ApiError(f"{self.address} answered {len(told)} half-hours, and none of them can be read.")
+            raise ApiError(
+                f"{self.address} answered {len(told)} half-hours, and none of them can be read."
+            )
         return found
 
 
@@ -95,7 +107,11 @@ def _data(holder: Any) -> list[dict[str, Any]]:
 
 
 def _half_hour(told: Mapping[str, Any]) -> HalfHour | None:
-    starts_at, ends_at, values = moment(told.get("from")), moment(told.get("to")), told.get("intensity")
+    starts_at, ends_at, values = (
+        moment(told.get("from")),
+        moment(told.get("to")),
+        told.get("intensity"),
+    )
     if starts_at is None or ends_at is None or not isinstance(values, dict):
         return None
     forecast, actual = (number(values.get(name), 0, HIGHEST) for name in ("forecast", "actual"))

@@ -11,13 +11,16 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 from core import feeds
-from core.errors import ApiError, ApiRefused
 from core.feeds import UNITS, Signal, Slot, in_order, moment, number, place
+from core.net.errors import ApiError, ApiRefused
 
 HOUR = timedelta(hours=1)
 FARTHEST_BACK, FARTHEST_AHEAD = 92, 16  # days
 FARTHEST_ZONE = 86_399  # seconds
-HIGHEST = {Signal.CAPE: 20_000.0, Signal.LIGHTNING_POTENTIAL: 10_000.0}  # J/kg: twice and far more than ever seen
+HIGHEST = {
+    Signal.CAPE: 20_000.0,
+    Signal.LIGHTNING_POTENTIAL: 10_000.0,
+}  # J/kg: twice and far more than ever seen
 
 
 class Feed(feeds.Feed):
@@ -53,7 +56,11 @@ def _slots(answer: Any, now: datetime) -> Iterator[Slot]:
     length, times without a zone, null where the model says nothing."""
     hourly, units = _object(answer, "hourly"), _object(answer, "hourly_units")
     hours = _hours(hourly.get("time"), answer.get("utc_offset_seconds"))
-    columns = {signal: hourly[signal] for signal in Feed.signals if signal in hourly and units.get(signal) == UNITS[signal]}
+    columns = {
+        signal: hourly[signal]
+        for signal in Feed.signals
+        if signal in hourly and units.get(signal) == UNITS[signal]
+    }
     if not columns:
         raise ApiError(f"{Feed.address} answered neither {' nor '.join(Feed.signals)} in J/kg.")
     for signal, values in columns.items():

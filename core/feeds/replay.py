@@ -74,7 +74,13 @@ def _carbon(now: datetime, since: datetime, until: datetime) -> Iterator[Slot]:
     for starts_at, ends_at in _half_hours(since, until):
         forecast, actual = _intensities()[(starts_at - STARTS_AT) % FORTNIGHT // HALF_HOUR]
         is_over = ends_at <= now
-        yield Slot(starts_at, ends_at, actual if is_over else forecast, unit, None if is_over else issued_at)
+        yield Slot(
+            starts_at,
+            ends_at,
+            actual if is_over else forecast,
+            unit,
+            None if is_over else issued_at,
+        )
 
 
 def _lightning(now: datetime, since: datetime, until: datetime) -> Iterator[Slot]:

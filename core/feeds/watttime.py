@@ -12,8 +12,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from core import feeds
-from core.errors import ApiError, ApiRefused
 from core.feeds import UNITS, Signal, Slot, in_order, moment, number, place
+from core.net.errors import ApiError, ApiRefused
 
 SIGNAL_TYPE = "co2_moer"
 GRAMS = 0.45359237  # a pound is 453.59237 g, and a MWh 1,000 kWh
@@ -31,7 +31,9 @@ class Feed(feeds.Feed):
     signals = (Signal.MARGINAL_INTENSITY,)
     address = "https://api.watttime.org"
     every = timedelta(minutes=15)  # new every 5 minutes; a plan over hours does not need each
-    behind = timedelta(days=7)  # points carry a last_updated: what has been is estimated again with later data and models
+    behind = timedelta(
+        days=7
+    )  # points carry a last_updated: what has been is estimated again with later data and models
     needs_credential = True
     region_hint = "a grid region such as CAISO_NORTH, or latitude,longitude"
     by_place = True
@@ -40,7 +42,9 @@ class Feed(feeds.Feed):
         """The history is not for decisions of the moment: it comes late and is revised. The forecast begins with now."""
         now = _now()
         params: Params = {"region": self._region(region), "signal_type": SIGNAL_TYPE}
-        slots = [slot for slot in self._past(params, since, min(until, now)) if slot.starts_at <= now]
+        slots = [
+            slot for slot in self._past(params, since, min(until, now)) if slot.starts_at <= now
+        ]
         if until > now:
             slots += self._coming(params, until, now)
         return in_order(slots, since, until)
@@ -49,19 +53,27 @@ class Feed(feeds.Feed):
         name: Any = region.strip()
         if where := place(name):
             latitude, longitude = where
-            params: Params = {"latitude": str(latitude), "longitude": str(longitude), "signal_type": SIGNAL_TYPE}
+            params: Params = {
+                "latitude": str(latitude),
+                "longitude": str(longitude),
+                "signal_type": SIGNAL_TYPE,
+            }
             answer = self._get("/v3/region-from-loc", params)
             name = answer.get("region") if isinstance(answer, dict) else None
             if not isinstance(name, str) or not REGION.fullmatch(name):
                 raise ApiError(f"{self.address} did not say which region {region} lies in.")
         if not REGION.fullmatch(name):
-            raise ApiRefused(f"{region[:60]!r} is no region. What can be named: {self.region_hint}.")
+            raise ApiRefused(
+                f"{region[:60]!r} is no region. What can be named: {self.region_hint}."
+            )
         return str(name)
 
     def _past(self, params: Params, since: datetime, until: datetime) -> Iterator[Slot]:
         while since < until:
             upto = min(since + LONGEST_CALL, until)
-            answer = self._get("/v3/historical", params | {"start": _written(since), "end": _written(upto)})
+            answer = self._get(
+                "/v3/historical", params | {"start": _written(since), "end": _written(upto)}
+            )
             yield from _slots(answer, None)
             since = upto
 
@@ -85,7 +97,10 @@ class Feed(feeds.Feed):
         return self.http.get(path, params)
 
     def _log_in(self) -> None:
-        from core.http import basic, bearer  # loads requests, which only who asks should pay for
+        from core.net.http import (  # loads requests, which only who asks should pay for
+            basic,
+            bearer,
+        )
 
         user, colon, password = self.http.credential.partition(":")
         if not (user and colon and password):
@@ -107,7 +122,11 @@ def _written(when: datetime) -> str:
 
 
 def _is_whole(answer: Any) -> bool:
-    return isinstance(answer, dict) and isinstance(answer.get("meta"), dict) and isinstance(answer.get("data"), list)
+    return (
+        isinstance(answer, dict)
+        and isinstance(answer.get("meta"), dict)
+        and isinstance(answer.get("data"), list)
+    )
 
 
 def _slots(answer: Any, issued_at: datetime | None) -> list[Slot]:
@@ -116,10 +135,24 @@ def _slots(answer: Any, issued_at: datetime | None) -> list[Slot]:
         raise ApiError(f"{Feed.address} answered without data and meta.")
     meta, data = answer["meta"], answer["data"]
     seconds = number(meta.get("data_point_period_seconds"), 60, 86_400)
-    if seconds is None or meta.get("units") != POUNDS or meta.get("signal_type", SIGNAL_TYPE) != SIGNAL_TYPE:
-        raise ApiError(f"{Feed.address} answered something else than {SIGNAL_TYPE} in {POUNDS} with the length of a point.")
-    points = [(moment(one.get("point_time")), number(one.get("value"), 0, HIGHEST)) for one in data if isinstance(one, dict)]
-    unit, signal, length = UNITS[Signal.MARGINAL_INTENSITY], Signal.MARGINAL_INTENSITY, timedelta(seconds=seconds)
+    if (
+        seconds is None
+        or meta.get("units") != POUNDS
+        or meta.get("signal_type", SIGNAL_TYPE) != SIGNAL_TYPE
+    ):
+        raise ApiError(
+            f"{Feed.address} answered something else than {SIGNAL_TYPE} in {POUNDS} with the length of a point."
+        )
+    points = [
+        (moment(one.get("point_time")), number(one.get("value"), 0, HIGHEST))
+        for one in data
+        if isinstance(one, dict)
+    ]
+    unit, signal, length = (
+        UNITS[Signal.MARGINAL_INTENSITY],
+        Signal.MARGINAL_INTENSITY,
+        timedelta(seconds=seconds),
+    )
     slots = [
         Slot(starts_at, starts_at + length, round(pounds * GRAMS, 3), unit, issued_at, signal)
         for starts_at, pounds in points

@@ -20,7 +20,11 @@ class Command(BaseCommand):
         try:
             return super().execute(*args, **options)
         except (OperationalError, ProgrammingError) as error:
-            hint = "Run: python manage.py migrate" if "core_" in str(error) else "Is DATABASE_URL right, and the server up?"
+            hint = (
+                "Run: python manage.py migrate"
+                if "core_" in str(error)
+                else "Is DATABASE_URL right, and the server up?"
+            )
             raise CommandError(f"The database says: {str(error).strip()}. {hint}") from error
 
     def write_json(self, content: Any) -> None:

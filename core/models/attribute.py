@@ -16,7 +16,9 @@ power of 0 W or a gas meter it may be true for months."""
 class Attribute(models.Model):
     """One thing a device reports or accepts, with its latest value."""
 
-    device = models.ForeignKey(Device, on_delete=models.CASCADE, related_name="attributes", db_index=False)
+    device = models.ForeignKey(
+        Device, on_delete=models.CASCADE, related_name="attributes", db_index=False
+    )
     name = models.CharField(max_length=120)
     kind = models.CharField(max_length=10, choices=[(kind.value, kind.value) for kind in Kind])
     unit = models.CharField(max_length=20, blank=True)
@@ -29,19 +31,37 @@ class Attribute(models.Model):
     number = models.FloatField(null=True, blank=True, editable=False)
     text = models.CharField(max_length=255, null=True, blank=True, editable=False)  # noqa: DJ001 (null: the value is a number)
     observed_at = models.DateTimeField(null=True, blank=True, editable=False)
-    changed_at = models.DateTimeField(null=True, blank=True, editable=False, help_text="When it was first seen with this value")
-    cause = models.CharField(max_length=10, blank=True, editable=False, help_text="Who changed it last, where the vendor tells")
-    heard_at = models.DateTimeField(null=True, blank=True, editable=False, help_text="When the vendor last answered with a value")
-    available = models.BooleanField(default=True, editable=False, help_text="Whether the vendor's last answer held a value")
+    changed_at = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text="When it was first seen with this value"
+    )
+    cause = models.CharField(
+        max_length=10,
+        blank=True,
+        editable=False,
+        help_text="Who changed it last, where the vendor tells",
+    )
+    heard_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        editable=False,
+        help_text="When the vendor last answered with a value",
+    )
+    available = models.BooleanField(
+        default=True, editable=False, help_text="Whether the vendor's last answer held a value"
+    )
 
-    # What it should be as far as our orders go. Another value is somebody else's: see core/tasks/holds.py.
+    # What it should be as far as our orders go. Another value is somebody else's: see core/tasks/orders/holds.py.
     expected_number = models.FloatField(null=True, blank=True, editable=False)
     expected_text = models.CharField(max_length=255, null=True, blank=True, editable=False)  # noqa: DJ001 (null: a number)
-    expected_at = models.DateTimeField(null=True, blank=True, editable=False, help_text="When it was heard to be so")
+    expected_at = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text="When it was heard to be so"
+    )
 
     class Meta:
         ordering = ("pk",)
-        constraints = (models.UniqueConstraint(fields=["device", "name"], name="one_attribute_per_name"),)
+        constraints = (
+            models.UniqueConstraint(fields=["device", "name"], name="one_attribute_per_name"),
+        )
 
     def __str__(self) -> str:
         return self.name
@@ -67,7 +87,9 @@ class Attribute(models.Model):
         if self.device.is_paused:
             return Freshness.PAUSED
         measured_at = self.observed_at if moves_daily(self.name, self.writable) else None
-        return freshness(self.heard_at, measured_at, self.available, self.device.gateway.failures, now)
+        return freshness(
+            self.heard_at, measured_at, self.available, self.device.gateway.failures, now
+        )
 
 
 def as_value(kind: str, number: float | None, text: str | None) -> Value | None:

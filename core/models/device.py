@@ -108,47 +108,85 @@ class DeviceQuerySet(models.QuerySet["Device"]):
 
 class Device(Evented):
     gateway = models.ForeignKey(Gateway, on_delete=models.CASCADE, related_name="devices")
-    vendor_id = models.CharField(max_length=200, help_text="The vendor's own id, unique in the gateway")
+    vendor_id = models.CharField(
+        max_length=200, help_text="The vendor's own id, unique in the gateway"
+    )
     name = models.CharField(max_length=120)
     model = models.CharField(max_length=120, blank=True)
     place = models.CharField(max_length=120, blank=True)
-    latitude = models.FloatField(null=True, blank=True, validators=[MinValueValidator(-90), MaxValueValidator(90)])
-    longitude = models.FloatField(null=True, blank=True, validators=[MinValueValidator(-180), MaxValueValidator(180)])
-    zone = models.CharField(max_length=60, blank=True, validators=[check_zone], help_text="Time zone, such as Europe/London")
-    rule = models.CharField(
-        max_length=40, blank=True, choices=rule_choices, help_text="Decides for this device; empty: nobody does"
+    latitude = models.FloatField(
+        null=True, blank=True, validators=[MinValueValidator(-90), MaxValueValidator(90)]
     )
-    options = models.JSONField(default=dict, blank=True, editable=False, help_text="Of the rule, by name")
+    longitude = models.FloatField(
+        null=True, blank=True, validators=[MinValueValidator(-180), MaxValueValidator(180)]
+    )
+    zone = models.CharField(
+        max_length=60,
+        blank=True,
+        validators=[check_zone],
+        help_text="Time zone, such as Europe/London",
+    )
+    rule = models.CharField(
+        max_length=40,
+        blank=True,
+        choices=rule_choices,
+        help_text="Decides for this device; empty: nobody does",
+    )
+    options = models.JSONField(
+        default=dict, blank=True, editable=False, help_text="Of the rule, by name"
+    )
     guard = models.CharField(
-        max_length=40, blank=True, choices=guard_choices, help_text="Goes before the rule to avert harm; empty: nothing does"
+        max_length=40,
+        blank=True,
+        choices=guard_choices,
+        help_text="Goes before the rule to avert harm; empty: nothing does",
     )
     guard_options = models.JSONField(default=dict, blank=True, editable=False)
     region = models.CharField(
-        max_length=60, blank=True, help_text="Where feeds look for it; empty: at its latitude and longitude, or as FEEDS says"
+        max_length=60,
+        blank=True,
+        help_text="Where feeds look for it; empty: at its latitude and longitude, or as FEEDS says",
     )
     enabled = models.BooleanField(default=True)
-    version = models.PositiveIntegerField(default=0, editable=False, help_text="Grows with each change by a person")
+    version = models.PositiveIntegerField(
+        default=0, editable=False, help_text="Grows with each change by a person"
+    )
     removed_at = models.DateTimeField(
-        null=True, blank=True, editable=False, help_text="Kept so that discovery does not bring it back"
+        null=True,
+        blank=True,
+        editable=False,
+        help_text="Kept so that discovery does not bring it back",
     )
 
     # What a rule may do to it. A hold, a fail-safe and a guard do not wait for the two minima.
-    min_on_minutes = models.PositiveSmallIntegerField(default=0, help_text="Once on, a rule leaves it on so long")
-    min_off_minutes = models.PositiveSmallIntegerField(default=0, help_text="Once off, a rule leaves it off so long")
-    most_switches_an_hour = models.PositiveSmallIntegerField(default=12, help_text="By a rule; 0: no limit")
+    min_on_minutes = models.PositiveSmallIntegerField(
+        default=0, help_text="Once on, a rule leaves it on so long"
+    )
+    min_off_minutes = models.PositiveSmallIntegerField(
+        default=0, help_text="Once off, a rule leaves it off so long"
+    )
+    most_switches_an_hour = models.PositiveSmallIntegerField(
+        default=12, help_text="By a rule; 0: no limit"
+    )
     fail_safe = models.CharField(
         max_length=4,
         choices=[(one.value, one.value) for one in FailSafe],
         default=FailSafe.OFF,
         help_text="Where it goes when no decision was possible for too long, and by its own timer if all of this is dead",
     )
-    fail_safe_minutes = models.PositiveSmallIntegerField(default=60, help_text="How long is too long")
-    hold_minutes = models.PositiveSmallIntegerField(default=120, help_text="How long a change by a person keeps rules away")
+    fail_safe_minutes = models.PositiveSmallIntegerField(
+        default=60, help_text="How long is too long"
+    )
+    hold_minutes = models.PositiveSmallIntegerField(
+        default=120, help_text="How long a change by a person keeps rules away"
+    )
 
     # The latest decision, in a sentence.
     decision = models.CharField(max_length=500, blank=True, editable=False)
     decided_at = models.DateTimeField(null=True, blank=True, editable=False)
-    undecided_since = models.DateTimeField(null=True, blank=True, editable=False, help_text="No decision was possible since")
+    undecided_since = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text="No decision was possible since"
+    )
 
     # A hold: a person's word, which no rule touches. Without an end it lasts until it is released.
     held_at = models.DateTimeField(null=True, blank=True, editable=False)
@@ -157,7 +195,9 @@ class Device(Evented):
 
     # Over all its attributes, so that a page of devices is sorted by what is wrong without reading their attributes.
     heard_at = models.DateTimeField(null=True, blank=True, editable=False)
-    measured_at = models.DateTimeField(null=True, blank=True, editable=False, help_text="Newest measurement of what moves daily")
+    measured_at = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text="Newest measurement of what moves daily"
+    )
     available = models.BooleanField(default=True, editable=False)
 
     objects = DeviceQuerySet.as_manager()
@@ -165,12 +205,16 @@ class Device(Evented):
     class Meta:
         ordering = ("name", "pk")
         constraints = (
-            models.UniqueConstraint(fields=["gateway", "vendor_id"], name="one_device_per_vendor_id"),
-            models.CheckConstraint(
-                condition=Q(latitude=None) | Q(latitude__gte=-90, latitude__lte=90), name="device_latitude_in_range"
+            models.UniqueConstraint(
+                fields=["gateway", "vendor_id"], name="one_device_per_vendor_id"
             ),
             models.CheckConstraint(
-                condition=Q(longitude=None) | Q(longitude__gte=-180, longitude__lte=180), name="device_longitude_in_range"
+                condition=Q(latitude=None) | Q(latitude__gte=-90, latitude__lte=90),
+                name="device_latitude_in_range",
+            ),
+            models.CheckConstraint(
+                condition=Q(longitude=None) | Q(longitude__gte=-180, longitude__lte=180),
+                name="device_longitude_in_range",
             ),
         )
 
@@ -191,14 +235,20 @@ class Device(Evented):
     def freshness(self, now: datetime) -> Freshness:
         if self.is_paused:
             return Freshness.PAUSED
-        return freshness(self.heard_at, self.measured_at, self.available, self.gateway.failures, now)
+        return freshness(
+            self.heard_at, self.measured_at, self.available, self.gateway.failures, now
+        )
 
 
 FRESHNESS_RANKS = tuple(Freshness)
 
 
 def freshness(
-    heard_at: datetime | None, measured_at: datetime | None, available: bool, failures: int, now: datetime
+    heard_at: datetime | None,
+    measured_at: datetime | None,
+    available: bool,
+    failures: int,
+    now: datetime,
 ) -> Freshness:
     if heard_at is None:
         return Freshness.UNREACHABLE if failures else Freshness.NEVER
@@ -225,7 +275,10 @@ def freshness_rank(now: datetime) -> Case:
         (Q(measured_at__lt=now - STALE_AFTER), Freshness.STALE),
     )
     return Case(
-        *(When(condition, then=Constant(FRESHNESS_RANKS.index(freshness))) for condition, freshness in rows),
+        *(
+            When(condition, then=Constant(FRESHNESS_RANKS.index(freshness)))
+            for condition, freshness in rows
+        ),
         default=Constant(FRESHNESS_RANKS.index(Freshness.FRESH)),
         output_field=models.SmallIntegerField(),
     )

@@ -14,10 +14,10 @@ from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from core.arbiter import Source
 from core.models.attribute import Attribute, as_value
 from core.models.evented import Evented
 from core.models.observation import exactly_one_value
+from core.planning.precedence import Source
 from core.readings import Kind, Value
 
 
@@ -109,26 +109,43 @@ class DeviceCommandQuerySet(models.QuerySet["DeviceCommand"]):
 
 
 class DeviceCommand(Evented):
-    attribute = models.ForeignKey(Attribute, on_delete=models.CASCADE, related_name="commands", db_index=False)
+    attribute = models.ForeignKey(
+        Attribute, on_delete=models.CASCADE, related_name="commands", db_index=False
+    )
     number = models.FloatField(null=True)
     text = models.CharField(max_length=255, null=True)  # noqa: DJ001 (null: the value is a number)
-    source = models.CharField(max_length=10, choices=[(source.value, source.value) for source in Source])
-    user = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL)
+    source = models.CharField(
+        max_length=10, choices=[(source.value, source.value) for source in Source]
+    )
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL
+    )
     reason = models.CharField(max_length=500)
 
-    state = models.CharField(max_length=12, choices=[(state.value, state.value) for state in State], default=State.REQUESTED)
+    state = models.CharField(
+        max_length=12,
+        choices=[(state.value, state.value) for state in State],
+        default=State.REQUESTED,
+    )
     requested_at = models.DateTimeField(default=timezone.now)
     expires_at = models.DateTimeField(help_text="Not sent after this")
-    claimed_until = models.DateTimeField(null=True, help_text="On the database's clock; until then its process owns it")
+    claimed_until = models.DateTimeField(
+        null=True, help_text="On the database's clock; until then its process owns it"
+    )
     attempts = models.PositiveSmallIntegerField(default=0)
     retry_at = models.DateTimeField(null=True)
     sent_at = models.DateTimeField(null=True, help_text="When the latest attempt to write began")
     accepted_at = models.DateTimeField(null=True)
-    settles_at = models.DateTimeField(null=True, help_text="A read begun after this tells what became of it")
+    settles_at = models.DateTimeField(
+        null=True, help_text="A read begun after this tells what became of it"
+    )
     confirm_by = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
     error = models.CharField(max_length=500, blank=True)
-    steps = models.JSONField(default=list, help_text="[time, state, error] of each step, the latest LONGEST_STORY of them")
+    steps = models.JSONField(
+        default=list,
+        help_text="[time, state, error] of each step, the latest LONGEST_STORY of them",
+    )
 
     # What the attribute was when this was sent: only if it still is, a write of unknown outcome is sent again.
     before_number = models.FloatField(null=True)
@@ -143,15 +160,23 @@ class DeviceCommand(Evented):
     class Meta:
         ordering = ("-pk",)
         constraints = (
-            models.UniqueConstraint(fields=["attribute"], condition=Q(state="sending"), name="one_sending_per_attribute"),
+            models.UniqueConstraint(
+                fields=["attribute"], condition=Q(state="sending"), name="one_sending_per_attribute"
+            ),
             exactly_one_value("device_command"),
-            models.CheckConstraint(condition=Q(expires_at__gt=F("requested_at")), name="expires_after_it_is_requested"),
+            models.CheckConstraint(
+                condition=Q(expires_at__gt=F("requested_at")), name="expires_after_it_is_requested"
+            ),
         )
         indexes = (
             # The latest commands of a device's attributes.
             models.Index(fields=["attribute", "-requested_at"], name="command_by_attribute"),
             # What a run has to carry on with; a handful of rows whatever the history.
-            models.Index(fields=["state"], condition=Q(state__in=["requested", "sending", "accepted"]), name="command_open"),
+            models.Index(
+                fields=["state"],
+                condition=Q(state__in=["requested", "sending", "accepted"]),
+                name="command_open",
+            ),
         )
 
     def __str__(self) -> str:
@@ -173,7 +198,11 @@ class DeviceCommand(Evented):
         """Whether these may be the value from before it was sent. What is on or off has no third value: what was last heard
         before may be older than a change that nobody has heard of."""
         before = (self.before_number, self.before_text)
-        return before == (None, None) or self.attribute.kind == Kind.BOOLEAN or is_same(before, (number, text))
+        return (
+            before == (None, None)
+            or self.attribute.kind == Kind.BOOLEAN
+            or is_same(before, (number, text))
+        )
 
     @property
     def has_effect(self) -> bool:
@@ -202,4 +231,6 @@ def is_same(one: tuple[float | None, str | None], other: tuple[float | None, str
 
 def told(steps: list[Any], now: datetime, state: str, error: str = "") -> list[Any]:
     """The story with one step more."""
-    return [*steps, [now.isoformat(timespec="milliseconds"), str(state), error[:500]]][-LONGEST_STORY:]
+    return [*steps, [now.isoformat(timespec="milliseconds"), str(state), error[:500]]][
+        -LONGEST_STORY:
+    ]

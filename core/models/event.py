@@ -8,7 +8,7 @@ from django.utils import timezone
 
 
 class Kind(StrEnum):
-    """What an event tells of. Its body is as core/wire.py writes that."""
+    """What an event tells of. Its body is as core/serializers.py writes that."""
 
     READINGS = "readings"
     """What one device told at one poll."""
@@ -34,7 +34,7 @@ class EventQuerySet(models.QuerySet["Event"]):
 
 class Event(models.Model):
     """Rows become visible in the order of their keys, so whoever has seen all up to a key has missed nothing: see
-    core/tasks/publish.py. No foreign keys: an event may tell of what is gone."""
+    core/tasks/events/outbox.py. No foreign keys: an event may tell of what is gone."""
 
     happened_at = models.DateTimeField(default=timezone.now)
     kind = models.CharField(max_length=20, choices=[(kind.value, kind.value) for kind in Kind])

@@ -10,7 +10,7 @@ from django.db import models
 
 
 class Telling(Protocol):
-    """What core/tasks/publish.py opens around changes."""
+    """What core/tasks/events/outbox.py opens around changes."""
 
     def changed(self, instance: models.Model) -> None: ...
 
@@ -21,7 +21,7 @@ class NotPublishing(RuntimeError):
     def __init__(self, instance: models.Model) -> None:
         super().__init__(
             f"{instance._meta.object_name} {instance.pk} changes outside publishing(), so no open page would hear of it. "
-            "Put `with publishing():` of core/tasks/publish.py in place of the `with transaction.atomic():` around the change."
+            "Put `with publishing():` of core/tasks/events/outbox.py in place of the `with transaction.atomic():` around the change."
         )
 
 
@@ -57,7 +57,9 @@ class Evented(models.Model):
         telling.changed(self)
 
     def delete(self, *args: Any, **named: Any) -> tuple[int, dict[str, int]]:
-        self._telling().changed(self)  # before, for afterwards it has no key; that it is gone is found out at the end
+        self._telling().changed(
+            self
+        )  # before, for afterwards it has no key; that it is gone is found out at the end
         return super().delete(*args, **named)
 
     def _telling(self) -> Telling:

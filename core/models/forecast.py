@@ -26,7 +26,9 @@ class FeedSource(models.Model):
 
     class Meta:
         ordering = ("feed", "region")
-        constraints = (models.UniqueConstraint(fields=["feed", "region"], name="one_source_per_region"),)
+        constraints = (
+            models.UniqueConstraint(fields=["feed", "region"], name="one_source_per_region"),
+        )
 
     def __str__(self) -> str:
         return f"{self.feed} {self.region}".strip()
@@ -35,14 +37,20 @@ class FeedSource(models.Model):
 class Series(models.Model):
     """One signal of a source."""
 
-    source = models.ForeignKey(FeedSource, on_delete=models.CASCADE, related_name="series", db_index=False)
-    signal = models.CharField(max_length=40, choices=[(signal.value, signal.value.replace("_", " ")) for signal in Signal])
+    source = models.ForeignKey(
+        FeedSource, on_delete=models.CASCADE, related_name="series", db_index=False
+    )
+    signal = models.CharField(
+        max_length=40, choices=[(signal.value, signal.value.replace("_", " ")) for signal in Signal]
+    )
     unit = models.CharField(max_length=20)
 
     class Meta:
         ordering = ("source", "signal")
         verbose_name_plural = "series"
-        constraints = (models.UniqueConstraint(fields=["source", "signal"], name="one_series_per_signal"),)
+        constraints = (
+            models.UniqueConstraint(fields=["source", "signal"], name="one_series_per_signal"),
+        )
 
     def __str__(self) -> str:
         return f"{self.signal} of {self.source}"
@@ -57,11 +65,17 @@ class ForecastQuerySet(models.QuerySet["Forecast"]):
 class Forecast(models.Model):
     """All that a source said at one time of what is to come. One row, because it is written, read and pruned as one."""
 
-    series = models.ForeignKey(Series, on_delete=models.CASCADE, related_name="forecasts", db_index=False)
-    issued_at = models.DateTimeField(help_text="By the source; when it was fetched, where the source does not say")
+    series = models.ForeignKey(
+        Series, on_delete=models.CASCADE, related_name="forecasts", db_index=False
+    )
+    issued_at = models.DateTimeField(
+        help_text="By the source; when it was fetched, where the source does not say"
+    )
     known_at = models.DateTimeField(help_text="When it was first fetched")
     ends_at = models.DateTimeField(help_text="The end of its last slot")
-    slots = models.JSONField(help_text="[start, end, value] of each, in order, times in seconds since 1970")
+    slots = models.JSONField(
+        help_text="[start, end, value] of each, in order, times in seconds since 1970"
+    )
 
     objects = ForecastQuerySet.as_manager()
 
@@ -78,19 +92,30 @@ class Forecast(models.Model):
     def as_slots(self) -> list[Slot]:
         signal, unit = Signal(self.series.signal), self.series.unit
         return [
-            Slot(datetime.fromtimestamp(start, UTC), datetime.fromtimestamp(end, UTC), value, unit, self.issued_at, signal)
+            Slot(
+                datetime.fromtimestamp(start, UTC),
+                datetime.fromtimestamp(end, UTC),
+                value,
+                unit,
+                self.issued_at,
+                signal,
+            )
             for start, end, value in self.slots
         ]
 
     @staticmethod
     def packed(slots: list[Slot]) -> list[list[Any]]:
-        return [[slot.starts_at.timestamp(), slot.ends_at.timestamp(), slot.value] for slot in slots]
+        return [
+            [slot.starts_at.timestamp(), slot.ends_at.timestamp(), slot.value] for slot in slots
+        ]
 
 
 class Measurement(models.Model):
     """What it really was. Sources revise: a value that differs is a row of its own, known later; the older one stays."""
 
-    series = models.ForeignKey(Series, on_delete=models.CASCADE, related_name="measurements", db_index=False)
+    series = models.ForeignKey(
+        Series, on_delete=models.CASCADE, related_name="measurements", db_index=False
+    )
     starts_at = models.DateTimeField()
     ends_at = models.DateTimeField()
     value = models.FloatField()
@@ -100,10 +125,15 @@ class Measurement(models.Model):
         ordering = ("series", "starts_at", "known_at")
         constraints = (
             # Also the index for: a range of times of one series.
-            models.UniqueConstraint(fields=["series", "starts_at", "known_at"], name="one_measurement_per_time"),
-            models.CheckConstraint(condition=Q(starts_at__lt=F("ends_at")), name="measurement_ends_after_its_start"),
+            models.UniqueConstraint(
+                fields=["series", "starts_at", "known_at"], name="one_measurement_per_time"
+            ),
             models.CheckConstraint(
-                condition=Q(value__gte=-LARGEST_FLOAT, value__lte=LARGEST_FLOAT), name="measurement_is_finite"
+                condition=Q(starts_at__lt=F("ends_at")), name="measurement_ends_after_its_start"
+            ),
+            models.CheckConstraint(
+                condition=Q(value__gte=-LARGEST_FLOAT, value__lte=LARGEST_FLOAT),
+                name="measurement_is_finite",
             ),
         )
 
@@ -111,4 +141,10 @@ class Measurement(models.Model):
         return f"{self.value:g} at {self.starts_at:%Y-%m-%d %H:%M}"
 
     def as_slot(self) -> Slot:
-        return Slot(self.starts_at, self.ends_at, self.value, self.series.unit, signal=Signal(self.series.signal))
+        return Slot(
+            self.starts_at,
+            self.ends_at,
+            self.value,
+            self.series.unit,
+            signal=Signal(self.series.signal),
+        )

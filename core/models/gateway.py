@@ -27,33 +27,55 @@ class GatewayQuerySet(models.QuerySet["Gateway"]):
 class Gateway(Evented):
     vendor = models.CharField(max_length=40, choices=vendor_choices)
     name = models.CharField(max_length=120)
-    address = models.CharField(max_length=500, help_text="The base URL, such as http://192.168.1.20")
-    key = models.CharField(max_length=200, blank=True, help_text="What the gateway calls itself, whatever its address")
+    address = models.CharField(
+        max_length=500, help_text="The base URL, such as http://192.168.1.20"
+    )
+    key = models.CharField(
+        max_length=200, blank=True, help_text="What the gateway calls itself, whatever its address"
+    )
     credential = SecretField()
     enabled = models.BooleanField(default=True)
-    version = models.PositiveIntegerField(default=0, editable=False, help_text="Grows with each change by a person")
+    version = models.PositiveIntegerField(
+        default=0, editable=False, help_text="Grows with each change by a person"
+    )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
-    removed_at = models.DateTimeField(null=True, blank=True, editable=False, help_text="prune deletes what is left of it")
+    removed_at = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text="prune deletes what is left of it"
+    )
 
     # How it went lately. Written by record() alone.
     asked_at = models.DateTimeField(null=True, blank=True, editable=False)
     answered_at = models.DateTimeField(null=True, blank=True, editable=False)
-    failures = models.PositiveIntegerField(default=0, editable=False, help_text="In a row, since it last answered")
+    failures = models.PositiveIntegerField(
+        default=0, editable=False, help_text="In a row, since it last answered"
+    )
     error = models.CharField(max_length=500, blank=True, editable=False)
     refused = models.BooleanField(default=False, editable=False, help_text="A person must act")
-    retry_at = models.DateTimeField(null=True, blank=True, editable=False, help_text="Not asked before")
-    claimed_until = models.DateTimeField(null=True, blank=True, editable=False, help_text="Somebody is asking it now")
+    retry_at = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text="Not asked before"
+    )
+    claimed_until = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text="Somebody is asking it now"
+    )
 
     # The vendor's budget of calls, on the database's clock. Reads leave a share of it to commands.
-    next_call_at = models.DateTimeField(null=True, blank=True, editable=False, help_text="Before it the vendor wants no call")
-    next_read_at = models.DateTimeField(null=True, blank=True, editable=False, help_text="Before it no read is made")
+    next_call_at = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text="Before it the vendor wants no call"
+    )
+    next_read_at = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text="Before it no read is made"
+    )
 
     objects = GatewayQuerySet.as_manager()
 
     class Meta:
         ordering = ("name", "pk")
         constraints = (
-            models.UniqueConstraint(fields=["vendor", "address"], condition=Q(removed_at=None), name="one_gateway_per_address"),
+            models.UniqueConstraint(
+                fields=["vendor", "address"],
+                condition=Q(removed_at=None),
+                name="one_gateway_per_address",
+            ),
         )
 
     def __str__(self) -> str:

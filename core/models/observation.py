@@ -16,7 +16,12 @@ def exactly_one_value(prefix: str) -> models.CheckConstraint:
     """Exactly one of number and text is set, and the number is finite."""
     return models.CheckConstraint(
         condition=(
-            Q(number__isnull=False, text=None, number__gte=-LARGEST_FLOAT, number__lte=LARGEST_FLOAT)
+            Q(
+                number__isnull=False,
+                text=None,
+                number__gte=-LARGEST_FLOAT,
+                number__lte=LARGEST_FLOAT,
+            )
             | Q(number=None, text__isnull=False)
         ),
         name=f"{prefix}_has_one_finite_value",
@@ -43,7 +48,9 @@ class ObservationQuerySet(models.QuerySet["Observation"]):
     def between(self, since: datetime, until: datetime) -> Self:
         return self.filter(observed_at__gt=since, observed_at__lte=until).order_by("observed_at")
 
-    def sample(self, attribute_pks: Sequence[int], times: Sequence[datetime]) -> dict[int, list[float | None]]:
+    def sample(
+        self, attribute_pks: Sequence[int], times: Sequence[datetime]
+    ) -> dict[int, list[float | None]]:
         """What each attribute's number was at each time (latest observation at or before it), None where nobody knew.
 
         One query of len(attribute_pks) x len(times) answers. The time since an attribute was last heard is no stored
@@ -53,8 +60,13 @@ class ObservationQuerySet(models.QuerySet["Observation"]):
         if not samples or not times:
             return samples
         connection = connections[self.db]
-        query = SAMPLE.format(points=", ".join(["(%s, %s)"] * len(times)), attributes=", ".join(["%s"] * len(samples)))
-        points = [(place, connection.ops.adapt_datetimefield_value(time)) for place, time in enumerate(times)]
+        query = SAMPLE.format(
+            points=", ".join(["(%s, %s)"] * len(times)), attributes=", ".join(["%s"] * len(samples))
+        )
+        points = [
+            (place, connection.ops.adapt_datetimefield_value(time))
+            for place, time in enumerate(times)
+        ]
         with connection.cursor() as cursor:
             cursor.execute(query, [*(part for point in points for part in point), *samples])
             for pk, place, number in cursor.fetchall():
@@ -65,7 +77,9 @@ class ObservationQuerySet(models.QuerySet["Observation"]):
 class Observation(models.Model):
     """Stored once, never changed. `record()` is the only way in."""
 
-    attribute = models.ForeignKey(Attribute, on_delete=models.CASCADE, related_name="observations", db_index=False)
+    attribute = models.ForeignKey(
+        Attribute, on_delete=models.CASCADE, related_name="observations", db_index=False
+    )
     observed_at = models.DateTimeField()
     number = models.FloatField(null=True)
     text = models.CharField(max_length=255, null=True)  # noqa: DJ001 (null: the value is a number)
@@ -75,7 +89,9 @@ class Observation(models.Model):
     class Meta:
         constraints = (
             # Also the index for: the latest before a time, a range of times, of one attribute.
-            models.UniqueConstraint(fields=["attribute", "observed_at"], name="one_observation_per_time"),
+            models.UniqueConstraint(
+                fields=["attribute", "observed_at"], name="one_observation_per_time"
+            ),
             exactly_one_value("observation"),
         )
 
@@ -86,15 +102,21 @@ class Observation(models.Model):
 class Silence(models.Model):
     """Between these times nobody heard this attribute, so a chart leaves a gap. The same value told again is no silence."""
 
-    attribute = models.ForeignKey(Attribute, on_delete=models.CASCADE, related_name="silences", db_index=False)
+    attribute = models.ForeignKey(
+        Attribute, on_delete=models.CASCADE, related_name="silences", db_index=False
+    )
     starts_at = models.DateTimeField()
     ends_at = models.DateTimeField()
 
     class Meta:
         constraints = (
             # Also the index for: silences of one attribute that begin before a time.
-            models.UniqueConstraint(fields=["attribute", "starts_at"], name="one_silence_per_start"),
-            models.CheckConstraint(condition=Q(starts_at__lt=models.F("ends_at")), name="silence_ends_after_its_start"),
+            models.UniqueConstraint(
+                fields=["attribute", "starts_at"], name="one_silence_per_start"
+            ),
+            models.CheckConstraint(
+                condition=Q(starts_at__lt=models.F("ends_at")), name="silence_ends_after_its_start"
+            ),
         )
 
     def __str__(self) -> str:

@@ -23,9 +23,13 @@ class PresenceQuerySet(models.QuerySet["Presence"]):
 class Presence(models.Model):
     """A socket that has a device's page open. A lease: it ends by itself, on the database's clock."""
 
-    key = models.CharField(max_length=32, primary_key=True, help_text="Made by the socket's consumer")
+    key = models.CharField(
+        max_length=32, primary_key=True, help_text="Made by the socket's consumer"
+    )
     device = models.ForeignKey(Device, on_delete=models.CASCADE, related_name="present")
-    name = models.CharField(max_length=150, help_text="Of the user; empty: somebody without a log-in")
+    name = models.CharField(
+        max_length=150, help_text="Of the user; empty: somebody without a log-in"
+    )
     is_changing = models.BooleanField(default=False)
     expires_at = models.DateTimeField()
 

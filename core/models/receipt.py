@@ -5,10 +5,10 @@ from typing import Self
 from django.db import models
 from django.db.models import F, Q
 
-from core.arbiter import Source
 from core.models.device import Device
 from core.models.device_command import DeviceCommand
 from core.models.evented import Evented
+from core.planning.precedence import Source
 
 
 class PlanQuerySet(models.QuerySet["Plan"]):
@@ -22,17 +22,23 @@ class Plan(Evented):
     Costs are in `unit` (gCO2, GBP). `windows` is [start, end] of each, times in seconds since 1970.
     """
 
-    device = models.ForeignKey(Device, on_delete=models.CASCADE, related_name="plans", db_index=False)
+    device = models.ForeignKey(
+        Device, on_delete=models.CASCADE, related_name="plans", db_index=False
+    )
     rule = models.CharField(max_length=40)
     signal = models.CharField(max_length=40)
-    region = models.CharField(max_length=110, help_text="Feed and region whose measurements settle it")
+    region = models.CharField(
+        max_length=110, help_text="Feed and region whose measurements settle it"
+    )
     opens_at = models.DateTimeField()
     deadline = models.DateTimeField()
     job = models.JSONField(help_text="Minutes, watts and the other terms of the job")
     windows = models.JSONField()
     unit = models.CharField(max_length=20)
     made_at = models.DateTimeField()
-    changed_at = models.DateTimeField(null=True, help_text="When it was last planned anew, and differently")
+    changed_at = models.DateTimeField(
+        null=True, help_text="When it was last planned anew, and differently"
+    )
     changes = models.PositiveIntegerField(default=0)
 
     # What it was expected to cost when it was first made, and what switching on at once was expected to.
@@ -48,7 +54,9 @@ class Plan(Evented):
     actual = models.FloatField(null=True)
     at_once = models.FloatField(null=True)
     ideal = models.FloatField(null=True)
-    note = models.CharField(max_length=200, blank=True, help_text="Why it could not be settled in full")
+    note = models.CharField(
+        max_length=200, blank=True, help_text="Why it could not be settled in full"
+    )
 
     objects = PlanQuerySet.as_manager()
 
@@ -57,9 +65,13 @@ class Plan(Evented):
         constraints = (
             # Also the index for: the plans of a device, newest first.
             models.UniqueConstraint(fields=["device", "deadline"], name="one_plan_per_deadline"),
-            models.CheckConstraint(condition=Q(opens_at__lt=F("deadline")), name="plan_opens_before_its_deadline"),
+            models.CheckConstraint(
+                condition=Q(opens_at__lt=F("deadline")), name="plan_opens_before_its_deadline"
+            ),
         )
-        indexes = (models.Index(fields=["deadline"], condition=Q(settled_at=None), name="plan_unsettled"),)
+        indexes = (
+            models.Index(fields=["deadline"], condition=Q(settled_at=None), name="plan_unsettled"),
+        )
 
     def __str__(self) -> str:
         return f"{self.device} before {self.deadline:%Y-%m-%d %H:%M}"
@@ -73,25 +85,44 @@ class ReceiptQuerySet(models.QuerySet["Receipt"]):
 class Receipt(models.Model):
     """One decision for a device, with all that it was made from. The same decision made again only counts here."""
 
-    device = models.ForeignKey(Device, on_delete=models.CASCADE, related_name="receipts", db_index=False)
+    device = models.ForeignKey(
+        Device, on_delete=models.CASCADE, related_name="receipts", db_index=False
+    )
     decided_at = models.DateTimeField()
     repeated_at = models.DateTimeField(help_text="When the same was last decided")
     times = models.PositiveIntegerField(default=1)
     ended_at = models.DateTimeField(null=True, help_text="When something else was decided")
 
-    voice = models.CharField(max_length=10, choices=[(source.value, source.value) for source in Source], help_text="Who won")
+    voice = models.CharField(
+        max_length=10,
+        choices=[(source.value, source.value) for source in Source],
+        help_text="Who won",
+    )
     rule = models.CharField(max_length=40, blank=True)
     version = models.CharField(max_length=12, blank=True, help_text="Of the rule's file")
     attribute = models.CharField(max_length=120, blank=True)
-    value = models.JSONField(null=True, help_text="What it should be set to; null: left alone, or no decision")
-    until = models.DateTimeField(null=True, help_text="How long it was expected to hold, when it was last decided")
+    value = models.JSONField(
+        null=True, help_text="What it should be set to; null: left alone, or no decision"
+    )
+    until = models.DateTimeField(
+        null=True, help_text="How long it was expected to hold, when it was last decided"
+    )
     sentence = models.CharField(max_length=500)
     problem = models.BooleanField(default=False, help_text="No decision could be made")
-    inputs = models.JSONField(help_text="What it was made from; see core/tasks/situations.py")
-    choice = models.JSONField(null=True, help_text="The plan it follows, as it was then; see core/tasks/plans.py")
+    inputs = models.JSONField(
+        help_text="What it was made from; see core/tasks/decisions/situations.py"
+    )
+    choice = models.JSONField(
+        null=True,
+        help_text="The plan it follows, as it was then; see core/tasks/decisions/plans.py",
+    )
 
-    plan = models.ForeignKey(Plan, null=True, blank=True, on_delete=models.SET_NULL, related_name="receipts")
-    command = models.ForeignKey(DeviceCommand, null=True, blank=True, on_delete=models.SET_NULL, related_name="receipts")
+    plan = models.ForeignKey(
+        Plan, null=True, blank=True, on_delete=models.SET_NULL, related_name="receipts"
+    )
+    command = models.ForeignKey(
+        DeviceCommand, null=True, blank=True, on_delete=models.SET_NULL, related_name="receipts"
+    )
 
     objects = ReceiptQuerySet.as_manager()
 

@@ -35,7 +35,9 @@ class RunQuerySet(models.QuerySet["Run"]):
 class Run(Evented):
     task = models.CharField(max_length=40)
     outcome = models.CharField(
-        max_length=10, choices=[(outcome.value, outcome.value) for outcome in Outcome], default=Outcome.RUNNING
+        max_length=10,
+        choices=[(outcome.value, outcome.value) for outcome in Outcome],
+        default=Outcome.RUNNING,
     )
     started_at = models.DateTimeField(default=timezone.now)
     finished_at = models.DateTimeField(null=True)

@@ -27,14 +27,18 @@ def _fernet(field_keys: tuple[str, ...], secret_keys: tuple[str, ...]) -> "Multi
     from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
     def derived(key: str) -> Fernet:
-        hkdf = HKDF(algorithm=hashes.SHA256(), length=32, salt=None, info=b"iotapp stored credentials")
+        hkdf = HKDF(
+            algorithm=hashes.SHA256(), length=32, salt=None, info=b"iotapp stored credentials"
+        )
         return Fernet(base64.urlsafe_b64encode(hkdf.derive(key.encode())))
 
     return MultiFernet([derived(key) for key in (*field_keys, *secret_keys)])
 
 
 def _current_fernet() -> "MultiFernet":
-    return _fernet(tuple(settings.FIELD_KEYS), (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS))
+    return _fernet(
+        tuple(settings.FIELD_KEYS), (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)
+    )
 
 
 class Secret:

@@ -19,10 +19,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from core.arbiter import Limits
 from core.feeds import Signal, Slot
-from core.outlook import Outlook, Outlooks
-from core.planner import Plan
+from core.planning import Plan
+from core.planning.forecast import Outlook, Outlooks
+from core.planning.precedence import Limits
 from core.readings import Value
 
 
@@ -116,8 +116,16 @@ class Rule:
         sentence for an unknown name or a value that makes no sense."""
         known = {one.name: one for one in fields(self.options)}
         if unknown := sorted(set(written) - set(known)):
-            raise ValueError(f"{self.name} has no option {', '.join(unknown)}. It has: {', '.join(known) or 'none'}.")
-        return self.options(**{name: _read(known[name], value) for name, value in written.items() if value not in ("", None)})
+            raise ValueError(
+                f"{self.name} has no option {', '.join(unknown)}. It has: {', '.join(known) or 'none'}."
+            )
+        return self.options(
+            **{
+                name: _read(known[name], value)
+                for name, value in written.items()
+                if value not in ("", None)
+            }
+        )
 
 
 class Undecided(Exception):
@@ -129,7 +137,9 @@ class UnknownRule(LookupError):
 
 
 def names() -> list[str]:
-    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+    """Those whose file name begins with `_` are shared by others, and left out."""
+    found = (module.name for module in pkgutil.iter_modules(__path__))
+    return sorted(name for name in found if not name.startswith("_"))
 
 
 def choices() -> list[tuple[str, str]]:
@@ -162,13 +172,19 @@ def _read(option: Any, written: object) -> object:
     kind = option.type
     if kind is bool:
         return _read_bool(option.name, written)
-    if kind in (int, float) and not isinstance(written, bool) and isinstance(written, int | float | str):
+    if (
+        kind in (int, float)
+        and not isinstance(written, bool)
+        and isinstance(written, int | float | str)
+    ):
         try:
             number = float(written)
         except (ValueError, OverflowError):
             raise ValueError(f"{option.name}: {written!r} is no number.") from None
         if not -1e15 < number < 1e15 or kind is int and number != int(number):
-            raise ValueError(f"{option.name}: {written!r} is no {'whole ' if kind is int else ''}number that makes sense.")
+            raise ValueError(
+                f"{option.name}: {written!r} is no {'whole ' if kind is int else ''}number that makes sense."
+            )
         return kind(number)
     if kind is str and isinstance(written, str):
         allowed = option.metadata.get("choices")
@@ -179,7 +195,16 @@ def _read(option: Any, written: object) -> object:
 
 
 def _read_bool(name: str, written: object) -> bool:
-    words = {"on": True, "yes": True, "true": True, "1": True, "off": False, "no": False, "false": False, "0": False}
+    words = {
+        "on": True,
+        "yes": True,
+        "true": True,
+        "1": True,
+        "off": False,
+        "no": False,
+        "false": False,
+        "0": False,
+    }
     answer = words.get(str(written).lower())
     if answer is None:
         raise ValueError(f"{name}: {written!r} is neither yes nor no.")
@@ -205,6 +230,8 @@ def first_moment(day: date, of_day: timedelta, zone: tzinfo) -> datetime:
     before, after = (shown.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (1, 0))
     if before >= after:
         return after
-    minutes = int((after - before) / timedelta(minutes=1))  # left out: the clock jumps in one of these, a whole one
+    minutes = int(
+        (after - before) / timedelta(minutes=1)
+    )  # left out: the clock jumps in one of these, a whole one
     passed = (before + timedelta(minutes=minute) for minute in range(minutes))
     return next((at for at in passed if at.astimezone(zone).replace(tzinfo=None) >= shown), after)

@@ -16,4 +16,7 @@ def decide(situation: Situation) -> Decision | None:
         return None
     if grid.value < situation.options.clean_below:
         return Decision(True, f"the grid is clean: {grid.value:g} {grid.unit}")
-    return Decision(False, f"the grid is not clean: {grid.value:g} {grid.unit}, more than {situation.options.clean_below:g}")
+    return Decision(
+        False,
+        f"the grid is not clean: {grid.value:g} {grid.unit}, more than {situation.options.clean_below:g}",
+    )

@@ -14,10 +14,20 @@ DAY = timedelta(days=1)
 
 @dataclass(frozen=True)
 class Options:
-    signal: str = option(Signal.CARBON_INTENSITY.value, "What is looked at", choices=[signal.value for signal in Signal])
+    signal: str = option(
+        Signal.CARBON_INTENSITY.value,
+        "What is looked at",
+        choices=[signal.value for signal in Signal],
+    )
     threshold: float = option(150, "On below this, in the unit of the signal")
-    percentile: float = option(0, "Instead of the threshold: on in the lowest so many percent of the coming 24 h; 0: not", "%")
-    hysteresis: float = option(10, "Off only above the threshold and so much more, in its unit (or in percent of the 24 h)")
+    percentile: float = option(
+        0,
+        "Instead of the threshold: on in the lowest so many percent of the coming 24 h; 0: not",
+        "%",
+    )
+    hysteresis: float = option(
+        10, "Off only above the threshold and so much more, in its unit (or in percent of the 24 h)"
+    )
 
     def __post_init__(self) -> None:
         if self.hysteresis < 0:
@@ -25,7 +35,9 @@ class Options:
         if not 0 <= self.percentile < 100:
             raise ValueError(f"percentile: {self.percentile:g} is not between 0 and 100.")
         if self.percentile and self.percentile + self.hysteresis >= 100:
-            raise ValueError("hysteresis: with the percentile it is 100 or more, so that nothing would ever be too much.")
+            raise ValueError(
+                "hysteresis: with the percentile it is 100 or more, so that nothing would ever be too much."
+            )
 
 
 def decide(situation: Situation) -> Decision:
@@ -45,8 +57,12 @@ def _band(situation: Situation) -> tuple[float, float]:
     options, now = situation.options, situation.now
     if not options.percentile:
         return options.threshold, options.threshold + options.hysteresis
-    coming = [slot for slot in situation.forecast if slot.ends_at > now and slot.starts_at < now + DAY]
-    return _lowest(coming, options.percentile), _lowest(coming, options.percentile + options.hysteresis)
+    coming = [
+        slot for slot in situation.forecast if slot.ends_at > now and slot.starts_at < now + DAY
+    ]
+    return _lowest(coming, options.percentile), _lowest(
+        coming, options.percentile + options.hysteresis
+    )
 
 
 def _lowest(slots: Sequence[Slot], percent: float) -> float:
@@ -59,7 +75,9 @@ def _lowest(slots: Sequence[Slot], percent: float) -> float:
     return inf
 
 
-def _ends_at(slots: Sequence[Slot], now: datetime, is_on: bool, low: float, high: float) -> datetime | None:
+def _ends_at(
+    slots: Sequence[Slot], now: datetime, is_on: bool, low: float, high: float
+) -> datetime | None:
     """When the run of slots ends that leaves the device as decided."""
     ends_at = None
     for slot in slots:
@@ -77,9 +95,17 @@ def _compared(situation: Situation, slot: Slot, low: float, high: float) -> str:
     said = f"{slot.value:.4g} {slot.unit}"
     if slot.value < low:
         return (
-            f"{said} is among the lowest {options.percentile:g} % of 24 h" if options.percentile else f"{said} is below {low:.4g}"
+            f"{said} is among the lowest {options.percentile:g} % of 24 h"
+            if options.percentile
+            else f"{said} is below {low:.4g}"
         )
     if slot.value > high:
         most = options.percentile + options.hysteresis
-        return f"{said} is not among the lowest {most:g} % of 24 h" if options.percentile else f"{said} is above {high:.4g}"
-    return f"{said} is between {low:.4g} and {high:.4g}: it stays {'on' if situation.is_on else 'off'}"
+        return (
+            f"{said} is not among the lowest {most:g} % of 24 h"
+            if options.percentile
+            else f"{said} is above {high:.4g}"
+        )
+    return (
+        f"{said} is between {low:.4g} and {high:.4g}: it stays {'on' if situation.is_on else 'off'}"
+    )

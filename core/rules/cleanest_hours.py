@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from core import planner
+from core import planning
 from core.feeds import Signal, Slot
-from core.outlook import smoothed
-from core.planner import Job, Plan, Window
+from core.planning import Job, Plan, Window
+from core.planning.forecast import smoothed
 from core.rules import Decision, Situation, first_moment, option, time_of_day
 
 DAY = timedelta(days=1)
@@ -22,22 +22,34 @@ LAG = 15
 class Options:
     minutes: float = option(180, "How long it has to run every day", "min")
     before: str = option("07:00", "When that has to be done, by the clock at the device")
-    after: str = option("", "Not before this time of day; empty: at any time since it last had to be done")
+    after: str = option(
+        "", "Not before this time of day; empty: at any time since it last had to be done"
+    )
     watts: float = option(1000, "What it draws while it runs", "W")
     contiguous: bool = option(False, "In one run, without a pause")
     signal: str = option(
         Signal.CARBON_INTENSITY.value,
         "What is to be least: CO2 of the average kilowatt-hour, CO2 of one more, or money",
-        choices=[Signal.CARBON_INTENSITY.value, Signal.MARGINAL_INTENSITY.value, Signal.PRICE.value],
+        choices=[
+            Signal.CARBON_INTENSITY.value,
+            Signal.MARGINAL_INTENSITY.value,
+            Signal.PRICE.value,
+        ],
     )
     ties: str = option("earliest", "Which of equally good times", choices=["earliest", "latest"])
     gain: float = option(5, "What a new plan has to save before the old one is dropped", "%")
-    smooth: float = option(90, "How far around each moment a forecast (of no price) is smoothed for its noise", "min")
+    smooth: float = option(
+        90, "How far around each moment a forecast (of no price) is smoothed for its noise", "min"
+    )
 
     def __post_init__(self) -> None:
-        room = (_clock("before", self.before) - _clock("after", self.after or self.before)) % DAY or DAY
+        room = (
+            _clock("before", self.before) - _clock("after", self.after or self.before)
+        ) % DAY or DAY
         if not 1 <= self.minutes <= room / MINUTE:
-            raise ValueError(f"minutes: {self.minutes:g} is not between 1 and the {room / MINUTE:.0f} that there are a day.")
+            raise ValueError(
+                f"minutes: {self.minutes:g} is not between 1 and the {room / MINUTE:.0f} that there are a day."
+            )
         if not 0 < self.watts < 1e9:
             raise ValueError(f"watts: {self.watts:g} is not the power of anything.")
         if not 0 <= self.gain <= 100:
@@ -61,7 +73,7 @@ def decide(situation: Situation) -> Decision:
         return _without_forecast(situation, job)
     filled = _filled(slots, max(situation.now, job.opens_at), job.deadline)
     plan = _planned(situation, job)
-    plan = replace(plan, cost=planner.cost(plan.windows, filled, job.watts) or 0)
+    plan = replace(plan, cost=planning.cost(plan.windows, filled, job.watts) or 0)
     said = f"{_praise(situation, plan, filled)}{_missing(plan)}"
     source = situation.outlook.source(situation.now) if situation.outlook else ""
     return _follow(situation, plan, f"{said}, {source}" if source else said)
@@ -81,11 +93,16 @@ def _job(situation: Situation) -> Job:
     """Today's: from the deadline before, or a time of day, until the next deadline."""
     now, zone, options = situation.now, situation.zone, situation.options
     today = now.astimezone(zone).date()
-    deadlines = [first_moment(today + days * DAY, time_of_day(options.before), zone) for days in (-1, 0, 1)]
+    deadlines = [
+        first_moment(today + days * DAY, time_of_day(options.before), zone) for days in (-1, 0, 1)
+    ]
     deadline = min(at for at in deadlines if at > now)
     opens_at = max(at for at in deadlines if at <= now)
     if options.after:
-        afters = [first_moment(today + days * DAY, time_of_day(options.after), zone) for days in (-1, 0, 1)]
+        afters = [
+            first_moment(today + days * DAY, time_of_day(options.after), zone)
+            for days in (-1, 0, 1)
+        ]
         opens_at = max([opens_at, *(at for at in afters if at < deadline)])
     job = Job(
         opens_at,
@@ -131,10 +148,14 @@ def _planned(situation: Situation, job: Job) -> Plan:
     filled = _filled(slots, max(now, job.opens_at), job.deadline)
     since = situation.changed_at or now - DAY
     on_since, off_since = (since, None) if situation.is_on else (None, since)
-    plan = planner.plan(job, slots, now, on_since, off_since)
+    plan = planning.plan(job, slots, now, on_since, off_since)
     if plan.short_minutes:
-        plan = planner.plan(job, filled, now, on_since, off_since)
-    return planner.kept(previous, plan, filled, now, situation.options.gain / 100) if previous else plan
+        plan = planning.plan(job, filled, now, on_since, off_since)
+    return (
+        planning.kept(previous, plan, filled, now, situation.options.gain / 100)
+        if previous
+        else plan
+    )
 
 
 def _smooth(situation: Situation) -> Sequence[Slot]:
@@ -153,7 +174,9 @@ def _known(situation: Situation, job: Job, slots: Sequence[Slot]) -> Sequence[Sl
 def _filled(slots: Sequence[Slot], since: datetime, until: datetime) -> list[Slot]:
     """The slots, and their mean wherever there is none."""
     lengths = [(slot.ends_at - slot.starts_at) / MINUTE for slot in slots]
-    mean = sum(slot.value * length for slot, length in zip(slots, lengths, strict=True)) / sum(lengths)
+    mean = sum(slot.value * length for slot, length in zip(slots, lengths, strict=True)) / sum(
+        lengths
+    )
     filled, at = [], since
     for slot in [*slots, replace(slots[-1], starts_at=until, ends_at=until)]:
         if slot.starts_at > at:
@@ -171,7 +194,11 @@ def _without_forecast(situation: Situation, job: Job) -> Decision:
     if plan is None or _left(plan.windows, now) < left:
         start = max(now, job.opens_at, job.deadline - left * MINUTE - MARGIN)
         plan = Plan(job, (Window(start, min(start + left * MINUTE, job.deadline)),), 0, "")
-    return _follow(situation, plan, f"no forecast: on {_times(situation, _runs(situation, plan))}, to be done by {by}")
+    return _follow(
+        situation,
+        plan,
+        f"no forecast: on {_times(situation, _runs(situation, plan))}, to be done by {by}",
+    )
 
 
 # The words
@@ -181,11 +208,18 @@ def _follow(situation: Situation, plan: Plan, reason: str) -> Decision:
     runs = _runs(situation, plan)
     if not runs:
         by, job = situation.clock(plan.job.deadline), plan.job
-        said = f"no time is left before {by}: {job.delivered:.0f} of {job.minutes:g} minutes are done"
+        said = (
+            f"no time is left before {by}: {job.delivered:.0f} of {job.minutes:g} minutes are done"
+        )
         return Decision(False, said, until=job.deadline, plan=plan)
     if runs[0].starts_at <= situation.now:
         return Decision(True, reason, until=runs[0].ends_at, plan=plan)
-    return Decision(False, f"it waits for {situation.clock(runs[0].starts_at)}: {reason}", until=runs[0].starts_at, plan=plan)
+    return Decision(
+        False,
+        f"it waits for {situation.clock(runs[0].starts_at)}: {reason}",
+        until=runs[0].starts_at,
+        plan=plan,
+    )
 
 
 def _praise(situation: Situation, plan: Plan, slots: Sequence[Slot]) -> str:
@@ -196,7 +230,11 @@ def _praise(situation: Situation, plan: Plan, slots: Sequence[Slot]) -> str:
     start, left = max(situation.now, job.opens_at), _left(plan.windows, situation.now)
     at_once = _mean([Window(start, min(start + left * MINUTE, job.deadline))], slots)
     value = _mean(plan.windows, slots)
-    saved = f" instead of {_number(at_once)} at once" if value < at_once and _number(value) != _number(at_once) else ""
+    saved = (
+        f" instead of {_number(at_once)} at once"
+        if value < at_once and _number(value) != _number(at_once)
+        else ""
+    )
     return f"{which} are {_times(situation, runs)}: {_number(value)} {slots[0].unit}{saved}"
 
 
@@ -213,8 +251,15 @@ def _times(situation: Situation, runs: Sequence[Window]) -> str:
 
 def _runs(situation: Situation, plan: Plan) -> list[Window]:
     """Those that are not over, joined where they touch, with what of them has passed since a running device started."""
-    now, before = situation.now, situation.plan.windows if situation.plan and situation.is_on else ()
-    passed = [Window(window.starts_at, min(window.ends_at, now)) for window in before if window.starts_at < now]
+    now, before = (
+        situation.now,
+        situation.plan.windows if situation.plan and situation.is_on else (),
+    )
+    passed = [
+        Window(window.starts_at, min(window.ends_at, now))
+        for window in before
+        if window.starts_at < now
+    ]
     runs: list[Window] = []
     for window in [*passed, *plan.windows]:
         if runs and window.starts_at <= runs[-1].ends_at:
@@ -226,12 +271,16 @@ def _runs(situation: Situation, plan: Plan) -> list[Window]:
 
 def _left(windows: Sequence[Window], now: datetime) -> float:
     """Minutes still to run."""
-    return sum((window.ends_at - max(window.starts_at, now)) / MINUTE for window in windows if window.ends_at > now)
+    return sum(
+        (window.ends_at - max(window.starts_at, now)) / MINUTE
+        for window in windows
+        if window.ends_at > now
+    )
 
 
 def _mean(windows: Sequence[Window], slots: Sequence[Slot]) -> float:
     hours = sum((window.ends_at - window.starts_at) / (60 * MINUTE) for window in windows)
-    return (planner.cost(windows, slots, 1000) or 0) / hours if hours else 0
+    return (planning.cost(windows, slots, 1000) or 0) / hours if hours else 0
 
 
 def _span(minutes: float) -> str:

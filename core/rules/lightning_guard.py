@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from core.feeds import Signal, Slot
-from core.outlook import Outlook, Rung
+from core.planning.forecast import Outlook, Rung
 from core.rules import Decision, Situation, Undecided, option
 
 GUARD = True
@@ -20,7 +20,9 @@ MINUTE = timedelta(minutes=1)
 @dataclass(frozen=True)
 class Options:
     flashes: float = option(2, "Danger from so many flashes on", "flashes/h")
-    potential: float = option(5, "Where nobody tells of flashes: from this lightning potential on", "J/kg")
+    potential: float = option(
+        5, "Where nobody tells of flashes: from this lightning potential on", "J/kg"
+    )
     cape: float = option(1500, "Where neither is known: from this CAPE on", "J/kg")
     lead_minutes: int = option(60, "How long before a danger it is off", "min")
     clear_minutes: int = option(30, "How long after a danger it stays off", "min")
@@ -29,13 +31,19 @@ class Options:
     def __post_init__(self) -> None:
         for name in ("flashes", "potential", "cape"):
             if getattr(self, name) <= 0:
-                raise ValueError(f"{name}: {getattr(self, name):g} is no danger. It is more than 0.")
+                raise ValueError(
+                    f"{name}: {getattr(self, name):g} is no danger. It is more than 0."
+                )
         for name in ("lead_minutes", "clear_minutes"):
             if not 0 <= getattr(self, name) <= 24 * 60:
                 raise ValueError(f"{name}: {getattr(self, name)} is not between 0 and 1440.")
 
     def limit(self, signal: Signal) -> float:
-        limits = {Signal.LIGHTNING: self.flashes, Signal.LIGHTNING_POTENTIAL: self.potential, Signal.CAPE: self.cape}
+        limits = {
+            Signal.LIGHTNING: self.flashes,
+            Signal.LIGHTNING_POTENTIAL: self.potential,
+            Signal.CAPE: self.cape,
+        }
         return limits[signal]
 
 
@@ -59,10 +67,15 @@ def decide(situation: Situation) -> Decision | None:
 
 def _ahead(situation: Situation, until: datetime) -> Iterator[Slot]:
     """The slots from now on that count, in order of time: of the most wanted signal that is known at each moment."""
-    known = [_forecast(situation.outlooks[signal]) for signal in SIGNALS if signal in situation.outlooks]
+    known = [
+        _forecast(situation.outlooks[signal]) for signal in SIGNALS if signal in situation.outlooks
+    ]
     at = situation.now
     while at < until:
-        holding = (next((slot for slot in slots if slot.starts_at <= at < slot.ends_at), None) for slots in known)
+        holding = (
+            next((slot for slot in slots if slot.starts_at <= at < slot.ends_at), None)
+            for slots in known
+        )
         slot = next((slot for slot in holding if slot), None)
         later = [one.starts_at for slots in known for one in slots if one.starts_at > at]
         if slot:
@@ -108,7 +121,9 @@ def _clear_at(situation: Situation, slot: Slot) -> datetime:
 
 def _least_end(situation: Situation) -> datetime:
     options, since = situation.options, situation.held_off_since or situation.now
-    return situation.held_off_until or since + (options.lead_minutes + options.clear_minutes) * MINUTE
+    return (
+        situation.held_off_until or since + (options.lead_minutes + options.clear_minutes) * MINUTE
+    )
 
 
 def _blind(situation: Situation, gap: datetime) -> Decision:
@@ -116,7 +131,12 @@ def _blind(situation: Situation, gap: datetime) -> Decision:
     unknown = f"no forecast of lightning {f'from {situation.clock(gap)} on' if gap > situation.now else 'is known'}"
     if situation.held_off_since and situation.now < (until := _least_end(situation)):
         since = situation.clock(situation.held_off_since)
-        return Decision(False, f"held off since {since}, and {unknown} that gives the all-clear", until=until, guard=True)
+        return Decision(
+            False,
+            f"held off since {since}, and {unknown} that gives the all-clear",
+            until=until,
+            guard=True,
+        )
     raise Undecided(unknown)
 
 
@@ -125,7 +145,9 @@ def _blind(situation: Situation, gap: datetime) -> Decision:
 
 def _warned(situation: Situation, slot: Slot) -> str:
     told, limit = f"{slot.value:.4g} {slot.unit}", situation.options.limit(slot.signal)
-    when = f"from {situation.clock(slot.starts_at)} to" if slot.starts_at > situation.now else "until"
+    when = (
+        f"from {situation.clock(slot.starts_at)} to" if slot.starts_at > situation.now else "until"
+    )
     what = {
         Signal.LIGHTNING: f"lightning {when} {situation.clock(slot.ends_at)}: {told}, danger from {limit:g}",
         Signal.LIGHTNING_POTENTIAL: f"lightning possible {when} {situation.clock(slot.ends_at)}: {told}, danger from {limit:g}",
@@ -137,11 +159,17 @@ def _warned(situation: Situation, slot: Slot) -> str:
 def _calm(situation: Situation, slots: Sequence[Slot]) -> str:
     options = situation.options
     worst = max(slots, key=lambda slot: slot.value / options.limit(slot.signal))
-    name = {Signal.LIGHTNING: "", Signal.LIGHTNING_POTENTIAL: "potential ", Signal.CAPE: "CAPE "}[worst.signal]
-    told = f"{name}{worst.value:.4g} {worst.unit} at most, danger from {options.limit(worst.signal):g}"
+    name = {Signal.LIGHTNING: "", Signal.LIGHTNING_POTENTIAL: "potential ", Signal.CAPE: "CAPE "}[
+        worst.signal
+    ]
+    told = (
+        f"{name}{worst.value:.4g} {worst.unit} at most, danger from {options.limit(worst.signal):g}"
+    )
     return f"no lightning expected within {options.lead_minutes} min: {told}{_source(situation, worst)}"
 
 
 def _source(situation: Situation, slot: Slot) -> str:
-    source = replace(situation.outlooks[slot.signal], typical_from=None).source(situation.now)  # a typical day was not used
+    source = replace(situation.outlooks[slot.signal], typical_from=None).source(
+        situation.now
+    )  # a typical day was not used
     return f", {source}" if source else ""

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
-from core.planner import Window
+from core.planning import Window
 from core.rules import Decision, Situation, first_moment, option, time_of_day
 
 SIGNALS = ()
@@ -37,10 +37,16 @@ def decide(situation: Situation) -> Decision:
     current = next((run for run in runs if run.starts_at <= situation.now), None)
     if current is None:
         starts_at = runs[0].starts_at
-        return Decision(False, f"the schedule says off until {situation.clock(starts_at)}", until=starts_at)
+        return Decision(
+            False, f"the schedule says off until {situation.clock(starts_at)}", until=starts_at
+        )
     if current.ends_at - situation.now > (AHEAD - 1) * DAY:
         return Decision(True, "the schedule says on at all times")
-    return Decision(True, f"the schedule says on until {situation.clock(current.ends_at)}", until=current.ends_at)
+    return Decision(
+        True,
+        f"the schedule says on until {situation.clock(current.ends_at)}",
+        until=current.ends_at,
+    )
 
 
 def _runs(situation: Situation) -> Iterator[Window]:
@@ -69,7 +75,11 @@ def _windows(situation: Situation) -> Iterator[Window]:
 
 
 def _end(day: date, end: timedelta, situation: Situation) -> datetime:
-    return first_moment(day + DAY, end - DAY, situation.zone) if end >= DAY else first_moment(day, end, situation.zone)
+    return (
+        first_moment(day + DAY, end - DAY, situation.zone)
+        if end >= DAY
+        else first_moment(day, end, situation.zone)
+    )
 
 
 # The text
@@ -102,7 +112,10 @@ def _days(word: str) -> list[int]:
 
 
 def _day(word: str) -> int:
-    found = next((place for place, name in enumerate(WEEKDAYS) if len(word) >= 3 and name.startswith(word)), None)
+    found = next(
+        (place for place, name in enumerate(WEEKDAYS) if len(word) >= 3 and name.startswith(word)),
+        None,
+    )
     if found is None:
         raise ValueError(f"{word!r} is no day. Days: mon, tue, wed, thu, fri, sat, sun")
     return found

@@ -48,7 +48,9 @@ class Simulator:
         one after the other."""
         self.host = "127.0.0.1" if host == "localhost" else host
         if not ip_address(self.host).is_loopback:
-            raise ValueError(f"{host} is not this machine's loopback address: a simulator has no business on the network.")
+            raise ValueError(
+                f"{host} is not this machine's loopback address: a simulator has no business on the network."
+            )
         now = time.time()
         self.port, self.latency = port, latency
         self.guard = Guard(password)
@@ -71,14 +73,21 @@ class Simulator:
         begin = 0.0
         for fault, share in faults:
             first, begin = begin, begin + share if share < 1 else begin
-            its = scattered if share >= 1 else scattered[round(first * len(scattered)) : round(begin * len(scattered))]
+            its = (
+                scattered
+                if share >= 1
+                else scattered[round(first * len(scattered)) : round(begin * len(scattered))]
+            )
             for device in its:
                 device.faults.append(replace(fault))
 
     def counts(self) -> dict[str, int]:
         """The sums over all devices."""
         every = [device.counts() for device in self.devices]
-        return {key: sum(counts[key] for counts in every) for key in ("requests", "writes", "effects", "reverts")}
+        return {
+            key: sum(counts[key] for counts in every)
+            for key in ("requests", "writes", "effects", "reverts")
+        }
 
     def __enter__(self) -> Self:
         self.start()
@@ -120,7 +129,9 @@ class Simulator:
     async def _serve(self, ready: Callable[[], object]) -> None:
         loop = asyncio.get_running_loop()
         self._stopping = asyncio.Event()
-        server = await loop.create_server(lambda: Connection(self), self.host, self.port, backlog=4096)
+        server = await loop.create_server(
+            lambda: Connection(self), self.host, self.port, backlog=4096
+        )
         self.port, self._loop = server.sockets[0].getsockname()[1], loop
         ready()
         await self._stopping.wait()
@@ -138,7 +149,9 @@ class Simulator:
         device.timer = None
         if toggle_after is not None:
             device.timer = (time.time(), toggle_after)
-            self._timers[device.number] = asyncio.get_running_loop().call_later(toggle_after, self._revert, device)
+            self._timers[device.number] = asyncio.get_running_loop().call_later(
+                toggle_after, self._revert, device
+            )
         return device.order(on)
 
     def pretend(self, device: Device, on: bool, toggle_after: float | None) -> bool:

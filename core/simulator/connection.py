@@ -122,12 +122,16 @@ class Connection(asyncio.Protocol):
         devices = self.simulator.devices
         if first in ("counts", "fault") and not rest:
             return self.send(self.control(request, first, None))
-        number = int(first) if first.isascii() and first.isdigit() and len(first) < 6 else len(devices)
+        number = (
+            int(first) if first.isascii() and first.isdigit() and len(first) < 6 else len(devices)
+        )
         if number >= len(devices):
             return self.send(response(404, "There is no such device."))
         if rest in ("counts", "fault"):
             return self.send(self.control(request, rest, devices[number]))
-        return self.ask(devices[number], request, read_call(request.method, rest, query, request.body))
+        return self.ask(
+            devices[number], request, read_call(request.method, rest, query, request.body)
+        )
 
     def control(self, request: Request, what: str, device: Device | None) -> bytes:
         if what == "counts":
@@ -142,8 +146,12 @@ class Connection(asyncio.Protocol):
                 device.faults = [fault for fault, _ in faults]
             else:
                 self.simulator.spread(faults)
-        shown = [device] if device else [device for device in self.simulator.devices if device.faults]
-        return response(200, json.dumps({one.number: [asdict(fault) for fault in one.faults] for one in shown}))
+        shown = (
+            [device] if device else [device for device in self.simulator.devices if device.faults]
+        )
+        return response(
+            200, json.dumps({one.number: [asdict(fault) for fault in one.faults] for one in shown})
+        )
 
     def ask(self, device: Device, request: Request, call: Call | None) -> None:
         is_write = call is not None and call.is_write
@@ -157,7 +165,9 @@ class Connection(asyncio.Protocol):
         else:
             self.answer(device, request, call, faults)
 
-    def answer(self, device: Device, request: Request, call: Call | None, faults: dict[str, Fault]) -> None:
+    def answer(
+        self, device: Device, request: Request, call: Call | None, faults: dict[str, Fault]
+    ) -> None:
         if not faults:
             return self.send(self.healthy(device, request, call))
         kind = next(kind for kind in FAULTS if kind in faults)
@@ -177,12 +187,16 @@ class Connection(asyncio.Protocol):
         self.transport.write(data[:start])
         return self.drip(data[start:], amount)
 
-    def healthy(self, device: Device, request: Request, call: Call | None, is_lying: bool = False) -> bytes:
+    def healthy(
+        self, device: Device, request: Request, call: Call | None, is_lying: bool = False
+    ) -> bytes:
         if call is None:
             return response(404, "Not Found")
         guard = self.simulator.guard
         is_open = not guard.password or call.method == "Shelly.GetDeviceInfo"
-        if not is_open and not guard.admits(request.authorization, request.method, request.target, device.id):
+        if not is_open and not guard.admits(
+            request.authorization, request.method, request.target, device.id
+        ):
             return unauthorised(0, guard.challenge(device.id))
         order = self.simulator.pretend if is_lying else self.simulator.order
         return response(*answer(device, call, order, bool(guard.password)))
@@ -215,6 +229,10 @@ SPOILED: dict[str, Callable[[float, str], bytes]] = {
     "500": lambda _amount, _: response(500, '{"code":-1,"message":"simulated"}'),
     "503": lambda _amount, _: response(503, ""),
     "unauthorised": unauthorised,
-    "garbage": lambda _amount, _: response(200, "<!doctype html><title>Welcome</title><p>This is no JSON."),
-    "nan": lambda _amount, _: response(200, '{"switch:0":{"id":0,"output":true,"apower":NaN},"sys":{"mac":"02A803000000"}}'),
+    "garbage": lambda _amount, _: response(
+        200, "<!doctype html><title>Welcome</title><p>This is no JSON."
+    ),
+    "nan": lambda _amount, _: response(
+        200, '{"switch:0":{"id":0,"output":true,"apower":NaN},"sys":{"mac":"02A803000000"}}'
+    ),
 }

@@ -137,15 +137,25 @@ class Device:
         if self.kind.component == "pm1:0":
             return f'"pm1:0":{{"id":0,{meter}}}'
         chip = 38 + (14 if self.on else 0) + 2 * math.sin(now / 60 + self.number)
-        timer = f'"timer_started_at":{self.timer[0]:.2f},"timer_duration":{self.timer[1]:.2f},' if self.timer else ""
+        timer = (
+            f'"timer_started_at":{self.timer[0]:.2f},"timer_duration":{self.timer[1]:.2f},'
+            if self.timer
+            else ""
+        )
         return (
             f'"switch:0":{{"id":0,"source":"{self.source}","output":{"true" if self.on else "false"},{timer}{meter},'
             f'"temperature":{{"tC":{chip:.1f},"tF":{chip * 1.8 + 32:.1f}}}}}'
         )
 
     def _climate(self, now: float) -> str:
-        warmth = at("living_room_c", now + self._days) + self.number % 5 * 0.3 + 0.03 * math.sin(now / 7 + self.number)
-        humidity = at("living_room_percent", now + self._days) * self._scale + 0.2 * math.sin(now / 13 + self.number)
+        warmth = (
+            at("living_room_c", now + self._days)
+            + self.number % 5 * 0.3
+            + 0.03 * math.sin(now / 7 + self.number)
+        )
+        humidity = at("living_room_percent", now + self._days) * self._scale + 0.2 * math.sin(
+            now / 13 + self.number
+        )
         return (
             f'"temperature:0":{{"id":0,"tC":{warmth:.2f},"tF":{warmth * 1.8 + 32:.2f}}},'
             f'"humidity:0":{{"id":0,"rh":{humidity:.1f}}},'
@@ -172,18 +182,32 @@ class Device:
 
     def config(self) -> str:
         """Shelly.GetConfig in JSON."""
-        device = {"name": self.name, "mac": self.mac, "fw_id": "20250520-083712/1.6.2-gsimulated", "discoverable": True}
-        return json.dumps({self.kind.component: {"id": 0, "name": None}, "sys": {"device": device, "cfg_rev": 1}})
+        device = {
+            "name": self.name,
+            "mac": self.mac,
+            "fw_id": "20250520-083712/1.6.2-gsimulated",
+            "discoverable": True,
+        }
+        return json.dumps(
+            {self.kind.component: {"id": 0, "name": None}, "sys": {"device": device, "cfg_rev": 1}}
+        )
 
     def counts(self) -> dict[str, int]:
-        return {"requests": self.requests, "writes": self.writes, "effects": self.effects, "reverts": self.reverts}
+        return {
+            "requests": self.requests,
+            "writes": self.writes,
+            "effects": self.effects,
+            "reverts": self.reverts,
+        }
 
     def _count_energy(self, now: float) -> None:
         self._energy += self.power(now) * max(0.0, now - self._counted_at) / 3600
         self._counted_at = now
 
     def _waver(self, now: float) -> float:
-        return 1 + 0.006 * math.sin(now / 9 + self.number) + 0.004 * math.sin(now * 1.7 + self.number)
+        return (
+            1 + 0.006 * math.sin(now / 9 + self.number) + 0.004 * math.sin(now * 1.7 + self.number)
+        )
 
     def _unchanging(self) -> str:
         """What of a status stays the same, up to the open end of `sys`."""
@@ -191,8 +215,19 @@ class Device:
             "ble": {},
             "cloud": {"connected": False},
             "mqtt": {"connected": False},
-            "wifi": {"sta_ip": "127.0.0.1", "status": "got ip", "ssid": "simulated", "rssi": -50 - self.number % 30},
+            "wifi": {
+                "sta_ip": "127.0.0.1",
+                "status": "got ip",
+                "ssid": "simulated",
+                "rssi": -50 - self.number % 30,
+            },
             "ws": {"connected": False},
         }
-        system = {"mac": self.mac, "restart_required": False, "time": None, "cfg_rev": 1, "available_updates": {}}
+        system = {
+            "mac": self.mac,
+            "restart_required": False,
+            "time": None,
+            "cfg_rev": 1,
+            "available_updates": {},
+        }
         return f'{json.dumps(still)[1:-1]},"sys":{json.dumps(system)[:-1]},'

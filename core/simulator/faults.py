@@ -38,7 +38,9 @@ class Fault:
         if self.kind not in FAULTS:
             raise ValueError(f"There is no fault {self.kind!r}. Known: {', '.join(FAULTS)}.")
         if not _is_number(self.argument, least=0) or not _is_number(self.count, least=1):
-            raise ValueError(f"The argument of {self.kind} must be a number from 0 on, and its count one from 1 on.")
+            raise ValueError(
+                f"The argument of {self.kind} must be a number from 0 on, and its count one from 1 on."
+            )
         self.writes_only = self.writes_only or self.kind in ORDERS_ONLY
 
     @property
@@ -52,14 +54,20 @@ class Fault:
         what, _, share = text.partition(":")
         kind, _, argument = what.partition("=")
         try:
-            return cls(kind, float(argument) if argument else None), float(share.rstrip("%") or 100) / 100
+            return cls(kind, float(argument) if argument else None), float(
+                share.rstrip("%") or 100
+            ) / 100
         except ValueError as error:
-            raise ValueError(f"{text!r} is no fault: {error}. Examples: latency=0.3 or hang:10%") from None
+            raise ValueError(
+                f"{text!r} is no fault: {error}. Examples: latency=0.3 or hang:10%"
+            ) from None
 
     @classmethod
     def read(cls, row: dict[str, Any]) -> tuple[Self, float]:
         """The same from JSON: {"kind": "hang", "share": 0.1}. Raises ValueError, TypeError or AttributeError."""
-        return cls(**{key: value for key, value in row.items() if key != "share"}), float(row.get("share", 1))
+        return cls(**{key: value for key, value in row.items() if key != "share"}), float(
+            row.get("share", 1)
+        )
 
 
 def use(faults: list[Fault], is_write: bool) -> dict[str, Fault]:
@@ -74,4 +82,6 @@ def use(faults: list[Fault], is_write: bool) -> dict[str, Fault]:
 
 
 def _is_number(value: object, least: float) -> bool:
-    return value is None or (isinstance(value, int | float) and not isinstance(value, bool) and least <= value < 1e9)
+    return value is None or (
+        isinstance(value, int | float) and not isinstance(value, bool) and least <= value < 1e9
+    )

@@ -29,11 +29,16 @@ class Guard:
         fields = parse_keqv_list([item for item in parse_http_list(rest) if "=" in item])
         nonce = fields.get("nonce", "")
         issued, signature = nonce[:-32], nonce[-32:]
-        if not _same(signature, self._sign(issued)) or time.time() - int(issued, 16) > NONCE_SECONDS:
+        if (
+            not _same(signature, self._sign(issued))
+            or time.time() - int(issued, 16) > NONCE_SECONDS
+        ):
             return False
         ha1, ha2 = _sha256(f"admin:{realm}:{self.password}"), _sha256(f"{method}:{target}")
         told = (nonce, fields.get("nc", ""), fields.get("cnonce", ""), fields.get("qop", ""))
-        return fields.get("uri") == target and _same(fields.get("response", ""), _sha256(":".join((ha1, *told, ha2))))
+        return fields.get("uri") == target and _same(
+            fields.get("response", ""), _sha256(":".join((ha1, *told, ha2)))
+        )
 
     def _sign(self, issued: str) -> str:
         return hmac.new(self._secret, issued.encode(), hashlib.sha256).hexdigest()[:32]

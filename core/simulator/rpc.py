@@ -42,8 +42,14 @@ def read_call(http_method: str, path: str, query: str, body: bytes) -> Call | No
     if path == "shelly":
         return Call("Shelly.GetDeviceInfo")
     if path.startswith("rpc/"):
-        return Call(path[4:], {key: _read_json(values[0]) for key, values in parse_qs(query).items()})
-    frame = _read_json(body.decode(errors="replace")) if path == "rpc" and http_method == "POST" else None
+        return Call(
+            path[4:], {key: _read_json(values[0]) for key, values in parse_qs(query).items()}
+        )
+    frame = (
+        _read_json(body.decode(errors="replace"))
+        if path == "rpc" and http_method == "POST"
+        else None
+    )
     if not isinstance(frame, dict) or not isinstance(frame.get("method"), str):
         return None
     params = frame.get("params")
@@ -60,7 +66,11 @@ def answer(device: Device, call: Call, order: Order, is_protected: bool) -> tupl
     except RpcError as error:
         code, message = error.args
         told = json.dumps({"code": code, "message": message})
-        return (404 if code == 404 else 500, told) if call.frame_id is BARE else (200, _frame(device, call, "error", told))
+        return (
+            (404 if code == 404 else 500, told)
+            if call.frame_id is BARE
+            else (200, _frame(device, call, "error", told))
+        )
     return 200, result if call.frame_id is BARE else _frame(device, call, "result", result)
 
 
@@ -86,7 +96,9 @@ def _set_switch(device: Device, params: dict[str, Any], order: Order) -> str:
         raise RpcError(-105, "Argument 'id', value not found!")
     if not isinstance(on, bool):
         raise RpcError(-103, "Missing or bad argument 'on'!")
-    if toggle_after is not None and not (isinstance(toggle_after, int | float) and 0 <= toggle_after <= LONGEST_TIMER_SECONDS):
+    if toggle_after is not None and not (
+        isinstance(toggle_after, int | float) and 0 <= toggle_after <= LONGEST_TIMER_SECONDS
+    ):
         raise RpcError(-103, "Bad argument 'toggle_after'!")
     return json.dumps({"was_on": order(device, on, toggle_after)})
 

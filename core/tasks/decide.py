@@ -5,22 +5,26 @@ from datetime import datetime
 
 from django.utils import timezone
 
-from core import schedule
 from core.models import Device, DeviceCommand
 from core.models.device_command import FINAL, State
 from core.readings import Unacceptable
-from core.tasks import feeds, receipts, send, settle
-from core.tasks.publish import publishing
-from core.tasks.regions import regions_for
+from core.tasks import runs
+from core.tasks.decisions import receipts, settle
+from core.tasks.decisions.situations import Scene
+from core.tasks.decisions.verdicts import Verdict, verdict
+from core.tasks.events.outbox import publishing
+from core.tasks.forecasts import fetch
+from core.tasks.forecasts.regions import regions_for
+from core.tasks.orders import send
 from core.tasks.runs import Holding, running
-from core.tasks.situations import Scene
-from core.tasks.verdicts import Verdict, verdict
 
 MOST_DEVICES = 20_000
 AT_ONCE = 500
 
 
-def decide(device_pk: int | None = None, *, dry_run: bool = False, as_of: datetime | None = None) -> list[Verdict]:
+def decide(
+    device_pk: int | None = None, *, dry_run: bool = False, as_of: datetime | None = None
+) -> list[Verdict]:
     """Decide for every device that has a rule or a guard, as the one scheduled run; or for one device at once.
 
     `dry_run` decides and says so, and neither orders nor sends. `as_of` does the same with what was known at that time.
@@ -32,7 +36,7 @@ def decide(device_pk: int | None = None, *, dry_run: bool = False, as_of: dateti
         return [verdict(view, scene) for view in scene.views]
     if dry_run or device_pk is not None:
         return _decide(devices, dry_run, None)
-    with running(schedule.DECIDE) as holding:
+    with running(runs.DECIDE) as holding:
         send.carry_on(holding)
         verdicts = _decide(_ruled(None), False, holding)
         settle.settle(timezone.now())
@@ -46,21 +50,30 @@ def _tell(verdicts: Sequence[Verdict], holding: Holding) -> None:
         "ordered": sum(one.command is not None for one in verdicts),
         "problems": sum(one.problem for one in verdicts),
     }
-    holding.run.error = "\n".join(f"{one.device}: {one.sentence}" for one in verdicts if one.problem)[:10_000]
+    holding.run.error = "\n".join(
+        f"{one.device}: {one.sentence}" for one in verdicts if one.problem
+    )[:10_000]
 
 
 def _ruled(device_pk: int | None) -> list[Device]:
-    devices = Device.objects.active().select_related("gateway").prefetch_related("attributes").order_by("name", "pk")
+    devices = (
+        Device.objects.active()
+        .select_related("gateway")
+        .prefetch_related("attributes")
+        .order_by("name", "pk")
+    )
     if device_pk is None:
         return list(devices.exclude(rule="", guard="")[:MOST_DEVICES])
     device = devices.get(pk=device_pk)
     if not device.has_decider:
-        raise LookupError(f"{device} has no rule. Give it one: python manage.py set_rule {device.pk} awesome")
+        raise LookupError(
+            f"{device} has no rule. Give it one: python manage.py set_rule {device.pk} awesome"
+        )
     return [device]
 
 
 def _decide(devices: Sequence[Device], dry_run: bool, holding: Holding | None) -> list[Verdict]:
-    feeds.fetch(regions_for(devices)[0])
+    fetch.fetch(regions_for(devices)[0])
     if holding:
         holding.renew()
     scene = Scene(devices, timezone.now())
@@ -78,7 +91,12 @@ def _commit(verdicts: Sequence[Verdict], now: datetime, holding: Holding | None)
         if holding:
             holding.renew()
         pks = sorted(one.device.pk for one in verdicts)
-        locked = {one.pk: one for one in Device.objects.select_for_update(no_key=True).filter(pk__in=pks).order_by("pk")}
+        locked = {
+            one.pk: one
+            for one in Device.objects.select_for_update(no_key=True)
+            .filter(pk__in=pks)
+            .order_by("pk")
+        }
         kept = [one for one in verdicts if one.device.pk in locked]
         for one in kept:
             _order(one, locked[one.device.pk], now)
@@ -88,7 +106,9 @@ def _commit(verdicts: Sequence[Verdict], now: datetime, holding: Holding | None)
             one.device.decision, one.device.decided_at = one.sentence[:500], now
             one.device.undecided_since = since if one.is_undecided else None
         receipts.write(kept, now, outbox)
-        Device.objects.bulk_update([one.device for one in kept], ["decision", "decided_at", "undecided_since"])
+        Device.objects.bulk_update(
+            [one.device for one in kept], ["decision", "decided_at", "undecided_since"]
+        )
 
 
 def _order(one: Verdict, device: Device, now: datetime) -> None:
@@ -106,7 +126,11 @@ def _order(one: Verdict, device: Device, now: datetime) -> None:
     try:
         with publishing():
             one.command = send.order(
-                one.attribute.pk, one.decision.value, source=one.source, reason=reason, revert_after=one.revert_after
+                one.attribute.pk,
+                one.decision.value,
+                source=one.source,
+                reason=reason,
+                revert_after=one.revert_after,
             )
     except Unacceptable as error:
         one.sentence, one.problem = f"{one.sentence}: refused, {error}", True
@@ -119,4 +143,6 @@ def _send(verdicts: Collection[Verdict], holding: Holding | None) -> None:
         one = commands[command.pk]
         one.command = command
         one.sentence += f": {command.state}" + (f". {command.error}" if command.error else "")
-        one.problem = one.problem or (command.state in FINAL and command.state not in (State.CONFIRMED, State.SUPERSEDED))
+        one.problem = one.problem or (
+            command.state in FINAL and command.state not in (State.CONFIRMED, State.SUPERSEDED)
+        )

@@ -6,14 +6,14 @@ from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from core import planner, wire, words
-from core.arbiter import Source
+from core import formatting, planning, serializers
 from core.models import Receipt
-from core.outlook import Outlook
-from core.planner import Plan, Window
+from core.planning import Plan, Window
+from core.planning.forecast import Outlook
+from core.planning.precedence import Source
 from core.rules import Decision, Rule, Situation, Undecided
-from core.tasks import plans
-from core.tasks.situations import read_again
+from core.tasks.decisions import plans
+from core.tasks.decisions.situations import read_again
 
 Candidate = tuple[str, tuple[Window, ...], float | None]
 """What it is called, when it would run, what that was expected to cost."""
@@ -32,7 +32,11 @@ class Explanation:
     @property
     def agrees(self) -> bool | None:
         """Whether the rule decides the same again. None: a person or the fail-safe had decided, or it cannot be asked."""
-        if self.receipt.voice not in (Source.RULE, Source.GUARD) or self.problem and not self.receipt.problem:
+        if (
+            self.receipt.voice not in (Source.RULE, Source.GUARD)
+            or self.problem
+            and not self.receipt.problem
+        ):
             return None
         if self.again is None:
             return self.receipt.value is None
@@ -51,8 +55,8 @@ class Explanation:
         return {
             "id": receipt.pk,
             "device": receipt.device_id,
-            "decided_at": wire.time(receipt.decided_at),
-            "repeated_at": wire.time(receipt.repeated_at),
+            "decided_at": serializers.time(receipt.decided_at),
+            "repeated_at": serializers.time(receipt.repeated_at),
             "times": receipt.times,
             "decided_by": receipt.voice,
             "rule": receipt.rule,
@@ -63,16 +67,19 @@ class Explanation:
             "sentence": receipt.sentence,
             "inputs": receipt.inputs,
             "candidates": [
-                {"what": what, "windows": plans.pack_windows(windows), "cost": cost} for what, windows, cost in self.candidates()
+                {"what": what, "windows": plans.pack_windows(windows), "cost": cost}
+                for what, windows, cost in self.candidates()
             ],
             "unit": self.plan.unit if self.plan else "",
             "agrees": self.agrees,
             "problem": self.problem,
-            "command": wire.device_command(receipt.command) if receipt.command else None,
+            "command": serializers.device_command(receipt.command) if receipt.command else None,
         }
 
     def in_words(self) -> str:
-        return "\n".join([*self._head(), *self._inputs(), *self._choices(), *self._again(), *self._command()])
+        return "\n".join(
+            [*self._head(), *self._inputs(), *self._choices(), *self._again(), *self._command()]
+        )
 
     # In words, a part each
 
@@ -94,8 +101,12 @@ class Explanation:
         inputs, at = self.receipt.inputs, self.receipt.decided_at
         yield "From"
         for name, (value, observed_at) in inputs["values"].items():
-            age = words.ago(datetime.fromisoformat(observed_at), at) if observed_at else "at an unknown time"
-            yield f"  {name.replace('_', ' ')}: {words.value_text(value)}, measured {age}"
+            age = (
+                formatting.ago(datetime.fromisoformat(observed_at), at)
+                if observed_at
+                else "at an unknown time"
+            )
+            yield f"  {name.replace('_', ' ')}: {formatting.value_text(value)}, measured {age}"
         for part, asked in inputs["asked"].items():
             options = ", ".join(f"{name}={value}" for name, value in asked["options"].items())
             yield f"  {part}: {asked['rule']}, {options or 'its usual options'}"
@@ -121,9 +132,17 @@ class Explanation:
         if self.problem:
             yield f"Asked again, it says: no decision: {self.problem}"
         elif self.rule:
-            said = f"{words.value_text(self.again.value)}, because {self.again.reason}" if self.again else "leave it alone"
+            said = (
+                f"{formatting.value_text(self.again.value)}, because {self.again.reason}"
+                if self.again
+                else "leave it alone"
+            )
             yield f"Asked again with the same, {self.rule.name} says: {said}"
-        if self.rule and self.receipt.rule == self.rule.name and self.rule.version != self.receipt.version:
+        if (
+            self.rule
+            and self.receipt.rule == self.rule.name
+            and self.rule.version != self.receipt.version
+        ):
             yield f"  The rule's file has changed since: it is version {self.rule.version} now."
         if self.agrees is not None:
             yield "  That agrees." if self.agrees else "  That DIFFERS from what was decided."
@@ -132,14 +151,20 @@ class Explanation:
         command = self.receipt.command
         if command is None:
             return
-        yield f"Ordered: {words.command_text(command)} (order {command.pk})"
+        yield f"Ordered: {formatting.command_text(command)} (order {command.pk})"
         for at, state, error in command.steps:
             yield f"  {_at(datetime.fromisoformat(at))}: {state}" + (f". {error}" if error else "")
 
     def _windows(self, windows: tuple[Window, ...]) -> str:
         zone = ZoneInfo(self.receipt.inputs["zone"])
-        spans = [(window.starts_at.astimezone(zone), window.ends_at.astimezone(zone)) for window in windows]
-        return ", ".join(f"{start:%a %H:%M} to {end:%H:%M}" for start, end in spans) or "nothing more to run"
+        spans = [
+            (window.starts_at.astimezone(zone), window.ends_at.astimezone(zone))
+            for window in windows
+        ]
+        return (
+            ", ".join(f"{start:%a %H:%M} to {end:%H:%M}" for start, end in spans)
+            or "nothing more to run"
+        )
 
     def candidates(self) -> list[Candidate]:
         """The choice, then what it is measured against: at once, and as late as it goes. Empty where there is no plan."""
@@ -151,18 +176,28 @@ class Explanation:
             "at once": (Window(now, min(now + left, job.deadline)),),
             "as late as it goes": (Window(max(now, job.deadline - left), job.deadline),),
         }
-        told: list[Candidate] = [("chosen", self.plan.windows, planner.cost(self.plan.windows, slots, job.watts))]
-        return told + [(what, windows, planner.cost(windows, slots, job.watts)) for what, windows in others.items() if left]
+        told: list[Candidate] = [
+            ("chosen", self.plan.windows, planning.cost(self.plan.windows, slots, job.watts))
+        ]
+        return told + [
+            (what, windows, planning.cost(windows, slots, job.watts))
+            for what, windows in others.items()
+            if left
+        ]
 
 
 def explain(receipt_pk: int) -> Explanation:
     """Raises Receipt.DoesNotExist."""
-    receipt = Receipt.objects.select_related("device__gateway", "command__attribute").get(pk=receipt_pk)
+    receipt = Receipt.objects.select_related("device__gateway", "command__attribute").get(
+        pk=receipt_pk
+    )
     explanation, part = Explanation(receipt), _part(receipt)
     if part is None:
         return explanation
     try:
-        explanation.rule, explanation.situation = read_again(receipt.inputs, str(receipt.device), receipt.decided_at, part)
+        explanation.rule, explanation.situation = read_again(
+            receipt.inputs, str(receipt.device), receipt.decided_at, part
+        )
         explanation.again = explanation.rule.decide(explanation.situation)
     except (LookupError, ValueError, Undecided) as error:
         explanation.problem = str(error)
@@ -174,13 +209,16 @@ def explain(receipt_pk: int) -> Explanation:
 def _part(receipt: Receipt) -> str | None:
     """Who of those asked is the one that decided, or would have."""
     asked = receipt.inputs["asked"]
-    return next((part for part, word in asked.items() if word["rule"] == receipt.rule), next(iter(asked), None))
+    return next(
+        (part for part, word in asked.items() if word["rule"] == receipt.rule),
+        next(iter(asked), None),
+    )
 
 
 def _told(outlook: Outlook, at: datetime) -> str:
     slot = outlook.at(at)
     value = f"{slot.value:g} {slot.unit} then" if slot else "nothing for that time"
-    issued = f", issued {words.ago(outlook.issued_at, at)}" if outlook.issued_at else ""
+    issued = f", issued {formatting.ago(outlook.issued_at, at)}" if outlook.issued_at else ""
     return f"{value}, by {outlook.rung}{issued}"
 
 

@@ -8,11 +8,11 @@ from django.core.exceptions import ValidationError
 from django.utils import timezone
 
 from core import rules
-from core.errors import ApiRefused
 from core.models import Attribute, Device, Gateway, Secret
+from core.net.errors import ApiRefused
 from core.readings import AttributeSpec, DeviceSpec, clean_name
-from core.tasks.clients import client_for
-from core.tasks.publish import Outbox, publishing
+from core.tasks.events.outbox import Outbox, publishing
+from core.tasks.polling.clients import client_for
 
 
 class AlreadyThere(ValueError):
@@ -27,7 +27,9 @@ class ChangedMeanwhile(ValueError):
     """Somebody else saved a change after the one who saves now had looked: `there` is how it is."""
 
     def __init__(self, there: Device | Gateway) -> None:
-        super().__init__(f"{there} was changed by somebody else meanwhile. Nothing of yours was saved.")
+        super().__init__(
+            f"{there} was changed by somebody else meanwhile. Nothing of yours was saved."
+        )
         self.there = there
 
 
@@ -43,12 +45,22 @@ class Discovered:
     missing: list[str]
 
     def as_json(self) -> dict[str, Any]:
-        return {"gateway": self.gateway.pk} | {name: getattr(self, name) for name in ("new", "known", "left_out", "missing")}
+        return {"gateway": self.gateway.pk} | {
+            name: getattr(self, name) for name in ("new", "known", "left_out", "missing")
+        }
 
     def in_words(self) -> str:
         said = f"{self.gateway}: {len(self.new)} new, {len(self.known)} known"
-        said += f", {len(self.left_out)} left out because they were removed (--restore brings them back)" if self.left_out else ""
-        return said + (f", no longer listed: {', '.join(self.missing[:20])}" if self.missing else "") + "."
+        said += (
+            f", {len(self.left_out)} left out because they were removed (--restore brings them back)"
+            if self.left_out
+            else ""
+        )
+        return (
+            said
+            + (f", no longer listed: {', '.join(self.missing[:20])}" if self.missing else "")
+            + "."
+        )
 
 
 def add(vendor: str, address: str, credential: str = "", name: str = "") -> Discovered:
@@ -61,10 +73,16 @@ def add(vendor: str, address: str, credential: str = "", name: str = "") -> Disc
     client = client_for(gateway)
     identity = client.identify()
     devices = _checked(client_for(gateway).devices())
-    gateway.key, gateway.name = identity.key[:200], name or clean_name(identity.name) or gateway.address
+    gateway.key, gateway.name = (
+        identity.key[:200],
+        name or clean_name(identity.name) or gateway.address,
+    )
     with publishing() as outbox:
         same = Gateway.objects.select_for_update().present().filter(vendor=vendor)
-        if there := (same.filter(address=gateway.address).first() or same.exclude(key="").filter(key=gateway.key).first()):
+        if there := (
+            same.filter(address=gateway.address).first()
+            or same.exclude(key="").filter(key=gateway.key).first()
+        ):
             raise AlreadyThere(there)
         gateway.save()
         return _store(gateway, devices, False, outbox)
@@ -84,14 +102,23 @@ def move(gateway_pk: int, address: str) -> Gateway:
     gateway.address = address.strip().rstrip("/")
     identity = client_for(gateway).identify()
     if identity.key != gateway.key:
-        raise ApiRefused(f"{identity.name} answers at {gateway.address}, not {gateway}. Add it as a gateway of its own.")
+        raise ApiRefused(
+            f"{identity.name} answers at {gateway.address}, not {gateway}. Add it as a gateway of its own."
+        )
     gateway.retry_at = None
     with publishing():
         gateway.save(update_fields=["address", "retry_at"])
     return gateway
 
 
-def change(gateway_pk: int, *, name: str, enabled: bool, credential: str | None = None, version: int | None = None) -> Gateway:
+def change(
+    gateway_pk: int,
+    *,
+    name: str,
+    enabled: bool,
+    credential: str | None = None,
+    version: int | None = None,
+) -> Gateway:
     """Rename, switch off and on, give a new credential (None keeps the old one). A new credential ends a rest.
 
     `version` as in change_device(). Raises ChangedMeanwhile, Gateway.DoesNotExist.
@@ -111,7 +138,9 @@ def change(gateway_pk: int, *, name: str, enabled: bool, credential: str | None 
 def remove(gateway_pk: int) -> None:
     """Out of sight at once, its credential wiped; `prune` deletes the history in steps."""
     with publishing() as outbox:
-        gone = Gateway.objects.filter(pk=gateway_pk, removed_at=None).update(removed_at=timezone.now(), credential=Secret())
+        gone = Gateway.objects.filter(pk=gateway_pk, removed_at=None).update(
+            removed_at=timezone.now(), credential=Secret()
+        )
         outbox.changed_pks(Gateway, [gateway_pk] * gone)
 
 
@@ -146,19 +175,31 @@ def _check_version(there: Device | Gateway, version: int | None) -> None:
         raise ChangedMeanwhile(there)
 
 
-def set_rule(device_pk: int, rule: str, options: Mapping[str, object], guard: bool = False, version: int | None = None) -> Device:
+def set_rule(
+    device_pk: int,
+    rule: str,
+    options: Mapping[str, object],
+    guard: bool = False,
+    version: int | None = None,
+) -> Device:
     """Let a rule (or a guard beside it) decide for a device from now on; "" or "none": nobody does, and options are cleared.
 
     Options are kept as written, without those left empty. Raises ValueError with a sentence (ChangedMeanwhile among
     them, see change_device()), Device.DoesNotExist.
     """
     rule = "" if rule == "none" else rule
-    written = {name: value for name, value in options.items() if value not in ("", None)} if rule else {}
+    written = (
+        {name: value for name, value in options.items() if value not in ("", None)} if rule else {}
+    )
     if rule:
         _check_rule(rule, written, guard)
     part = "guard" if guard else "rule"
     try:
-        return change_device(device_pk, version=version, **{part: rule, "guard_options" if guard else "options": written})
+        return change_device(
+            device_pk,
+            version=version,
+            **{part: rule, "guard_options" if guard else "options": written},
+        )
     except ValidationError as error:
         raise ValueError(" ".join(error.messages)) from error
 
@@ -178,7 +219,11 @@ def _checked(found: Any) -> list[DeviceSpec]:
     """What a vendor says its devices are, without nonsense and doubles. A device is refused as a whole, never the gateway."""
     devices: dict[str, DeviceSpec] = {}
     for spec in found:
-        if spec.vendor_id and len(spec.vendor_id) <= 200 and clean_name(spec.vendor_id) == spec.vendor_id:
+        if (
+            spec.vendor_id
+            and len(spec.vendor_id) <= 200
+            and clean_name(spec.vendor_id) == spec.vendor_id
+        ):
             devices.setdefault(spec.vendor_id, spec)
     return list(devices.values())
 
@@ -192,7 +237,9 @@ def _store(gateway: Gateway, specs: list[DeviceSpec], restore: bool, outbox: Out
         device = stored.get(spec.vendor_id)
         if device is None:
             device = gateway.devices.create(
-                vendor_id=spec.vendor_id, name=clean_name(spec.name) or spec.vendor_id, model=clean_name(spec.model)
+                vendor_id=spec.vendor_id,
+                name=clean_name(spec.name) or spec.vendor_id,
+                model=clean_name(spec.model),
             )
             found.new.append(device.pk)
         elif device.removed_at and not restore:
@@ -205,7 +252,11 @@ def _store(gateway: Gateway, specs: list[DeviceSpec], restore: bool, outbox: Out
             found.known.append(device.pk)
         _store_attributes(device, spec.attributes)
     outbox.changed_pks(Device, found.known)
-    found.missing.extend(vendor_id for vendor_id, device in stored.items() if vendor_id not in seen and not device.removed_at)
+    found.missing.extend(
+        vendor_id
+        for vendor_id, device in stored.items()
+        if vendor_id not in seen and not device.removed_at
+    )
     return found
 
 

@@ -6,12 +6,12 @@ from typing import Any
 
 from django.utils import timezone
 
-from core import schedule
 from core.models import Gateway
-from core.tasks import keep, send
-from core.tasks.ask import Asked, Progress, ask
-from core.tasks.clock import forget_the_future
-from core.tasks.judge import judge
+from core.tasks import prune, runs
+from core.tasks.orders import send
+from core.tasks.orders.confirm import judge
+from core.tasks.polling.ask import Asked, Progress, ask
+from core.tasks.polling.clock import forget_the_future
 from core.tasks.runs import Holding, running
 
 
@@ -46,27 +46,42 @@ class PollSummary:
 
     def in_words(self) -> str:
         """The counts that are not zero, then what was refused or left alone, a line each."""
-        counts = ", ".join(f"{count:,} {what}" for what, count in self.counts().items() if count and what != "gateways")
-        lines = [f"Asked {self.asked.gateways:,} gateways in {self.seconds:.1f} s: {counts or 'nothing to store'}."]
-        lines += [f"  resting until {until:%Y-%m-%d %H:%M} UTC: {name}" for name, until in self.resting[:20]]
+        counts = ", ".join(
+            f"{count:,} {what}"
+            for what, count in self.counts().items()
+            if count and what != "gateways"
+        )
+        lines = [
+            f"Asked {self.asked.gateways:,} gateways in {self.seconds:.1f} s: {counts or 'nothing to store'}."
+        ]
+        lines += [
+            f"  resting until {until:%Y-%m-%d %H:%M} UTC: {name}"
+            for name, until in self.resting[:20]
+        ]
         lines += [f"  busy, somebody else is asking: {name}" for name in self.asked.busy[:20]]
         lines += [f"  refused: {complaint}" for complaint in self.asked.recorded.complaints]
         if self.asked.recorded.unknown:
-            lines.append("  Some readings are of attributes not known here. Run: python manage.py discover_devices")
+            lines.append(
+                "  Some readings are of attributes not known here. Run: python manage.py discover_devices"
+            )
         return "\n".join(lines)
 
 
-def poll(gateway_pk: int | None = None, *, force: bool = False, progress: Progress | None = None) -> PollSummary:
+def poll(
+    gateway_pk: int | None = None, *, force: bool = False, progress: Progress | None = None
+) -> PollSummary:
     """Poll all gateways that are due, as the one scheduled run, or one gateway at once.
 
     `force`: those that rest after a failure too. Raises AlreadyRunning, LeaseLost, Gateway.DoesNotExist.
     """
     began = timezone.now()
     if gateway_pk is None:
-        with running(schedule.POLL) as holding:
+        with running(runs.POLL) as holding:
             summary = _poll_all(holding, force, progress)
     else:
-        summary = PollSummary(ask([Gateway.objects.present().get(pk=gateway_pk)], progress=progress))
+        summary = PollSummary(
+            ask([Gateway.objects.present().get(pk=gateway_pk)], progress=progress)
+        )
         judge()
     summary.seconds = (timezone.now() - began).total_seconds()
     return summary
@@ -77,7 +92,7 @@ def _poll_all(holding: Holding, force: bool, progress: Progress | None) -> PollS
     due, resting = _due(force)
     summary = PollSummary(ask(due, holding=holding, progress=progress), resting)
     send.carry_on(holding)
-    keep.prune_a_little(holding)
+    prune.prune_a_little(holding)
     holding.run.counts = summary.counts()
     holding.run.error = "\n".join(f"{name}: {why}" for name, why in summary.asked.failed[:100])
     return summary
@@ -85,7 +100,7 @@ def _poll_all(holding: Holding, force: bool, progress: Progress | None) -> PollS
 
 def _due(force: bool) -> tuple[list[Gateway], list[tuple[str, datetime]]]:
     """The gateways to ask, and those left alone for now. A poll that comes a little early finds them due."""
-    soon = timezone.now() + schedule.interval(schedule.POLL) / 10
+    soon = timezone.now() + runs.interval(runs.POLL) / 10
     due: list[Gateway] = []
     resting: list[tuple[str, datetime]] = []
     for gateway in Gateway.objects.active():

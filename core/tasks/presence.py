@@ -10,7 +10,7 @@ from django.db.models.functions import Now
 
 from core.models import Device, Presence, User
 from core.models.presence import LASTS
-from core.tasks.publish import publishing
+from core.tasks.events.outbox import publishing
 
 
 class Here(NamedTuple):
@@ -34,11 +34,20 @@ def move(entering: Collection[Here], leaving: Collection[str]) -> None:
 def enter(here: Collection[Here]) -> None:
     """They are at those pages now, wherever they were before. Of a device that is not there nothing is kept."""
     with publishing() as outbox:
-        there = set(Device.objects.present().filter(pk__in={one.device for one in here}).values_list("pk", flat=True))
-        names = {user.pk: user.get_username() for user in User.objects.filter(pk__in={one.user for one in here if one.user})}
+        there = set(
+            Device.objects.present()
+            .filter(pk__in={one.device for one in here})
+            .values_list("pk", flat=True)
+        )
+        names = {
+            user.pk: user.get_username()
+            for user in User.objects.filter(pk__in={one.user for one in here if one.user})
+        }
         before = Presence.objects.here().order_by().in_bulk([one.key for one in here])
         rows = [
-            _row(one, names.get(one.user or 0, "")) for one in sorted(here, key=lambda one: one.device) if one.device in there
+            _row(one, names.get(one.user or 0, ""))
+            for one in sorted(here, key=lambda one: one.device)
+            if one.device in there
         ]
         Presence.objects.bulk_create(
             rows,
@@ -53,7 +62,13 @@ def enter(here: Collection[Here]) -> None:
 
 def _row(here: Here, name: str) -> Presence:
     is_changing = here.is_changing and bool(name)
-    return Presence(key=here.key, device_id=here.device, name=name, is_changing=is_changing, expires_at=Now() + LASTS)
+    return Presence(
+        key=here.key,
+        device_id=here.device,
+        name=name,
+        is_changing=is_changing,
+        expires_at=Now() + LASTS,
+    )
 
 
 def _moved(before: dict[str, Presence], rows: Sequence[Presence]) -> set[int]:
@@ -61,7 +76,11 @@ def _moved(before: dict[str, Presence], rows: Sequence[Presence]) -> set[int]:
     devices = set()
     for row in rows:
         old = before.get(row.key)
-        if old is None or (old.device_id, old.name, old.is_changing) != (row.device_id, row.name, row.is_changing):
+        if old is None or (old.device_id, old.name, old.is_changing) != (
+            row.device_id,
+            row.name,
+            row.is_changing,
+        ):
             devices |= {row.device_id} | ({old.device_id} if old else set())
     return devices
 
@@ -86,7 +105,12 @@ def forget() -> int:
     if not Presence.objects.over().exists():
         return 0
     with publishing() as outbox:
-        over = dict(Presence.objects.over().order_by().select_for_update(skip_locked=True).values_list("pk", "device"))
+        over = dict(
+            Presence.objects.over()
+            .order_by()
+            .select_for_update(skip_locked=True)
+            .values_list("pk", "device")
+        )
         Presence.objects.filter(pk__in=over).delete()
         outbox.present(set(over.values()))
     return len(over)

@@ -13,15 +13,24 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from types import FrameType
 
+from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from core import schedule
 from core.models import Lease, Run
 from core.models.run import Outcome
-from core.tasks.publish import publishing
+from core.tasks import runs
+from core.tasks.events.outbox import publishing
+
+POLL = "poll"
+DECIDE = "decide"
+
+
+def interval(task: str) -> timedelta:
+    return {POLL: settings.POLL_INTERVAL, DECIDE: settings.POLL_INTERVAL}[task]
+
 
 LEASE_SECONDS = 60
 """How long a killed run keeps others out. Every write renews it, and nothing in a run waits longer than a few seconds."""
@@ -91,7 +100,9 @@ def _acquire(task: str) -> Holding:
         pass  # another process made the row at the same moment
     with publishing() as outbox:
         lease = Lease.objects.select_for_update().get(task=task)
-        over = Q(expires_at__lte=Now()) | Q(expires_at__gt=Now() + DAY)  # the database's clock ran ahead once
+        over = Q(expires_at__lte=Now()) | Q(
+            expires_at__gt=Now() + DAY
+        )  # the database's clock ran ahead once
         taken = Lease.objects.filter(over, task=task, token=lease.token).update(
             token=lease.token + 1,
             holder=f"{socket.gethostname()} process {os.getpid()}",
@@ -99,7 +110,9 @@ def _acquire(task: str) -> Holding:
         )
         if not taken:
             raise AlreadyRunning(f"{task}: another run is at work ({lease.holder}). Nothing done.")
-        vanished = list(Run.objects.of(task).filter(outcome=Outcome.RUNNING).values_list("pk", flat=True))
+        vanished = list(
+            Run.objects.of(task).filter(outcome=Outcome.RUNNING).values_list("pk", flat=True)
+        )
         Run.objects.filter(pk__in=vanished).update(
             outcome=Outcome.VANISHED, error="It never said how it ended: its process was killed."
         )
@@ -110,7 +123,9 @@ def _acquire(task: str) -> Holding:
 def _finish(holding: Holding, outcome: Outcome, error: str = "") -> None:
     run = holding.run
     with publishing():
-        if not Lease.objects.filter(task=run.task, token=holding.token).update(expires_at=Now(), holder=""):
+        if not Lease.objects.filter(task=run.task, token=holding.token).update(
+            expires_at=Now(), holder=""
+        ):
             return  # whoever took over has already called this run vanished
         run.outcome, run.finished_at = outcome, timezone.now()
         run.error = "\n".join(line for line in (run.error, error) if line)
@@ -136,13 +151,18 @@ def _sigterm_as_exit() -> Iterator[None]:
 
 def missed_slots(task: str, now: datetime) -> int:
     """How many runs of the last day did not happen, by the gaps between those that did. Nothing is missed before the first."""
-    return _missed(_latest(task, now), schedule.interval(task), now)
+    return _missed(_latest(task, now), runs.interval(task), now)
 
 
 def _latest(task: str, now: datetime) -> list[Run]:
     """The newest runs, newest first: a day of them, four times over if the scheduler is quicker than asked."""
-    a_day = min(4 * int(DAY / schedule.interval(task)) + 2, MOST_RUNS)
-    columns = ("task", "outcome", "started_at", "finished_at")  # what failed may be long, and nobody asks for it here
+    a_day = min(4 * int(DAY / runs.interval(task)) + 2, MOST_RUNS)
+    columns = (
+        "task",
+        "outcome",
+        "started_at",
+        "finished_at",
+    )  # what failed may be long, and nobody asks for it here
     return list(Run.objects.of(task).until(now).order_by("-started_at").only(*columns)[:a_day])
 
 
@@ -165,16 +185,26 @@ class Health:
 
 def health(now: datetime) -> Health:
     """Whether polling goes on: the newest completed poll is younger than two intervals."""
-    every = schedule.interval(schedule.POLL)
-    latest = _latest(schedule.POLL, now)
+    every = runs.interval(runs.POLL)
+    latest = _latest(runs.POLL, now)
     completed = [run for run in latest if run.outcome == Outcome.DONE][:PACE_RUNS]
-    completed = completed or list(Run.objects.of(schedule.POLL).completed().until(now).order_by("-started_at")[:PACE_RUNS])
+    completed = completed or list(
+        Run.objects.of(runs.POLL).completed().until(now).order_by("-started_at")[:PACE_RUNS]
+    )
     if not completed:
-        return Health(False, "No poll has completed yet. Run: python manage.py poll_devices", None, None, 0)
+        return Health(
+            False, "No poll has completed yet. Run: python manage.py poll_devices", None, None, 0
+        )
     last = completed[0]
     age = now - (last.finished_at or last.started_at)
     ok = age <= every * 2
-    reason = "ok" if ok else f"The last completed poll is {age // timedelta(minutes=1)} minutes old. Does the scheduler run?"
+    reason = (
+        "ok"
+        if ok
+        else f"The last completed poll is {age // timedelta(minutes=1)} minutes old. Does the scheduler run?"
+    )
     gaps = sorted(later.started_at - earlier.started_at for later, earlier in pairwise(completed))
-    pace = min(every, gaps[len(gaps) // 2]) if gaps else every  # a scheduler may be quicker than asked
+    pace = (
+        min(every, gaps[len(gaps) // 2]) if gaps else every
+    )  # a scheduler may be quicker than asked
     return Health(ok, reason, last, last.started_at + pace, _missed(latest, every, now))

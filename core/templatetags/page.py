@@ -7,12 +7,12 @@ from django import template
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from core import words
-from core.arbiter import Source
+from core import formatting
 from core.models import Attribute, Device, DeviceCommand, Freshness
 from core.models.attribute import moves_daily
 from core.models.device import late_after
 from core.models.device_command import OPEN, State
+from core.planning.precedence import Source
 from core.readings import Kind
 
 register = template.Library()
@@ -42,7 +42,10 @@ def shape(freshness: Freshness) -> SafeString:
 @register.simple_tag
 def state(freshness: Freshness) -> SafeString:
     return format_html(
-        '<span class="state" data-state="{0}" title="{1}">{2} {0}</span>', freshness, means(freshness), shape(freshness)
+        '<span class="state" data-state="{0}" title="{1}">{2} {0}</span>',
+        freshness,
+        means(freshness),
+        shape(freshness),
     )
 
 
@@ -67,7 +70,9 @@ def live_words() -> dict[str, Any]:
     kinds = {**dict.fromkeys(LOUD, "loud"), **dict.fromkeys(OPEN, "open")}
     return {
         "states": list(Freshness),
-        "steps": [(step.value, said, kinds.get(step, "")) for step, said in words.STATE_WORDS.items()],
+        "steps": [
+            (step.value, said, kinds.get(step, "")) for step, said in formatting.STATE_WORDS.items()
+        ],
     }
 
 
@@ -97,7 +102,7 @@ def value_of(attribute: Attribute) -> SafeString:
 def order_of(attribute: Attribute) -> SafeString:
     """On a form that orders: what its buttons say depends on the value."""
     press = "" if attribute.kind != Kind.BOOLEAN else format_html(
-        ' data-on="{}" data-off="{}"', *(words.press_text(attribute, value) for value in (True, False))
+        ' data-on="{}" data-off="{}"', *(formatting.press_text(attribute, value) for value in (True, False))
     )  # fmt: skip
     return format_html(' data-order="{}" data-kind="{}"{}', attribute.pk, attribute.kind, press)
 
@@ -105,10 +110,14 @@ def order_of(attribute: Attribute) -> SafeString:
 @register.simple_tag
 def told_of(attribute: Attribute) -> SafeString:
     """On what tells of its orders. What is called on needs no name."""
-    name = "" if attribute.name == "on" else f"{words.label(attribute)} "
-    device = f"{attribute.device}, {words.label(attribute)}"
+    name = "" if attribute.name == "on" else f"{formatting.label(attribute)} "
+    device = f"{attribute.device}, {formatting.label(attribute)}"
     return format_html(
-        ' data-told="{}" data-unit="{}" data-name="{}" data-whose="{}"', attribute.pk, attribute.unit, name, device
+        ' data-told="{}" data-unit="{}" data-name="{}" data-whose="{}"',
+        attribute.pk,
+        attribute.unit,
+        name,
+        device,
     )
 
 
@@ -123,7 +132,7 @@ def _seconds(time: datetime | None) -> float | str:
 
 @register.filter
 def means(freshness: Freshness) -> str:
-    return words.FRESHNESS_MEANS[freshness]
+    return formatting.FRESHNESS_MEANS[freshness]
 
 
 @register.simple_tag(takes_context=True)
@@ -136,7 +145,7 @@ def ago(context: dict[str, Any], time: datetime | None) -> SafeString | str:
         '<time datetime="{}" title="{}" data-ago>{}</time>',
         f"{utc:%Y-%m-%dT%H:%M:%SZ}",
         f"{utc:%-d %b %Y, %H:%M:%S} UTC",
-        words.ago(time, context["now"]),
+        formatting.ago(time, context["now"]),
     )
 
 
@@ -145,7 +154,9 @@ def clock(time: datetime) -> SafeString:
     """The time itself, in UTC until the page's script moves it to the reader's zone."""
     utc = time.astimezone(UTC)
     shown = f"{utc:%-d %b, %H:%M:%S}"
-    return format_html('<time datetime="{}" data-clock>{} UTC</time>', f"{utc:%Y-%m-%dT%H:%M:%SZ}", shown)
+    return format_html(
+        '<time datetime="{}" data-clock>{} UTC</time>', f"{utc:%Y-%m-%dT%H:%M:%SZ}", shown
+    )
 
 
 @register.simple_tag(takes_context=True)
@@ -155,34 +166,41 @@ def moment(context: dict[str, Any], time: datetime) -> SafeString:
     is_today = utc.date() == context["now"].astimezone(UTC).date()
     shown = f"{utc:%H:%M}" if is_today else f"{utc:%-d %b, %H:%M}"
     title = f"{utc:%-d %b %Y, %H:%M:%S} UTC"
-    return format_html('<time datetime="{}" title="{}" data-moment>{} UTC</time>', f"{utc:%Y-%m-%dT%H:%M:%SZ}", title, shown)
+    return format_html(
+        '<time datetime="{}" title="{}" data-moment>{} UTC</time>',
+        f"{utc:%Y-%m-%dT%H:%M:%SZ}",
+        title,
+        shown,
+    )
 
 
 @register.filter
 def label(attribute: Attribute) -> str:
-    return words.label(attribute)
+    return formatting.label(attribute)
 
 
 @register.filter
 def in_words(attribute: Attribute) -> str:
-    return words.value_text(attribute.value, attribute.unit)
+    return formatting.value_text(attribute.value, attribute.unit)
 
 
 @register.filter
 def presses(attribute: Attribute) -> list[tuple[str, str]]:
     """The buttons of a switch, as (value, what it says): the one that changes something, or both where nobody knows."""
     told = [True, False] if attribute.value is None else [not attribute.value]
-    return [(words.value_text(value), words.press_text(attribute, value)) for value in told]
+    return [
+        (formatting.value_text(value), formatting.press_text(attribute, value)) for value in told
+    ]
 
 
 @register.filter
 def ordered(command: DeviceCommand) -> str:
-    return words.order_text(command)
+    return formatting.order_text(command)
 
 
 @register.filter
 def became(command: DeviceCommand) -> str:
-    return words.STATE_WORDS[State(command.state)]
+    return formatting.STATE_WORDS[State(command.state)]
 
 
 @register.filter
@@ -193,7 +211,7 @@ def is_loud(command: DeviceCommand) -> bool:
 @register.filter
 def who(source: str) -> str:
     """Whose word an order or a decision was; "" is nobody's."""
-    return words.SOURCE_WORDS[Source(source)] if source else "nobody"
+    return formatting.SOURCE_WORDS[Source(source)] if source else "nobody"
 
 
 @register.filter
@@ -209,7 +227,7 @@ def is_held(device: Device, now: datetime) -> bool:
 
 @register.filter
 def number(value: float | None) -> str:
-    return "–" if value is None else words.number_text(value)
+    return "–" if value is None else formatting.number_text(value)
 
 
 @register.filter

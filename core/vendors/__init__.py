@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, ClassVar
 from core.readings import DeviceSpec, Reading, Value
 
 if TYPE_CHECKING:
-    from core.http import Http  # loads requests, which only who asks a vendor should pay for
+    from core.net.http import Http  # loads requests, which only who asks a vendor should pay for
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,9 @@ class Vendor(ABC):
         """
 
     @abstractmethod
-    def write(self, vendor_id: str, attribute: str, value: Value, revert_after: timedelta | None = None) -> None:
+    def write(
+        self, vendor_id: str, attribute: str, value: Value, revert_after: timedelta | None = None
+    ) -> None:
         """Order a value (bool, float or str by the attribute's kind). Returning means accepted, not done.
 
         `revert_after`, only where `has_timer`: the device itself goes back after so long. ApiRefused: it will not happen.
@@ -106,7 +108,9 @@ class UnknownVendor(LookupError):
 
 
 def names() -> list[str]:
-    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+    """Those whose file name begins with `_` are shared by others, and left out."""
+    found = (module.name for module in pkgutil.iter_modules(__path__))
+    return sorted(name for name in found if not name.startswith("_"))
 
 
 def choices() -> list[tuple[str, str]]:

@@ -18,8 +18,17 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, TypeGuard
 
-from core.http import ApiError, ApiRefused, Http, bearer
-from core.readings import AttributeSpec, DeviceSpec, Kind, Reading, Unacceptable, Value, clean_name, clean_value
+from core.net.http import ApiError, ApiRefused, Http, bearer
+from core.readings import (
+    AttributeSpec,
+    DeviceSpec,
+    Kind,
+    Reading,
+    Unacceptable,
+    Value,
+    clean_name,
+    clean_value,
+)
 from core.vendors import Identity, Vendor
 
 UNREACHABLE = "unavailable"
@@ -33,7 +42,11 @@ _NUMBERS_WITHOUT_UNIT = ("aqi", "ph", "power_factor")
 _CANNOT_DIM = ("onoff", "unknown")
 _ON_OFF = {"on": True, "off": False}
 # A lock in motion is still what it was, so that an order is never confirmed before its end. Jammed is not locked.
-_LOCK_STATES = {"locked": True, "unlocking": True, **dict.fromkeys(("unlocked", "locking", "opening", "open", "jammed"), False)}
+_LOCK_STATES = {
+    "locked": True,
+    "unlocking": True,
+    **dict.fromkeys(("unlocked", "locking", "opening", "open", "jammed"), False),
+}
 _ONE_SETPOINT = 1  # ClimateEntityFeature.TARGET_TEMPERATURE
 
 Order = tuple[str, dict[str, Value]]
@@ -101,14 +114,22 @@ def _moment(words: object) -> datetime | None:
 
 def _is_ours(entity_id: object) -> TypeGuard[str]:
     """Whether it may stand in a path, and is of a domain we know."""
-    return isinstance(entity_id, str) and bool(_ENTITY_ID.fullmatch(entity_id)) and entity_id.partition(".")[0] in DOMAINS
+    return (
+        isinstance(entity_id, str)
+        and bool(_ENTITY_ID.fullmatch(entity_id))
+        and entity_id.partition(".")[0] in DOMAINS
+    )
 
 
 def _entity(answer: Any, temperature_unit: str = "") -> Entity | None:
     """The entity that a state tells of, None if it is of no use: malformed, or of a domain we do not know."""
     if not isinstance(answer, dict):
         return None
-    entity_id, state, attributes = answer.get("entity_id"), answer.get("state"), answer.get("attributes")
+    entity_id, state, attributes = (
+        answer.get("entity_id"),
+        answer.get("state"),
+        answer.get("attributes"),
+    )
     if not _is_ours(entity_id):
         return None
     return Entity(
@@ -225,8 +246,17 @@ def _quantity(spec: AttributeSpec, entity: Entity) -> AttributeSpec | None:
         options = entity.words("options")
         return replace(spec, kind=Kind.CHOICE if options else Kind.TEXT, choices=options)
     has_unit = isinstance(entity.attributes.get("unit_of_measurement"), str)
-    is_number = has_unit or bool(entity.attributes.get("state_class")) or entity.device_class in _NUMBERS_WITHOUT_UNIT
-    return replace(spec, name=entity.device_class or spec.name, kind=Kind.NUMBER if is_number else Kind.TEXT, unit=entity.unit)
+    is_number = (
+        has_unit
+        or bool(entity.attributes.get("state_class"))
+        or entity.device_class in _NUMBERS_WITHOUT_UNIT
+    )
+    return replace(
+        spec,
+        name=entity.device_class or spec.name,
+        kind=Kind.NUMBER if is_number else Kind.TEXT,
+        unit=entity.unit,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,9 +282,29 @@ ROWS = (
     Row("input_boolean", _ON, _on, _turn),
     Row("light", _ON, _on, _turn),
     Row("light", _BRIGHTNESS, _brightness, _dim, _if_dimmable, in_history=False),
-    Row("climate", AttributeSpec("mode", Kind.CHOICE, writable=True), _state, _call("set_hvac_mode", "hvac_mode"), _modes),
-    Row("climate", _TARGET, _attribute("temperature"), _call("set_temperature", "temperature"), _setpoint, in_history=False),
-    Row("climate", AttributeSpec("temperature"), _attribute("current_temperature"), None, _house_temperature, in_history=False),
+    Row(
+        "climate",
+        AttributeSpec("mode", Kind.CHOICE, writable=True),
+        _state,
+        _call("set_hvac_mode", "hvac_mode"),
+        _modes,
+    ),
+    Row(
+        "climate",
+        _TARGET,
+        _attribute("temperature"),
+        _call("set_temperature", "temperature"),
+        _setpoint,
+        in_history=False,
+    ),
+    Row(
+        "climate",
+        AttributeSpec("temperature"),
+        _attribute("current_temperature"),
+        None,
+        _house_temperature,
+        in_history=False,
+    ),
     Row("number", _VALUE, _state, _call("set_value", "value"), _range),
     Row("input_number", _VALUE, _state, _call("set_value", "value"), _range),
     Row("lock", AttributeSpec("locked", Kind.BOOLEAN, writable=True), _locked, _lock),
@@ -273,12 +323,19 @@ def _attributes(entity: Entity) -> Iterator[tuple[Row, AttributeSpec]]:
 def _reading(entity: Entity, row: Row, spec: AttributeSpec) -> Reading:
     """Nonsense goes on as it is: where readings are stored it is refused by name, which a person can act on."""
     value = None if entity.state in SILENT else row.value(entity)
-    if spec.kind is Kind.NUMBER and isinstance(value, str) and len(value) < 50 and _NUMBER.fullmatch(value):
+    if (
+        spec.kind is Kind.NUMBER
+        and isinstance(value, str)
+        and len(value) < 50
+        and _NUMBER.fullmatch(value)
+    ):
         number = _finite(float(value))
         value = value if number is None else number
     if value is not None and not isinstance(value, bool | int | float | str):
         value = str(value)
-    return Reading(entity.entity_id, spec.name, value, entity.observed_at, entity.state != UNREACHABLE)
+    return Reading(
+        entity.entity_id, spec.name, value, entity.observed_at, entity.state != UNREACHABLE
+    )
 
 
 class Client(Vendor):
@@ -286,7 +343,9 @@ class Client(Vendor):
 
     label: ClassVar[str] = "Home Assistant"
     address_example: ClassVar[str] = "http://homeassistant.local:8123"
-    credential_hint: ClassVar[str] = "a long-lived access token: your profile in Home Assistant, page Security, at the bottom"
+    credential_hint: ClassVar[str] = (
+        "a long-lived access token: your profile in Home Assistant, page Security, at the bottom"
+    )
     settle: ClassVar[timedelta] = timedelta(seconds=2)
 
     def __init__(self, http: Http) -> None:
@@ -298,8 +357,12 @@ class Client(Vendor):
         config = self._config()
         name = config.get("location_name")
         if not isinstance(name, str) or not isinstance(config.get("version"), str):
-            raise ApiError("This does not look like Home Assistant: its configuration has no name or no version.")
-        place = "\n".join((name, *(repr(_finite(config.get(key))) for key in ("latitude", "longitude"))))
+            raise ApiError(
+                "This does not look like Home Assistant: its configuration has no name or no version."
+            )
+        place = "\n".join(
+            (name, *(repr(_finite(config.get(key))) for key in ("latitude", "longitude")))
+        )
         key = hashlib.sha256(place.encode(errors="replace")).hexdigest()[:32]
         return Identity(key, clean_name(name) or self.label)
 
@@ -325,7 +388,9 @@ class Client(Vendor):
                 for row, spec in _attributes(entity):
                     yield _reading(entity, row, spec)
 
-    def write(self, vendor_id: str, attribute: str, value: Value, revert_after: timedelta | None = None) -> None:
+    def write(
+        self, vendor_id: str, attribute: str, value: Value, revert_after: timedelta | None = None
+    ) -> None:
         """Home Assistant also accepts what an entity that is unavailable, or long gone, is ordered to do, and does nothing."""
         if revert_after is not None:
             raise ApiRefused(f"{self.label} has no timer: nothing would bring {vendor_id} back.")
@@ -333,11 +398,17 @@ class Client(Vendor):
         rows = DOMAINS[domain] if _is_ours(vendor_id) else ()
         row = next((row for row in rows if row.spec.name == attribute), None)
         if row is None or row.order is None:
-            raise ApiRefused(f"{self.label} takes no orders for {attribute!r:.80} of {vendor_id!r:.80}.")
+            raise ApiRefused(
+                f"{self.label} takes no orders for {attribute!r:.80} of {vendor_id!r:.80}."
+            )
         service, fields = row.order(_ordered(value, row.spec))
-        answer = self.http.post(f"/api/services/{domain}/{service}", {"entity_id": vendor_id, **fields})
+        answer = self.http.post(
+            f"/api/services/{domain}/{service}", {"entity_id": vendor_id, **fields}
+        )
         if not isinstance(answer, list):
-            raise ApiError("What answered the order is no list of states: is this address Home Assistant's?")
+            raise ApiError(
+                "What answered the order is no list of states: is this address Home Assistant's?"
+            )
 
     def history(self, vendor_id: str, since: datetime, until: datetime) -> Iterator[Reading]:
         """What the recorder kept (ten days unless told otherwise); it keeps states, and no light's brightness."""
@@ -352,18 +423,26 @@ class Client(Vendor):
     def _recorded(self, entity: Entity, since: datetime, until: datetime) -> Iterator[Entity]:
         answer = self.http.get(
             f"/api/history/period/{since:%Y-%m-%dT%H:%M:%SZ}",
-            {"filter_entity_id": entity.entity_id, "end_time": until.isoformat(), "minimal_response": 1},
+            {
+                "filter_entity_id": entity.entity_id,
+                "end_time": until.isoformat(),
+                "minimal_response": 1,
+            },
         )
         states = answer[0] if isinstance(answer, list) and answer else []
         for state in states if isinstance(states, list) else []:
             if isinstance(state, dict) and isinstance(state.get("state"), str):
-                changed_at = _moment(state.get("last_updated")) or _moment(state.get("last_changed"))
+                changed_at = _moment(state.get("last_updated")) or _moment(
+                    state.get("last_changed")
+                )
                 yield replace(entity, state=state["state"], observed_at=changed_at)
 
     def _config(self) -> dict[str, Any]:
         config = self.http.get("/api/config")
         if not isinstance(config, dict):
-            raise ApiError("This does not look like Home Assistant: its configuration is no object.")
+            raise ApiError(
+                "This does not look like Home Assistant: its configuration is no object."
+            )
         return config
 
     def _one(self, entity_id: str) -> dict[str, Entity]:
@@ -374,13 +453,17 @@ class Client(Vendor):
                 raise
             return self._all()  # gone, or this is not Home Assistant: the list tells which
         if not (entity := _entity(answer)) or entity.entity_id != entity_id:
-            raise ApiError(f"This does not look like Home Assistant: its answer is no state of {entity_id}.")
+            raise ApiError(
+                f"This does not look like Home Assistant: its answer is no state of {entity_id}."
+            )
         return {entity_id: entity}
 
     def _all(self, temperature_unit: str = "") -> dict[str, Entity]:
         answer = self.http.get("/api/states")
         if not isinstance(answer, list):
-            raise ApiError("This does not look like Home Assistant: its answer is no list of states.")
+            raise ApiError(
+                "This does not look like Home Assistant: its answer is no list of states."
+            )
         entities = (_entity(state, temperature_unit) for state in answer)
         return {entity.entity_id: entity for entity in entities if entity}
 

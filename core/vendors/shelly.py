@@ -1,17 +1,17 @@
 """Shelly devices of the second generation and newer, asked directly over RPC on HTTP.
 
 After https://shelly-api-docs.shelly.cloud/gen2/. One gateway is one device. What its status means stands in
-core/shelly_status.py.
+core/vendors/_shelly.py.
 """
 
 from collections.abc import Collection
 from datetime import timedelta
 from typing import Any
 
-from core.http import ApiError, ApiRefused, Http, digest
+from core.net.http import ApiError, ApiRefused, Http, digest
 from core.readings import DeviceSpec, Reading, Value, clean_name
-from core.shelly_status import order, parts, readings
 from core.vendors import Identity, Vendor
+from core.vendors._shelly import order, parts, readings
 
 LONGEST_ID = 200
 
@@ -56,7 +56,9 @@ class Client(Vendor):
         status, vendor_id = self._status(vendor_ids)
         return list(readings(vendor_id, status))
 
-    def write(self, vendor_id: str, attribute: str, value: Value, revert_after: timedelta | None = None) -> None:
+    def write(
+        self, vendor_id: str, attribute: str, value: Value, revert_after: timedelta | None = None
+    ) -> None:
         """Two calls: the first finds the component, and makes sure that no other device took over the address."""
         status, _ = self._status([vendor_id])
         part, params = order(vendor_id, status, attribute, value, revert_after)
@@ -65,9 +67,15 @@ class Client(Vendor):
     def _order(self, method: str, params: dict[str, Any]) -> None:
         answer = self.http.post("/rpc", {"id": 1, "method": method, "params": params})
         _raise_error(answer, method)
-        accepted = isinstance(answer, dict) and answer.get("id") == 1 and isinstance(answer.get("result", ""), dict | None)
+        accepted = (
+            isinstance(answer, dict)
+            and answer.get("id") == 1
+            and isinstance(answer.get("result", ""), dict | None)
+        )
         if not accepted:
-            raise ApiError(f"The device's answer to {method} is no result: nobody knows whether it did it.")
+            raise ApiError(
+                f"The device's answer to {method} is no result: nobody knows whether it did it."
+            )
 
     def _call(self, method: str) -> dict[str, Any]:
         try:
@@ -75,7 +83,11 @@ class Client(Vendor):
         except ApiRefused as refusal:
             if refusal.status != 401:
                 raise
-            wants = "does not accept this password" if self.http.credential else "wants its admin password"
+            wants = (
+                "does not accept this password"
+                if self.http.credential
+                else "wants its admin password"
+            )
             raise ApiRefused(f"The device {wants}.", status=401) from refusal
         _raise_error(answer, method)
         if not isinstance(answer, dict):
@@ -90,7 +102,9 @@ class Client(Vendor):
                 raise
             info = self._introduction(failure)
         if "type" in info and not info.get("gen"):
-            raise ApiRefused("This Shelly is of the first generation, which has another API. Only Gen2 and newer are supported.")
+            raise ApiRefused(
+                "This Shelly is of the first generation, which has another API. Only Gen2 and newer are supported."
+            )
         return self._checked(info)
 
     def _introduction(self, failure: ApiError | ApiRefused) -> dict[str, Any]:
@@ -107,7 +121,9 @@ class Client(Vendor):
         """The id must end in the MAC address: by that each later answer is recognised."""
         vendor_id, mac = info.get("id"), _mac(info.get("mac"))
         if not isinstance(vendor_id, str) or not vendor_id.isprintable() or not mac:
-            raise ApiError("The device does not say who it is: no id or no MAC address in its answer.")
+            raise ApiError(
+                "The device does not say who it is: no id or no MAC address in its answer."
+            )
         if len(vendor_id) > LONGEST_ID or not vendor_id.lower().endswith(mac):
             raise ApiRefused(
                 f"The device's id, {vendor_id:.80}, does not end in its MAC address, {mac}: it is no Shelly we know."
@@ -125,7 +141,9 @@ class Client(Vendor):
             if vendor_id.lower().endswith(mac):
                 return status, vendor_id
         expected = ", ".join(sorted(vendor_ids))
-        raise ApiRefused(f"Another device answers at this address: its MAC address is {mac}, expected was {expected:.200}.")
+        raise ApiRefused(
+            f"Another device answers at this address: its MAC address is {mac}, expected was {expected:.200}."
+        )
 
     def _configured_name(self) -> str:
         """The name of the device, or of its only named component. Old firmware tells it nowhere else."""
@@ -139,7 +157,9 @@ class Client(Vendor):
         device = system.get("device") if isinstance(system, dict) else None
         if isinstance(device, dict) and (name := clean_name(device.get("name"))):
             return name
-        names = {clean_name(part.get("name")) for part in config.values() if isinstance(part, dict)} - {""}
+        names = {
+            clean_name(part.get("name")) for part in config.values() if isinstance(part, dict)
+        } - {""}
         return names.pop() if len(names) == 1 else ""
 
 

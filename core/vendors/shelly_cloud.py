@@ -12,10 +12,10 @@ from collections.abc import Collection, Iterator
 from datetime import timedelta
 from typing import Any, ClassVar
 
-from core.http import ApiError, ApiRefused, Http, in_query
+from core.net.http import ApiError, ApiRefused, Http, in_query
 from core.readings import DeviceSpec, Reading, Value, clean_name
-from core.shelly_status import order, parts, readings
 from core.vendors import Budget, Identity, Vendor
+from core.vendors._shelly import order, parts, readings
 
 MOST_AT_ONCE = 10
 PATHS = {"Switch.Set": "switch", "Light.Set": "light", "Cover.GoToPosition": "cover"}
@@ -52,7 +52,10 @@ class Client(Vendor):
 
     def identify(self) -> Identity:
         count = len(self._listed())
-        return Identity(_account(self.http.credential), f"Shelly account with {count} device{'' if count == 1 else 's'}")
+        return Identity(
+            _account(self.http.credential),
+            f"Shelly account with {count} device{'' if count == 1 else 's'}",
+        )
 
     def devices(self) -> Iterator[DeviceSpec]:
         """What the account lists and we understand: buttons and bridges, which tell no value, are left out."""
@@ -60,15 +63,23 @@ class Client(Vendor):
         for vendor_id, state in self._states(self._listed(), select):
             attributes = tuple(part.spec for part in parts(_status(state)))
             if attributes:
-                yield DeviceSpec(vendor_id, _name(state) or vendor_id, attributes, clean_name(state.get("code")))
+                yield DeviceSpec(
+                    vendor_id, _name(state) or vendor_id, attributes, clean_name(state.get("code"))
+                )
 
     def read(self, vendor_ids: Collection[str]) -> Iterator[Reading]:
         """One call for ten devices. Our own orders and the app's look alike to a device: both come from the cloud."""
         for vendor_id, state in self._states(vendor_ids, {"select": ["status"]}):
             for reading in readings(vendor_id, _status(state), by_cloud=None):
-                yield reading if _is_online(state) else Reading(vendor_id, reading.attribute, None, reachable=False)
+                yield (
+                    reading
+                    if _is_online(state)
+                    else Reading(vendor_id, reading.attribute, None, reachable=False)
+                )
 
-    def write(self, vendor_id: str, attribute: str, value: Value, revert_after: timedelta | None = None) -> None:
+    def write(
+        self, vendor_id: str, attribute: str, value: Value, revert_after: timedelta | None = None
+    ) -> None:
         """Two calls: the first finds the channel, and whether the cloud reaches the device at all."""
         state = dict(self._states([vendor_id], {"select": ["status"]})).get(vendor_id)
         if state is None:
@@ -77,11 +88,18 @@ class Client(Vendor):
             raise ApiRefused(f"The Shelly cloud cannot reach {vendor_id}.")
         part, arguments = order(vendor_id, _status(state), attribute, value, revert_after)
         arguments = {ARGUMENTS.get(name, name): argument for name, argument in arguments.items()}
-        answer = self._post(f"set/{PATHS[part.field.method]}", {"id": vendor_id, "channel": part.component_id, **arguments})
-        if answer is not None and (not isinstance(answer, dict) or answer.get("isok", True) is not True):
+        answer = self._post(
+            f"set/{PATHS[part.field.method]}",
+            {"id": vendor_id, "channel": part.component_id, **arguments},
+        )
+        if answer is not None and (
+            not isinstance(answer, dict) or answer.get("isok", True) is not True
+        ):
             raise ApiError("The Shelly cloud's answer is no yes: nobody knows whether it did it.")
 
-    def _states(self, vendor_ids: Collection[str], select: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    def _states(
+        self, vendor_ids: Collection[str], select: dict[str, Any]
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
         """Each of these devices that the account has, by our id for it, with what the cloud says of it."""
         wanted = list(vendor_ids)
         for start in range(0, len(wanted), MOST_AT_ONCE):
@@ -98,7 +116,11 @@ class Client(Vendor):
         except (ApiError, ApiRefused) as failure:
             raise self._in_words(failure) from None
         if isinstance(answer, dict) and answer.get("error"):
-            raise self._in_words(ApiRefused(f"The Shelly cloud answers with an error{_word(answer['error'])}.", status=400))
+            raise self._in_words(
+                ApiRefused(
+                    f"The Shelly cloud answers with an error{_word(answer['error'])}.", status=400
+                )
+            )
         return answer
 
     def _in_words(self, failure: ApiError | ApiRefused) -> ApiError | ApiRefused:
@@ -109,11 +131,23 @@ class Client(Vendor):
         if failure.status in (400, 404) and any(word in said for word in MAY_PASS):
             return ApiError(said, status=failure.status)
         reason = next((reason for word, reason in WORDS.items() if word in said), "")
-        return ApiRefused(f"The Shelly cloud did nothing for the device: {reason}.", status=failure.status) if reason else failure
+        return (
+            ApiRefused(
+                f"The Shelly cloud did nothing for the device: {reason}.", status=failure.status
+            )
+            if reason
+            else failure
+        )
 
     def _key_refused(self) -> ApiRefused:
-        what = "does not accept this key, which changes with the account's password" if self.http.credential else "wants a key"
-        return ApiRefused(f"The Shelly cloud {what}: get one in the user settings of the app.", status=401)
+        what = (
+            "does not accept this key, which changes with the account's password"
+            if self.http.credential
+            else "wants a key"
+        )
+        return ApiRefused(
+            f"The Shelly cloud {what}: get one in the user settings of the app.", status=401
+        )
 
     def _listed(self) -> list[str]:
         """The ids of the account's own devices, in one call."""
@@ -141,7 +175,9 @@ class Client(Vendor):
 
 def _word(*told: object) -> str:
     """The words of an error for the end of a sentence, if they are words: anything else might repeat the key."""
-    words = [word for word in told if isinstance(word, str) and re.fullmatch("[A-Za-z_]{1,60}", word)]
+    words = [
+        word for word in told if isinstance(word, str) and re.fullmatch("[A-Za-z_]{1,60}", word)
+    ]
     return f": {', '.join(words)}" if words else ""
 
 
@@ -192,18 +228,29 @@ def from_first_generation(status: dict[str, Any]) -> dict[str, Any]:
     In roller mode the relays drive the roller and are nothing to switch."""
     found: dict[str, Any] = {}
     for number, roller in _numbered(status, "rollers"):
-        found[f"cover:{number}"] = _renamed(roller, current_pos="current_pos", pos_control="positioning", source="source")
+        found[f"cover:{number}"] = _renamed(
+            roller, current_pos="current_pos", pos_control="positioning", source="source"
+        )
     for number, relay in _numbered(status, "relays") if not found else ():
         found[f"switch:{number}"] = _renamed(relay, output="ison", source="source")
     for number, light in _numbered(status, "lights"):
-        found[f"light:{number}"] = _renamed(light, output="ison", brightness="brightness", source="source")
+        found[f"light:{number}"] = _renamed(
+            light, output="ison", brightness="brightness", source="source"
+        )
     for number, meter in _numbered(status, "meters"):
         for component in ("switch", "light", "cover"):
             found.get(f"{component}:{number}", {}).update(_metered(meter))
     for number, meter in _numbered(status, "emeters"):
-        found[f"em1:{number}"] = _renamed(meter, act_power="power", voltage="voltage", current="current")
-        found[f"em1data:{number}"] = _renamed(meter, total_act_energy="total", total_act_ret_energy="total_returned")
-    for component, key, names in (("temperature", "tmp", {"tC": "tC"}), ("humidity", "hum", {"rh": "value"})):
+        found[f"em1:{number}"] = _renamed(
+            meter, act_power="power", voltage="voltage", current="current"
+        )
+        found[f"em1data:{number}"] = _renamed(
+            meter, total_act_energy="total", total_act_ret_energy="total_returned"
+        )
+    for component, key, names in (
+        ("temperature", "tmp", {"tC": "tC"}),
+        ("humidity", "hum", {"rh": "value"}),
+    ):
         if isinstance(status.get(key), dict):
             found[f"{component}:0"] = _renamed(status[key], **names)
     if isinstance(battery := status.get("bat"), dict):
@@ -226,4 +273,6 @@ def _metered(meter: dict[str, Any]) -> dict[str, Any]:
     """Power in W. The first generation counts watt-minutes, the second watt-hours."""
     total = meter.get("total")
     is_number = isinstance(total, int | float) and not isinstance(total, bool)
-    return _renamed(meter, apower="power") | ({"aenergy": {"total": total / 60}} if is_number and total is not None else {})
+    return _renamed(meter, apower="power") | (
+        {"aenergy": {"total": total / 60}} if is_number and total is not None else {}
+    )

@@ -34,10 +34,16 @@ def permitted(permission: str) -> Callable[[View[Path]], View[Path]]:
 
     def wrap(view: View[Path]) -> View[Path]:
         @wraps(view)
-        def checked(request: HttpRequest, /, *path: Path.args, **named: Path.kwargs) -> HttpResponse:
+        def checked(
+            request: HttpRequest, /, *path: Path.args, **named: Path.kwargs
+        ) -> HttpResponse:
             if not request.user.is_authenticated:
                 # After the log-in a page is shown, so a form that was sent leads back to where it stood.
-                return redirect_to_login(own_path(request, "status") if request.method == "POST" else request.get_full_path())
+                return redirect_to_login(
+                    own_path(request, "status")
+                    if request.method == "POST"
+                    else request.get_full_path()
+                )
             require(request, permission)
             return view(request, *path, **named)
 
@@ -48,7 +54,9 @@ def permitted(permission: str) -> Callable[[View[Path]], View[Path]]:
 
 def require(request: HttpRequest, permission: str) -> None:
     if not request.user.has_perm(permission):
-        raise PermissionDenied(f"Your account lacks the permission {permission}. Somebody who manages users can give it.")
+        raise PermissionDenied(
+            f"Your account lacks the permission {permission}. Somebody who manages users can give it."
+        )
 
 
 def person(request: HttpRequest) -> User:
@@ -59,7 +67,9 @@ def person(request: HttpRequest) -> User:
 def own_path(request: HttpRequest, default: str, *parts: object) -> str:
     """Where the form says it stood, if that is on this site; else the default page."""
     wanted = request.POST.get("next", "")
-    if url_has_allowed_host_and_scheme(wanted, allowed_hosts=None, require_https=request.is_secure()):
+    if url_has_allowed_host_and_scheme(
+        wanted, allowed_hosts=None, require_https=request.is_secure()
+    ):
         return wanted
     return resolve_url(default, *parts)
 

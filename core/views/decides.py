@@ -6,11 +6,11 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
-from core import rules, vendors, words
+from core import formatting, rules, vendors
 from core.models import Attribute, Device, Plan, Receipt
 from core.models.device import FailSafe
-from core.score import Costs
-from core.tasks import scores
+from core.planning.score import Costs
+from core.tasks import scorecard
 from core.views import plans
 from core.views.holds import lengths
 
@@ -70,14 +70,20 @@ def decided(device: Device, attributes: Sequence[Attribute], now: datetime) -> d
 
 
 def saved(rows: Sequence[Plan]) -> list[Saved]:
-    return [Saved(row, Costs(row.unit, row.actual, row.at_once, row.ideal)) for row in rows if row.settled_at]
+    return [
+        Saved(row, Costs(row.unit, row.actual, row.at_once, row.ideal))
+        for row in rows
+        if row.settled_at
+    ]
 
 
 def _score(device: Device, now: datetime) -> list[str]:
     """Of the last 30 days, in lines: what its plans came to, how right its guard was."""
-    told = scores.scores([device], now)
+    told = scorecard.scores([device], now)
     jobs = [line for one in told if one.jobs for line in one.jobs.in_words()]
-    guards = [line.replace("_", " ") for one in told for guard in one.guards for line in guard.in_words()]
+    guards = [
+        line.replace("_", " ") for one in told for guard in one.guards for line in guard.in_words()
+    ]
     return [*jobs, *guards]
 
 
@@ -103,14 +109,27 @@ def _decider(name: str, given: Mapping[str, object]) -> Decider:
         options = rule.read(given)
     except (rules.UnknownRule, ValueError) as error:
         return Decider(label, [], str(error))
-    except Exception as error:  # a rule's file is a newcomer's code: the page says what is wrong with it
+    except (
+        Exception
+    ) as error:  # a rule's file is a newcomer's code: the page says what is wrong with it
         return Decider(label, [], f"{type(error).__name__}: {error}")
-    return Decider(label, [_option(one, getattr(options, one.name), one.name in given) for one in fields(rule.options)])
+    return Decider(
+        label,
+        [
+            _option(one, getattr(options, one.name), one.name in given)
+            for one in fields(rule.options)
+        ],
+    )
 
 
 def _option(option: Any, value: object, is_given: bool) -> Option:
     told = option.metadata
-    return Option(words.option_label(option.name), words.option_text(value, told.get("unit", "")), is_given, told.get("help", ""))
+    return Option(
+        formatting.option_label(option.name),
+        formatting.option_text(value, told.get("unit", "")),
+        is_given,
+        told.get("help", ""),
+    )
 
 
 def limits(device: Device) -> list[str]:
@@ -121,7 +140,7 @@ def limits(device: Device) -> list[str]:
 def _switching(device: Device) -> Iterator[str]:
     for state, minutes in (("on", device.min_on_minutes), ("off", device.min_off_minutes)):
         if minutes:
-            yield f"Once {state}, a rule leaves it {state} for at least {words.span_text(minutes)}."
+            yield f"Once {state}, a rule leaves it {state} for at least {formatting.span_text(minutes)}."
     if not (device.min_on_minutes or device.min_off_minutes):
         yield "A rule may switch it on and off at any time."
     most = device.most_switches_an_hour
@@ -131,13 +150,13 @@ def _switching(device: Device) -> Iterator[str]:
 def _fail_safe(device: Device) -> str:
     if device.fail_safe == FailSafe.KEEP:
         return "When no decision is possible it stays as it is."
-    return f"When no decision was possible for {words.span_text(device.fail_safe_minutes)}, it goes {device.fail_safe}."
+    return f"When no decision was possible for {formatting.span_text(device.fail_safe_minutes)}, it goes {device.fail_safe}."
 
 
 def _hold(device: Device) -> str:
     if not device.hold_minutes:
         return "A change by a person does not keep rules away."
-    return f"A change by a person, here or at the device, keeps rules away for {words.span_text(device.hold_minutes)}."
+    return f"A change by a person, here or at the device, keeps rules away for {formatting.span_text(device.hold_minutes)}."
 
 
 def way_back(device: Device) -> str:

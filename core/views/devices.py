@@ -6,15 +6,16 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from core import words
-from core.arbiter import Source
+from core import formatting
 from core.forms import ChooseChart, DeviceForm, OrderForm
-from core.live import follower
-from core.meanwhile import Seen, stored, typed
+from core.forms.versioned import Seen, stored, typed
+from core.live.follower import follower
 from core.models import Attribute, Device, DeviceCommand
 from core.models.device_command import State
+from core.planning.precedence import Source
 from core.readings import Unacceptable
-from core.tasks import gateways, poll, send
+from core.tasks import gateways, poll
+from core.tasks.orders import send
 from core.views.access import back, permitted, person, readable
 from core.views.decides import decided
 from core.views.history import SPANS, history
@@ -38,15 +39,22 @@ def _present(pk: int) -> Device:
 @readable
 @require_safe
 def device(request: HttpRequest, pk: int) -> HttpResponse:
-    now, last_event = timezone.now(), follower.last  # before anything is read: what changes meanwhile is told again
+    now, last_event = (
+        timezone.now(),
+        follower.last,
+    )  # before anything is read: what changes meanwhile is told again
     device = _present(pk)
     attributes = attributes_of([device], now)[device.pk]
     sparks = sparks_of([one for one in attributes if one.has_chart][:MOST_SPARKS], now)
     wanted = ChooseChart(request.GET).wanted()
-    chosen = next((one for one in attributes if one.pk == wanted["attribute"]), words.drawn(attributes))
+    chosen = next(
+        (one for one in attributes if one.pk == wanted["attribute"]), formatting.drawn(attributes)
+    )
     chosen = chosen or next(iter(attributes), None)
     may_order = request.user.has_perm("core.add_devicecommand") and not device.is_paused
-    commands = DeviceCommand.objects.filter(attribute__in=attributes).select_related("attribute", "user")
+    commands = DeviceCommand.objects.filter(attribute__in=attributes).select_related(
+        "attribute", "user"
+    )
     return render(
         request,
         "core/device.html",
@@ -84,20 +92,26 @@ def order(request: HttpRequest, pk: int) -> HttpResponse:
         _order(request, attribute, form)
     else:
         complaint = " ".join(str(error) for errors in form.errors.values() for error in errors)
-        messages.error(request, f"{attribute.device}, {words.label(attribute)}: {complaint}")
+        messages.error(request, f"{attribute.device}, {formatting.label(attribute)}: {complaint}")
     return back(request, "device", attribute.device_id)
 
 
 def _order(request: HttpRequest, attribute: Attribute, form: OrderForm) -> None:
     user = person(request)
     try:
-        command = send.order(attribute.pk, form.ordered(), source=Source.HUMAN, reason=f"Pressed by {user}", user=user)
+        command = send.order(
+            attribute.pk,
+            form.ordered(),
+            source=Source.HUMAN,
+            reason=f"Pressed by {user}",
+            user=user,
+        )
     except Unacceptable as error:
         messages.error(request, f"{error}.")
         return
     command = next(iter(send.send([command.pk])), command)
     command.attribute = attribute
-    told = f"{attribute.device}, {words.command_text(command)}."
+    told = f"{attribute.device}, {formatting.command_text(command)}."
     said = " ".join(part for part in (told, command.error, _held(attribute.device_id)) if part)
     messages.add_message(request, LEVELS.get(State(command.state), messages.INFO), said)
 
@@ -109,7 +123,7 @@ def _held(device_pk: int) -> str:
         return ""
     if device.held_until is None:
         return "No rule touches it until it is released."
-    return f"No rule touches it for {words.span_text((device.held_until - now).total_seconds() / 60)}."
+    return f"No rule touches it for {formatting.span_text((device.held_until - now).total_seconds() / 60)}."
 
 
 @require_POST
@@ -132,13 +146,18 @@ def ask(request: HttpRequest, pk: int) -> HttpResponse:
 @permitted("core.change_device")
 def change(request: HttpRequest, pk: int) -> HttpResponse:
     device = _present(pk)
-    form, seen = DeviceForm(request.POST or None, instance=device), Seen(device, request.POST or None)
+    form, seen = (
+        DeviceForm(request.POST or None, instance=device),
+        Seen(device, request.POST or None),
+    )
     if form.is_valid() and _changed(device, form, seen):
         messages.success(request, f"{form.cleaned_data['name']}: saved.")
         return redirect("device", pk)
     # The form has written what was typed into its own instance: the heading is of the stored one.
     device = _present(pk) if form.is_bound else device
-    return render(request, "core/device_change.html", {"device": device, "form": form, "seen": seen})
+    return render(
+        request, "core/device_change.html", {"device": device, "form": form, "seen": seen}
+    )
 
 
 def _changed(device: Device, form: DeviceForm, seen: Seen) -> bool:

@@ -12,10 +12,10 @@ from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from core.forms import AddGatewayForm, GatewayForm
-from core.http import ApiError, ApiRefused
-from core.live import follower
-from core.meanwhile import Seen, stored, typed
+from core.forms.versioned import Seen, stored, typed
+from core.live.follower import follower
 from core.models import Gateway, SecretUnreadable
+from core.net.http import ApiError, ApiRefused
 from core.tasks import gateways, poll
 from core.views.access import permitted, readable
 
@@ -32,10 +32,14 @@ def _present(pk: int) -> Gateway:
 @require_safe
 def gateway_list(request: HttpRequest) -> HttpResponse:
     now, last_event = timezone.now(), follower.last  # before anything is read
-    present = Gateway.objects.present().annotate(serves=Count("devices", filter=Q(devices__removed_at=None)))
+    present = Gateway.objects.present().annotate(
+        serves=Count("devices", filter=Q(devices__removed_at=None))
+    )
     worst_first = present.order_by("-enabled", "-refused", "-failures", "name", "pk")
     page = Paginator(worst_first, GATEWAYS_A_PAGE).get_page(request.GET.get("page"))
-    return render(request, "core/gateways.html", {"now": now, "last_event": last_event, "page": page})
+    return render(
+        request, "core/gateways.html", {"now": now, "last_event": last_event, "page": page}
+    )
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -88,7 +92,11 @@ def _changed(gateway: Gateway, form: GatewayForm, seen: Seen) -> bool:
     credential, address = told["credential"] or None, told["address"].strip().rstrip("/")
     try:
         changed = gateways.change(
-            gateway.pk, name=told["name"], enabled=told["enabled"], credential=credential, version=seen.wanted()
+            gateway.pk,
+            name=told["name"],
+            enabled=told["enabled"],
+            credential=credential,
+            version=seen.wanted(),
         )
         if address != changed.address:
             seen.renew(changed)  # saved already, but for the address
@@ -104,7 +112,11 @@ def _changed(gateway: Gateway, form: GatewayForm, seen: Seen) -> bool:
 
 def _page(request: HttpRequest, gateway: Gateway, **context: Any) -> HttpResponse:
     serves = gateway.devices.filter(removed_at=None).count()
-    return render(request, "core/gateway.html", {"now": timezone.now(), "gateway": gateway, "serves": serves, **context})
+    return render(
+        request,
+        "core/gateway.html",
+        {"now": timezone.now(), "gateway": gateway, "serves": serves, **context},
+    )
 
 
 @require_POST
@@ -121,7 +133,9 @@ def discover(request: HttpRequest, pk: int) -> HttpResponse:
     if found.left_out:
         parts.append(f"{len(found.left_out)} removed by a person earlier, left out.")
     if found.missing:
-        parts.append(f"{len(found.missing)} no longer listed by it: {', '.join(found.missing[:5])}.")
+        parts.append(
+            f"{len(found.missing)} no longer listed by it: {', '.join(found.missing[:5])}."
+        )
     messages.success(request, f"{gateway}: {' '.join(parts)}")
     return redirect("gateway", pk)
 

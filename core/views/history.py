@@ -6,10 +6,11 @@ from datetime import datetime, timedelta
 from itertools import takewhile
 from math import ceil
 
-from core import words
-from core.chart import Chart, Column, Piece, draw, from_samples, held
+from core import formatting
+from core.charts import Chart, Column, draw
 from core.models import Attribute, Observation, Silence
 from core.models.attribute import as_value
+from core.planning.timeline import Piece, from_samples, held
 from core.readings import Kind, Value
 
 MOST_RAW = 2000
@@ -66,16 +67,24 @@ def history(attribute: Attribute, span: Span, now: datetime) -> History:
     if len(points) > MOST_RAW or len(silences) > MOST_SILENCES:
         times = [start + (until - start) * place / (SAMPLES - 1) for place in range(SAMPLES)]
         samples = stored.sample([attribute.pk], times)[attribute.pk]
-        told = [(time, value) for time, value in zip(times, samples, strict=True) if value is not None]
+        told = [
+            (time, value) for time, value in zip(times, samples, strict=True) if value is not None
+        ]
         how = f"sampled at {SAMPLES} points: more than {MOST_RAW:,} values are stored"
         return _drawn(attribute, from_samples(times, samples), told, start, now, how)
-    before = stored.filter(observed_at__lte=start).order_by("-observed_at").values_list("observed_at", "number")[:1]
+    before = (
+        stored.filter(observed_at__lte=start)
+        .order_by("-observed_at")
+        .values_list("observed_at", "number")[:1]
+    )
     told = [(time, float(number)) for time, number in (*before, *points) if number is not None]
     how = f"{len(points):,} value{'' if len(points) == 1 else 's'} stored"
     return _drawn(attribute, held(told, silences, start, until), told, start, now, how)
 
 
-def _silences(attribute: Attribute, start: datetime, end: datetime) -> list[tuple[datetime, datetime]]:
+def _silences(
+    attribute: Attribute, start: datetime, end: datetime
+) -> list[tuple[datetime, datetime]]:
     """Those that reach into the span, in order. They do not overlap, so reading backwards can stop at the first before it."""
     newest = Silence.objects.filter(attribute=attribute, starts_at__lt=end).order_by("-starts_at")
     rows = newest.values_list("starts_at", "ends_at")[: MOST_SILENCES + 1]
@@ -112,7 +121,9 @@ def _readout(attribute: Attribute, column: Column) -> str:
 
 
 def _say(attribute: Attribute, number: float, unit: bool = True) -> str:
-    return words.value_text(as_value(attribute.kind, number, None), attribute.unit if unit else "")
+    return formatting.value_text(
+        as_value(attribute.kind, number, None), attribute.unit if unit else ""
+    )
 
 
 def _of_text(attribute: Attribute, start: datetime, end: datetime) -> History:
@@ -120,5 +131,10 @@ def _of_text(attribute: Attribute, start: datetime, end: datetime) -> History:
     rows = stored.between(start, end).reverse().values_list("observed_at", "text")[:TABLE_ROWS]
     table: list[tuple[datetime, Value | None]] = [(time, text) for time, text in rows]
     return History(
-        start, end, None, [], [(time, words.value_text(text)) for time, text in table], f"the last {TABLE_ROWS} at most"
+        start,
+        end,
+        None,
+        [],
+        [(time, formatting.value_text(text)) for time, text in table],
+        f"the last {TABLE_ROWS} at most",
     )

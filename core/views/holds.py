@@ -6,10 +6,10 @@ from django.shortcuts import get_object_or_404
 from django.utils import timezone
 from django.views.decorators.http import require_POST
 
-from core import words
+from core import formatting
 from core.forms import HoldForm
 from core.models import Device
-from core.tasks import holds
+from core.tasks.orders import holds
 from core.views.access import back, permitted, person
 
 LENGTHS = (60, 240)
@@ -18,7 +18,10 @@ LENGTHS = (60, 240)
 
 def lengths() -> list[tuple[str, str]]:
     """The buttons, as (minutes, what it says)."""
-    return [*((str(minutes), f"for {words.span_text(minutes)}") for minutes in LENGTHS), ("", "until released")]
+    return [
+        *((str(minutes), f"for {formatting.span_text(minutes)}") for minutes in LENGTHS),
+        ("", "until released"),
+    ]
 
 
 @require_POST
@@ -29,10 +32,13 @@ def hold(request: HttpRequest, pk: int) -> HttpResponse:
     if form.is_valid():
         holds.hold(pk, form.until(timezone.now()), f"held by {person(request)}")
         minutes = form.cleaned_data["minutes"]
-        lasts = f"for {words.span_text(minutes)}" if minutes else "until released"
+        lasts = f"for {formatting.span_text(minutes)}" if minutes else "until released"
         messages.success(request, f"{device} stays as it is {lasts}.")
     else:
-        messages.error(request, f"{device} is not held: for how long must be a number of minutes, a week at most.")
+        messages.error(
+            request,
+            f"{device} is not held: for how long must be a number of minutes, a week at most.",
+        )
     return back(request, "device", pk)
 
 
@@ -41,6 +47,10 @@ def hold(request: HttpRequest, pk: int) -> HttpResponse:
 def release(request: HttpRequest, pk: int) -> HttpResponse:
     device = get_object_or_404(Device.objects.present(), pk=pk)
     holds.release(pk)
-    decides = "Its rule decides again at the next run." if device.has_decider else "Nobody decides for it."
+    decides = (
+        "Its rule decides again at the next run."
+        if device.has_decider
+        else "Nobody decides for it."
+    )
     messages.success(request, f"{device} is released. {decides}")
     return back(request, "device", pk)

@@ -6,11 +6,11 @@ from datetime import datetime, timedelta
 
 from django.db.models import FilteredRelation, OuterRef, Q, Subquery
 
-from core import chart, feeds, outlook, words
+from core import charts, feeds, formatting
 from core.feeds import Signal, Slot
 from core.models import Forecast, Series
-from core.outlook import Outlook, Rung
-from core.tasks.regions import Region, configured
+from core.planning.forecast import Outlook, Rung, outlook
+from core.tasks.forecasts.regions import Region, configured
 from core.views.sparks import Spark
 
 AHEAD = timedelta(hours=48)
@@ -42,7 +42,7 @@ class Outside:
 
     @property
     def label(self) -> str:
-        return words.SIGNAL_WORDS[self.outlook.signal]
+        return formatting.SIGNAL_WORDS[self.outlook.signal]
 
     @property
     def is_danger(self) -> bool:
@@ -52,7 +52,10 @@ class Outside:
 def outside(now: datetime) -> list[Outside]:
     """The first configured signal that tells when to run, and the first that tells of danger; nothing where none is stored."""
     stored = _stored(now)
-    chosen = [next((series for series in stored if series.signal in kind), None) for kind in (CLEAN, STORM)]
+    chosen = [
+        next((series for series in stored if series.signal in kind), None)
+        for kind in (CLEAN, STORM)
+    ]
     return [_outside(series, now) for series in chosen if series]
 
 
@@ -68,7 +71,9 @@ def _stored(now: datetime) -> list[Series]:
     rows = found.select_related("source", "newest").order_by("pk")[:MOST_SERIES]  # type: ignore[misc]  # stubs miss it
     places = {region.feed: place for place, region in reversed(list(enumerate(regions)))}
     told = [series for series in rows if getattr(series, "newest", None)]
-    return sorted(told, key=lambda one: (places[one.source.feed], SIGNALS.index(Signal(one.signal)), one.pk))
+    return sorted(
+        told, key=lambda one: (places[one.source.feed], SIGNALS.index(Signal(one.signal)), one.pk)
+    )
 
 
 def _any(regions: Sequence[Region]) -> Q:
@@ -83,14 +88,14 @@ def _outside(series: Series, now: datetime) -> Outside:
     forecast: Forecast = series.newest  # type: ignore[attr-defined]  # by FilteredRelation
     forecast.series = series
     every = feeds.load(series.source.feed).every
-    told = outlook.outlook(Signal(series.signal), now, now + AHEAD, forecast.as_slots(), (), every)
+    told = outlook(Signal(series.signal), now, now + AHEAD, forecast.as_slots(), (), every)
     return Outside(
         outlook=told,
         region=series.source.region,
         now=told.at(now),
         extreme=_extreme(told),
         trend=_trend(told, now),
-        reach=words.span_text(_reach(told, now) / MINUTE),
+        reach=formatting.span_text(_reach(told, now) / MINUTE),
         spark=_spark(told, now),
         source="" if told.rung is Rung.LIVE else told.source(now),
     )
@@ -121,11 +126,13 @@ def _reach(told: Outlook, now: datetime) -> timedelta:
 
 def _spark(told: Outlook, now: datetime) -> Spark:
     span = _reach(told, now)
-    label = words.SIGNAL_WORDS[told.signal].capitalize()
+    label = formatting.SIGNAL_WORDS[told.signal].capitalize()
     if not span:
         return Spark("", f"{label}: nothing known")
     slots = [told.at(now + span * place / SPARK_POINTS) for place in range(SPARK_POINTS)]
     values = [slot.value for slot in told.slots]
-    low, high = (words.number_text(value) for value in (min(values), max(values)))
-    said = f"{label}, next {words.span_text(span / MINUTE)}: {low} to {high} {told.slots[0].unit}"
-    return Spark(chart.sparkline([slot.value if slot else None for slot in slots]), said)
+    low, high = (formatting.number_text(value) for value in (min(values), max(values)))
+    said = (
+        f"{label}, next {formatting.span_text(span / MINUTE)}: {low} to {high} {told.slots[0].unit}"
+    )
+    return Spark(charts.sparkline([slot.value if slot else None for slot in slots]), said)

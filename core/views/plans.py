@@ -5,16 +5,17 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import ceil
 
-from core import chart, rules, words
-from core.chart import Band, Chart, Column, Piece
+from core import charts, formatting, rules
+from core.charts import Band, Chart, Column
 from core.feeds import Signal, Slot
 from core.models import Attribute, Device, Observation, Plan
 from core.models.attribute import main_switch
-from core.outlook import Outlook, Rung
-from core.planner import Window
-from core.tasks import plans
-from core.tasks.known import Known
-from core.tasks.regions import Region, region_for
+from core.planning import Window, timeline
+from core.planning.forecast import Outlook, Rung
+from core.planning.timeline import Piece
+from core.tasks.decisions import plans
+from core.tasks.forecasts.as_of import Known
+from core.tasks.forecasts.regions import Region, region_for
 
 BACK = timedelta(hours=12)
 AHEAD = timedelta(hours=24)
@@ -70,13 +71,17 @@ class Planned:
         minutes = self.plan.job.get("minutes") if self.plan else None
         if self.plan is None or not isinstance(minutes, int | float):
             return ""
-        done = words.span_text(self.plan.delivered) if self.plan.delivered else "nothing"
-        return f"{words.span_text(minutes)} of running, {done} of it done so far"
+        done = formatting.span_text(self.plan.delivered) if self.plan.delivered else "nothing"
+        return f"{formatting.span_text(minutes)} of running, {done} of it done so far"
 
     @property
     def labelled(self) -> list[Band]:
         """Windows with room for a word that the line of now does not cross."""
-        return [band for band in self.planned if band.width >= NARROWEST_LABEL and abs(band.middle - self.now) > 2]
+        return [
+            band
+            for band in self.planned
+            if band.width >= NARROWEST_LABEL and abs(band.middle - self.now) > 2
+        ]
 
 
 @dataclass(frozen=True)
@@ -89,7 +94,9 @@ class _Lines:
     windows: tuple[Window, ...]
 
 
-def planned(device: Device, plan: Plan | None, attributes: Sequence[Attribute], now: datetime) -> Planned | None:
+def planned(
+    device: Device, plan: Plan | None, attributes: Sequence[Attribute], now: datetime
+) -> Planned | None:
     """None where nothing outside matters to the device. Raises LookupError or ValueError with a sentence: why nothing of it
     can be shown."""
     if (looks := _looks(device, plan)) is None:
@@ -120,7 +127,9 @@ def _looks(device: Device, plan: Plan | None) -> tuple[Signal, Region] | None:
         if region := region_for(device, signal):
             return signal, region
     if signals:
-        raise LookupError(f"No feed tells the {words.SIGNAL_WORDS[signals[0]]}: name one in FEEDS.")
+        raise LookupError(
+            f"No feed tells the {formatting.SIGNAL_WORDS[signals[0]]}: name one in FEEDS."
+        )
     return None
 
 
@@ -141,10 +150,12 @@ def _ran(switch: Attribute | None, start: datetime, now: datetime) -> list[Piece
     if switch is None or switch.heard_at is None or switch.heard_at <= start:
         return []
     until = min(now, switch.heard_at)
-    times = [start + (until - start) * place / chart.COLUMNS for place in range(chart.COLUMNS + 1)]
+    times = [
+        start + (until - start) * place / charts.COLUMNS for place in range(charts.COLUMNS + 1)
+    ]
     values = Observation.objects.all().sample([switch.pk], times)[switch.pk]
     found: list[Piece] = []
-    for piece in chart.from_samples(times, values):
+    for piece in timeline.from_samples(times, values):
         if piece.value and found and found[-1].end == piece.start:
             found[-1] = Piece(found[-1].start, piece.end, piece.value)
         elif piece.value:
@@ -152,25 +163,27 @@ def _ran(switch: Attribute | None, start: datetime, now: datetime) -> list[Piece
     return found
 
 
-def _drawn(plan: Plan | None, ahead: Outlook, lines: _Lines, start: datetime, end: datetime, now: datetime) -> Planned:
-    expected = chart.draw(lines.expected, start, end, beside=lines.measured)
-    measured = chart.draw(lines.measured, start, end, beside=lines.expected)
+def _drawn(
+    plan: Plan | None, ahead: Outlook, lines: _Lines, start: datetime, end: datetime, now: datetime
+) -> Planned:
+    expected = charts.draw(lines.expected, start, end, beside=lines.measured)
+    measured = charts.draw(lines.measured, start, end, beside=lines.expected)
     unit = ahead.slots[0].unit if ahead.slots else plan_unit(plan)
     columns = zip(expected.columns, measured.columns, strict=True)
     return Planned(
         plan=plan,
         windows=lines.windows,
-        signal=words.SIGNAL_WORDS[ahead.signal],
+        signal=formatting.SIGNAL_WORDS[ahead.signal],
         unit=unit,
         start=start,
         end=end,
         expected=expected,
         measured=measured,
-        planned=chart.bands(((one.starts_at, one.ends_at) for one in lines.windows), start, end),
-        ran=chart.bands(((one.start, one.end) for one in lines.ran), start, end),
-        now=chart.place(now, start, end),
-        deadline=chart.place(plan.deadline, start, end) if plan else None,
-        at=int(chart.COLUMNS * ((now - start) / (end - start))),
+        planned=charts.bands(((one.starts_at, one.ends_at) for one in lines.windows), start, end),
+        ran=charts.bands(((one.start, one.end) for one in lines.ran), start, end),
+        now=charts.place(now, start, end),
+        deadline=charts.place(plan.deadline, start, end) if plan else None,
+        at=int(charts.COLUMNS * ((now - start) / (end - start))),
         readouts=[Readout(one, _readout(one, other, lines)) for one, other in columns],
         table=_table(lines, now),
         rung=ahead.rung,
@@ -187,7 +200,7 @@ def plan_unit(plan: Plan | None) -> str:
 def _readout(expected: Column, measured: Column, lines: _Lines) -> str:
     """Without the unit: it stands beside it."""
     told = [
-        f"{name} {words.number_text(column.value)}"
+        f"{name} {formatting.number_text(column.value)}"
         for name, column in (("forecast", expected), ("measured", measured))
         if column.value is not None
     ]
@@ -205,7 +218,10 @@ def _table(lines: _Lines, now: datetime) -> list[Row]:
     """A row for each slot, thinned out where there are many."""
     starts = sorted({piece.start for piece in (*lines.expected, *lines.measured)} - {now})
     every = max(1, ceil(len(starts) / TABLE_ROWS))
-    return [Row(at, _value(lines.expected, at), _value(lines.measured, at), _does(lines, at)) for at in starts[::every]]
+    return [
+        Row(at, _value(lines.expected, at), _value(lines.measured, at), _does(lines, at))
+        for at in starts[::every]
+    ]
 
 
 def _value(pieces: Sequence[Piece], at: datetime) -> float | None:

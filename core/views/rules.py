@@ -11,7 +11,7 @@ from django.views.decorators.http import require_http_methods
 
 from core import rules
 from core.forms import ChooseRule, RuleForm
-from core.meanwhile import Seen, stored, typed
+from core.forms.versioned import Seen, stored, typed
 from core.models import Device
 from core.tasks import gateways
 from core.views.access import permitted
@@ -55,11 +55,17 @@ def rule(request: HttpRequest, pk: int) -> HttpResponse:
     device = get_object_or_404(Device.objects.present().select_related("gateway"), pk=pk)
     place = request.POST.get("place", "")
     sent = request.POST if request.method == "POST" and place in WORDS else None
-    choices = [_choice(device, name, request.GET, sent if name == place else None) for name in WORDS]
+    choices = [
+        _choice(device, name, request.GET, sent if name == place else None) for name in WORDS
+    ]
     for choice in choices:
         if sent is not None and choice.place == place and _store(request, device, choice):
             return redirect("device", pk)
-    return render(request, "core/device_rule.html", {"device": device, "choices": [one for one in choices if _is_offered(one)]})
+    return render(
+        request,
+        "core/device_rule.html",
+        {"device": device, "choices": [one for one in choices if _is_offered(one)]},
+    )
 
 
 def _choice(device: Device, place: str, wanted: QueryDict, sent: QueryDict | None) -> Choice:
@@ -75,7 +81,9 @@ def _choice(device: Device, place: str, wanted: QueryDict, sent: QueryDict | Non
 
 
 def _stored(device: Device, place: str) -> tuple[str, dict[str, Any]]:
-    return (device.guard, device.guard_options) if place == "guard" else (device.rule, device.options)
+    return (
+        (device.guard, device.guard_options) if place == "guard" else (device.rule, device.options)
+    )
 
 
 def _known(place: str) -> Sequence[tuple[str, str]]:
@@ -93,7 +101,13 @@ def _form(name: str, sent: QueryDict | None, given: Mapping[str, Any], place: st
 
 
 def _as_typed(value: object) -> object:
-    return ("on" if value else "off") if isinstance(value, bool) else f"{value:.12g}" if isinstance(value, float) else value
+    return (
+        ("on" if value else "off")
+        if isinstance(value, bool)
+        else f"{value:.12g}"
+        if isinstance(value, float)
+        else value
+    )
 
 
 def _store(request: HttpRequest, device: Device, choice: Choice) -> bool:
@@ -102,14 +116,24 @@ def _store(request: HttpRequest, device: Device, choice: Choice) -> bool:
         return False
     options = choice.form.cleaned_data if choice.form else {}
     try:
-        gateways.set_rule(device.pk, choice.chosen, options, guard=choice.place == "guard", version=choice.seen.wanted())
+        gateways.set_rule(
+            device.pk,
+            choice.chosen,
+            options,
+            guard=choice.place == "guard",
+            version=choice.seen.wanted(),
+        )
     except gateways.ChangedMeanwhile as refused:
         _meet(choice, cast(Device, refused.there))
         return False
     except ValueError as error:
         (choice.form or choice.chooser).add_error(None, str(error))
         return False
-    decides = f"the {choice.place} {choice.label} decides" if choice.chosen else f"it has no {choice.place}"
+    decides = (
+        f"the {choice.place} {choice.label} decides"
+        if choice.chosen
+        else f"it has no {choice.place}"
+    )
     messages.success(request, f"{device}: {decides} from now on.")
     return True
 
@@ -117,6 +141,8 @@ def _store(request: HttpRequest, device: Device, choice: Choice) -> bool:
 def _meet(choice: Choice, there: Device) -> None:
     """Which rule, and the options of each."""
     name, given = _stored(there, choice.place)
-    theirs = {WORDS[choice.place][0]: name.replace("_", " ")} | (stored(_form(name, None, given, choice.place)) if name else {})
+    theirs = {WORDS[choice.place][0]: name.replace("_", " ")} | (
+        stored(_form(name, None, given, choice.place)) if name else {}
+    )
     yours = {WORDS[choice.place][0]: choice.label} | (typed(choice.form) if choice.form else {})
     choice.seen.meet(there, theirs, yours)

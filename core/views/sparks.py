@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from core import chart, words
+from core import charts, formatting
 from core.models import Attribute, Observation
 from core.models.device import late_after
 
@@ -25,27 +25,34 @@ class Spark:
 
     @property
     def label(self) -> str:
-        return words.label(self.attribute) if self.attribute else ""
+        return formatting.label(self.attribute) if self.attribute else ""
 
 
 def sparks_of(attributes: Sequence[Attribute], now: datetime) -> dict[int, Spark]:
     """The last day of each attribute, from one bounded query."""
     times = [now - DAY + DAY * place / (SPARK_POINTS - 1) for place in range(SPARK_POINTS)]
     samples = Observation.objects.all().sample([attribute.pk for attribute in attributes], times)
-    return {attribute.pk: _spark(attribute, times, samples[attribute.pk]) for attribute in attributes}
+    return {
+        attribute.pk: _spark(attribute, times, samples[attribute.pk]) for attribute in attributes
+    }
 
 
-def _spark(attribute: Attribute, times: Sequence[datetime], values: Sequence[float | None]) -> Spark:
+def _spark(
+    attribute: Attribute, times: Sequence[datetime], values: Sequence[float | None]
+) -> Spark:
     until = attribute.heard_at + late_after() if attribute.heard_at else times[0]
     kept = [value if time <= until else None for time, value in zip(times, values, strict=True)]
     known = [value for value in kept if value is not None]
     if not known:
-        return Spark("", f"{words.label(attribute)}: nothing heard in the last day")
+        return Spark("", f"{formatting.label(attribute)}: nothing heard in the last day")
     told = " to ".join(
-        dict.fromkeys(words.value_text(_as_told(attribute, value), attribute.unit) for value in (min(known), max(known)))
+        dict.fromkeys(
+            formatting.value_text(_as_told(attribute, value), attribute.unit)
+            for value in (min(known), max(known))
+        )
     )
-    said = f"{words.label(attribute)}, last day: {told}"
-    return Spark(chart.sparkline(kept), said, attribute, min(known), max(known))
+    said = f"{formatting.label(attribute)}, last day: {told}"
+    return Spark(charts.sparkline(kept), said, attribute, min(known), max(known))
 
 
 def _as_told(attribute: Attribute, number: float) -> float | bool:

@@ -14,9 +14,9 @@ from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from core import words
+from core import formatting
 from core.forms import FindDevices
-from core.live import follower
+from core.live.follower import follower
 from core.models import Attribute, Device, DeviceCommand, Freshness, Gateway
 from core.models.attribute import main_switch
 from core.models.device_command import OPEN
@@ -75,14 +75,19 @@ class Pages:
         return self.link(page=self.number + 1) if self.number < self.last else ""
 
     def link(self, **changes: Any) -> str:
-        wanted = {name: value for name, value in {**self.found, "page": None, **changes}.items() if value}
+        wanted = {
+            name: value for name, value in {**self.found, "page": None, **changes}.items() if value
+        }
         return f"?{urlencode(wanted)}"
 
 
 @readable
 @require_safe
 def status(request: HttpRequest) -> HttpResponse:
-    now, last_event = timezone.now(), follower.last  # before anything is read: what changes meanwhile is told again
+    now, last_event = (
+        timezone.now(),
+        follower.last,
+    )  # before anything is read: what changes meanwhile is told again
     found = FindDevices(request.GET).wanted()
     devices = Device.objects.present()
     if found["q"]:
@@ -95,10 +100,16 @@ def status(request: HttpRequest) -> HttpResponse:
         devices = devices.in_state(state, now)
     total = counts[state] if state else sum(counts.values())
     pages = Pages(min(found["page"] or 1, max(1, ceil(total / DEVICES_A_PAGE))), total, found)
-    devices = devices.worst_first(now).select_related("gateway").annotate(is_any_broken=Exists(_broken()))
+    devices = (
+        devices.worst_first(now).select_related("gateway").annotate(is_any_broken=Exists(_broken()))
+    )
     shown = list(devices[pages.start : pages.start + DEVICES_A_PAGE]) if total else []
     is_any_broken = shown[0].is_any_broken if shown else True  # type: ignore[attr-defined]  # annotated
-    broken = list(_broken().order_by("-refused", "name", "pk")[: BROKEN_SHOWN + 1]) if is_any_broken else []
+    broken = (
+        list(_broken().order_by("-refused", "name", "pk")[: BROKEN_SHOWN + 1])
+        if is_any_broken
+        else []
+    )
     health = runs.health(now)
     return render(
         request,
@@ -107,7 +118,10 @@ def status(request: HttpRequest) -> HttpResponse:
             "now": now,
             "last_event": last_event,
             "rows": rows(shown, now),
-            "counts": [(freshness, count, pages.link(state=freshness.value)) for freshness, count in counts.items()],
+            "counts": [
+                (freshness, count, pages.link(state=freshness.value))
+                for freshness, count in counts.items()
+            ],
             "all_link": pages.link(state=None),
             "any_gateway_link": pages.link(gateway=None),
             "first": pages.start + 1,
@@ -138,13 +152,13 @@ def _broken() -> GatewayQuerySet:
 def rows(devices: Sequence[Device], now: datetime) -> list[Row]:
     """Rows for these devices: three queries for any number of them."""
     attributes = attributes_of(devices, now)
-    drawn = {device.pk: words.drawn(attributes[device.pk]) for device in devices}
+    drawn = {device.pk: formatting.drawn(attributes[device.pk]) for device in devices}
     sparks = sparks_of([attribute for attribute in drawn.values() if attribute], now)
     return [
         Row(
             device=device,
             freshness=device.freshness(now),
-            values=words.foremost(attributes[device.pk], VALUES_A_DEVICE),
+            values=formatting.foremost(attributes[device.pk], VALUES_A_DEVICE),
             switch=main_switch(attributes[device.pk]),
             spark=sparks.get(attribute.pk) if (attribute := drawn[device.pk]) else None,
             is_held=device.is_held(now),
@@ -156,13 +170,19 @@ def rows(devices: Sequence[Device], now: datetime) -> list[Row]:
 def attributes_of(devices: Iterable[Device], now: datetime) -> dict[int, list[Attribute]]:
     """Attributes by device, each with `last_command`, the newest order if it is open or of this day."""
     by_pk = {device.pk: device for device in devices}
-    newest = DeviceCommand.objects.filter(attribute=OuterRef("pk")).order_by("-requested_at").values("pk")[:1]
+    newest = (
+        DeviceCommand.objects.filter(attribute=OuterRef("pk"))
+        .order_by("-requested_at")
+        .values("pk")[:1]
+    )
     matters = Q(commands__state__in=OPEN) | Q(commands__requested_at__gte=now - DAY)
     grouped: dict[int, list[Attribute]] = {pk: [] for pk in by_pk}
     if not by_pk:
         return grouped
     found = Attribute.objects.filter(device__in=by_pk).annotate(
-        last_command=FilteredRelation("commands", condition=Q(commands__pk=Subquery(newest)) & matters)
+        last_command=FilteredRelation(
+            "commands", condition=Q(commands__pk=Subquery(newest)) & matters
+        )
     )
     for attribute in found.select_related("last_command").order_by("pk"):  # type: ignore[misc]  # stubs miss FilteredRelation
         attribute.device = by_pk[attribute.device_id]

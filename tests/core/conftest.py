@@ -10,7 +10,9 @@ from django.test import Client
 from core.models import Presence, User
 from tests.core.live.web import Web
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+CHROMIUM = (
+    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+)
 
 
 @pytest.fixture(scope="module")
@@ -59,11 +61,18 @@ def browse(chromium, anna):
         client = Client()
         client.force_login(user)
         context = browser.new_context(base_url=site, **options)
-        context.add_cookies([{"name": "sessionid", "value": client.cookies["sessionid"].value, "url": site}])
+        context.add_cookies(
+            [{"name": "sessionid", "value": client.cookies["sessionid"].value, "url": site}]
+        )
         contexts.append(context)
         page = context.new_page()
         page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("console", lambda said: complaints.append(said.text) if "Content Security Policy" in said.text else None)
+        page.on(
+            "console",
+            lambda said: (
+                complaints.append(said.text) if "Content Security Policy" in said.text else None
+            ),
+        )
         page.goto(path)
         return page
 
@@ -77,9 +86,7 @@ def browse(chromium, anna):
 def wait_for_the_server():
     """Until it has done what pages asked last, and stored a moment later that their readers left: emptying tables in the middle
     of that would be a deadlock on PostgreSQL."""
-    busy = (
-        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state <> 'idle' AND pid <> pg_backend_pid()"
-    )
+    busy = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state <> 'idle' AND pid <> pg_backend_pid()"
     until, quiet = time.monotonic() + 10, 0
     while connection.vendor == "postgresql" and quiet < 5 and time.monotonic() < until:
         with connection.cursor() as cursor:

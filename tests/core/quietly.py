@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from core.models import Event
-from core.tasks.publish import publishing
+from core.tasks.events.outbox import publishing
 
 
 @contextmanager

@@ -11,9 +11,16 @@ from core.models import User
 @pytest.mark.postgresql
 def test_a_process_ends_at_once_with_its_pool_of_connections(database_url: str) -> None:
     environment = {**os.environ, "DATABASE_URL": database_url}
-    program = "import django; django.setup(); from core.models import User; print(User.objects.count())"
-    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
-    assert (done.stdout, done.stderr) == ("0\n", "")  # no warning of threads that could not be stopped
+    program = (
+        "import django; django.setup(); from core.models import User; print(User.objects.count())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
+    )
+    assert (done.stdout, done.stderr) == (
+        "0\n",
+        "",
+    )  # no warning of threads that could not be stopped
 
 
 def test_a_process_that_asked_no_database_never_imports_the_pool() -> None:

@@ -10,8 +10,9 @@ from playwright.sync_api import expect
 
 from core.models import Observation, Plan, User
 from core.simulator import Simulator
-from core.tasks import feeds, gateways, poll
-from core.tasks.publish import publishing
+from core.tasks import gateways, poll
+from core.tasks.events.outbox import publishing
+from core.tasks.forecasts import fetch
 
 pytestmark = [
     pytest.mark.browser,
@@ -43,11 +44,16 @@ def visit(chromium, live_server, device):
     session = client.cookies["sessionid"].value
 
     def open_page(path, **options):
-        context = chromium.new_context(base_url=live_server.url, timezone_id="Asia/Kolkata", **options)
+        context = chromium.new_context(
+            base_url=live_server.url, timezone_id="Asia/Kolkata", **options
+        )
         context.add_cookies([{"name": "sessionid", "value": session, "url": live_server.url}])
         contexts.append(context)
         page = context.new_page()
-        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+        page.on(
+            "console",
+            lambda message: complaints.append(message.text) if message.type == "error" else None,
+        )
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.goto(path)
         return page
@@ -76,7 +82,9 @@ def test_everything_works_without_the_script(visit, simulator, device):
 
 def test_times_are_in_the_readers_zone(visit, device):
     page = visit("/")
-    expect(page.locator("time[data-ago]").first).to_have_attribute("title", re.compile(r"GMT\+5:30|IST"))
+    expect(page.locator("time[data-ago]").first).to_have_attribute(
+        "title", re.compile(r"GMT\+5:30|IST")
+    )
 
 
 def test_a_chart_is_read_with_the_arrow_keys(visit, device):
@@ -113,10 +121,11 @@ def plan(device):
     """A plan of three hours within a day, over the forecast and measurements of the replay feed."""
     now = timezone.now()
     gateways.set_rule(device.pk, "cleanest_hours", {"watts": 2000})
-    feeds.fetch_for_devices(force=True)
+    fetch.fetch_for_devices(force=True)
     opens_at, deadline = now - timedelta(hours=6), now + timedelta(hours=18)
     windows = [
-        [(now + timedelta(hours=hours)).timestamp(), (now + timedelta(hours=hours + 1)).timestamp()] for hours in (1, 3, 9)
+        [(now + timedelta(hours=hours)).timestamp(), (now + timedelta(hours=hours + 1)).timestamp()]
+        for hours in (1, 3, 9)
     ]
     with publishing():
         Plan.objects.create(
@@ -143,7 +152,9 @@ def test_choosing_a_rule_brings_its_fields(visit, device):
     expect(page.get_by_label("Which rule")).to_be_focused()
     page.get_by_label("Watts").fill("2000")
     page.get_by_role("button", name="Save: cleanest hours as the rule").click()
-    expect(page.get_by_role("status")).to_contain_text("the rule cleanest hours decides from now on")
+    expect(page.get_by_role("status")).to_contain_text(
+        "the rule cleanest hours decides from now on"
+    )
     expect(page.get_by_text("2,000 W")).to_be_visible()
 
 

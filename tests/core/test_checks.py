@@ -43,14 +43,23 @@ def folder(load: Callable[[str], Any]) -> Any:
 @pytest.mark.django_db
 def test_the_project_as_it_is_passes() -> None:
     assert django_checks.run_checks() == []
-    assert {"check_plug_ins", "check_field_keys", "check_gateway_networks", "check_feeds", "check_public_status"} <= {
-        check.__name__ for check in django_checks.registry.registry.get_checks(include_deployment_checks=True)
+    assert {
+        "check_plug_ins",
+        "check_field_keys",
+        "check_gateway_networks",
+        "check_feeds",
+        "check_public_status",
+    } <= {
+        check.__name__
+        for check in django_checks.registry.registry.get_checks(include_deployment_checks=True)
     }
 
 
 def test_a_plug_in_that_does_not_load_is_named_with_its_contract() -> None:
     [error] = checks.broken(folder(vendors.load), checks.vendor_complaint, "core.E001")
-    assert str(error.msg).startswith("core/vendors/mine.py: UnknownVendor: There is no vendor 'mine'")
+    assert str(error.msg).startswith(
+        "core/vendors/mine.py: UnknownVendor: There is no vendor 'mine'"
+    )
     assert "core/vendors/__init__.py" in str(error.hint)
 
 
@@ -74,7 +83,10 @@ def test_a_vendor_keeps_its_contract(client: type, complaint: str) -> None:
 
 def test_a_feed_keeps_its_contract() -> None:
     assert checks.feed_complaint(type("Half", (Feed,), {})) == "Half lacks fetch"
-    assert checks.feed_complaint(type("Nameless", (Feed,), {"fetch": None})) == "Nameless does not say its label"
+    assert (
+        checks.feed_complaint(type("Nameless", (Feed,), {"fetch": None}))
+        == "Nameless does not say its label"
+    )
 
 
 @pytest.mark.parametrize(

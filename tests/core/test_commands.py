@@ -44,7 +44,12 @@ def say(*words, **options):
 
 @pytest.mark.parametrize("name", OURS)
 def test_every_command_says_what_it_is_for(name):
-    shown = subprocess.run([sys.executable, "manage.py", name, "--help"], cwd=settings.BASE_DIR, capture_output=True, text=True)
+    shown = subprocess.run(
+        [sys.executable, "manage.py", name, "--help"],
+        cwd=settings.BASE_DIR,
+        capture_output=True,
+        text=True,
+    )
     assert shown.returncode == 0
     assert "." in shown.stdout.split("\n\n")[1]
 
@@ -66,7 +71,10 @@ def test_add_gateway_takes_the_credential_from_the_environment_never_from_an_arg
 
 def test_add_gateway_with_a_wrong_password_says_so_and_stores_nothing(monkeypatch):
     monkeypatch.setenv("GATEWAY_CREDENTIAL", "wrong")
-    with Simulator(devices=1, password="wonder") as protected, pytest.raises(CommandError, match="password"):
+    with (
+        Simulator(devices=1, password="wonder") as protected,
+        pytest.raises(CommandError, match="password"),
+    ):
         say("add_gateway", "shelly", protected.address(0))
     assert not Gateway.objects.exists()
 
@@ -144,7 +152,11 @@ def test_set_attribute_that_is_not_confirmed_ends_badly(heater, simulator):
 
 @pytest.mark.parametrize(
     ("words", "why"),
-    [(("colour", "red"), "It has: on, power"), (("on", "maybe"), "neither true nor false"), (("power", "5"), "can only be read")],
+    [
+        (("colour", "red"), "It has: on, power"),
+        (("on", "maybe"), "neither true nor false"),
+        (("power", "5"), "can only be read"),
+    ],
 )
 def test_set_attribute_refuses_in_words(heater, words, why):
     with pytest.raises(CommandError, match=why):
@@ -154,7 +166,10 @@ def test_set_attribute_refuses_in_words(heater, words, why):
 
 def test_set_rule_and_do_something_awesome(heater, simulator):
     assert "No device has a rule" in say("do_something_awesome")
-    assert say("set_rule", heater.pk, "awesome") == "Heater: the rule awesome decides with clean_below=180 from now on.\n"
+    assert (
+        say("set_rule", heater.pk, "awesome")
+        == "Heater: the rule awesome decides with clean_below=180 from now on.\n"
+    )
     say("poll_devices")
     assert say("do_something_awesome", dry_run=True).startswith("Heater: o")
     assert say("do_something_awesome").startswith("Heater: o")
@@ -187,12 +202,18 @@ def test_set_rule_keeps_options_as_written_and_tells_all_that_hold(heater):
         "signal=carbon_intensity ties=earliest gain=5 smooth=90 from now on.\n"
     )
     heater.refresh_from_db()
-    assert (heater.rule, heater.options) == ("cleanest_hours", {"minutes": "240", "before": "06:30"})
+    assert (heater.rule, heater.options) == (
+        "cleanest_hours",
+        {"minutes": "240", "before": "06:30"},
+    )
 
 
 def test_set_rule_takes_an_option_with_spaces(heater):
     said = say("set_rule", heater.pk, "schedule", "on=mon-fri 07:00-09:00; sat 08:00-10:00")
-    assert said == "Heater: the rule schedule decides with on='mon-fri 07:00-09:00; sat 08:00-10:00' from now on.\n"
+    assert (
+        said
+        == "Heater: the rule schedule decides with on='mon-fri 07:00-09:00; sat 08:00-10:00' from now on.\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -205,7 +226,9 @@ def test_set_rule_takes_an_option_with_spaces(heater):
     ],
 )
 def test_set_rule_refuses_what_makes_no_sense_and_shows_what_does(heater, words, why):
-    with pytest.raises(CommandError, match=rf"(?s){why}.*\n  minutes=180 +How long it has to run every day \(min\)"):
+    with pytest.raises(
+        CommandError, match=rf"(?s){why}.*\n  minutes=180 +How long it has to run every day \(min\)"
+    ):
         say("set_rule", heater.pk, "cleanest_hours", *words)
     heater.refresh_from_db()
     assert heater.rule == ""
@@ -232,7 +255,9 @@ def test_set_rule_puts_a_guard_beside_the_rule(heater):
     heater.refresh_from_db()
     assert (heater.rule, heater.options) == ("below", {"threshold": "100"})
     assert (heater.guard, heater.guard_options) == ("lightning_guard", {"lead_minutes": "90"})
-    assert say("set_rule", heater.pk, "none", guard=True) == "Heater: nothing guards it from now on.\n"
+    assert (
+        say("set_rule", heater.pk, "none", guard=True) == "Heater: nothing guards it from now on.\n"
+    )
     heater.refresh_from_db()
     assert (heater.rule, heater.guard, heater.guard_options) == ("below", "", {})
 
@@ -274,7 +299,9 @@ def test_status_for_a_program(heater):
 
 def test_what_was_found_decided_and_ordered_for_a_program(heater):
     assert json.loads(say("discover_devices", json=True))[0]["known"] == [heater.pk]
-    assert json.loads(say("set_attribute", heater.pk, "on", "on", json=True))["state"] == "confirmed"
+    assert (
+        json.loads(say("set_attribute", heater.pk, "on", "on", json=True))["state"] == "confirmed"
+    )
     gateways.change_device(heater.pk, rule="awesome")
     [told] = json.loads(say("do_something_awesome", json=True))
     assert (told["name"], told["rule"], told["problem"]) == ("Heater", "awesome", False)
@@ -333,9 +360,16 @@ def test_the_demo_serves_the_page_while_it_polls_and_ends_well(tmp_path, ending)
         port = probe.getsockname()[1]
     url = f"http://127.0.0.1:{port}/healthz"
     environ = {**os.environ, "DEBUG": "1", "DATABASE_URL": f"sqlite:///{tmp_path}/demo.sqlite3"}
-    subprocess.run([sys.executable, "manage.py", "migrate", "-v0"], cwd=settings.BASE_DIR, env=environ, check=True)
+    subprocess.run(
+        [sys.executable, "manage.py", "migrate", "-v0"],
+        cwd=settings.BASE_DIR,
+        env=environ,
+        check=True,
+    )
     command = [sys.executable, "manage.py", "demo", "--port", str(port)]
-    with subprocess.Popen(command, cwd=settings.BASE_DIR, env=environ, stdout=subprocess.PIPE, text=True) as demo:
+    with subprocess.Popen(
+        command, cwd=settings.BASE_DIR, env=environ, stdout=subprocess.PIPE, text=True
+    ) as demo:
         assert next(line for line in demo.stdout if "log in as demo" in line)
         assert answer_of(url) == "ok\n"
         demo.send_signal(ending)

@@ -7,7 +7,7 @@ from django.db import IntegrityError
 
 from core.models import DeviceCommand
 from core.models.device_command import FINAL, OPEN, TRANSITIONS, Event, State, after
-from core.tasks.publish import publishing
+from core.tasks.events.outbox import publishing
 from tests.core.tasks.homes import make_device, make_gateway
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -34,7 +34,9 @@ def test_every_cell_of_the_table(state, event, cell):
 
 @pytest.mark.parametrize(("state", "event", "cell"), CELLS)
 def test_a_command_that_ends_says_when(state, event, cell):
-    command = DeviceCommand(state=state, finished_at=NOW - timedelta(days=1) if state in FINAL else None)
+    command = DeviceCommand(
+        state=state, finished_at=NOW - timedelta(days=1) if state in FINAL else None
+    )
     changed = command.move(event, NOW, "why")
     assert changed is (cell != ".")
     assert (command.finished_at is not None) is (command.state in FINAL)
@@ -74,7 +76,12 @@ def test_what_counts_as_the_ordered_value(ordered, told, same):
 @pytest.mark.django_db
 def test_two_commands_of_one_attribute_cannot_be_sending():
     attribute = make_device(make_gateway()).attributes.get(name="on")
-    fields = {"attribute": attribute, "number": 1.0, "state": State.SENDING, "expires_at": NOW + timedelta(days=36500)}
+    fields = {
+        "attribute": attribute,
+        "number": 1.0,
+        "state": State.SENDING,
+        "expires_at": NOW + timedelta(days=36500),
+    }
     with publishing():
         DeviceCommand.objects.create(**fields)
     with pytest.raises(IntegrityError), publishing():

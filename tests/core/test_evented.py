@@ -4,7 +4,7 @@ import pytest
 
 from core.models import Device, DeviceCommand, Event, Gateway, Plan, Run
 from core.models.evented import Evented, NotPublishing
-from core.tasks.publish import publishing
+from core.tasks.events.outbox import publishing
 from tests.core.quietly import quietly
 from tests.core.tasks.homes import make_device, make_gateway
 
@@ -26,7 +26,10 @@ def test_what_live_pages_follow_is_evented():
 
 
 def test_saving_outside_is_refused_and_says_what_to_do():
-    with pytest.raises(NotPublishing, match="Run None changes outside publishing.*core/tasks/publish.py in place of"):
+    with pytest.raises(
+        NotPublishing,
+        match="Run None changes outside publishing.*core/tasks/events/outbox.py in place of",
+    ):
         Run.objects.create(task="poll")
     assert not Run.objects.exists()
 

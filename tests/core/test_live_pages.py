@@ -61,7 +61,9 @@ def rename(admin, device, name):
     expect(admin.get_by_text("was changed successfully")).to_be_visible()
 
 
-def test_three_browsers_see_a_poll_an_edit_and_a_click(browse, web, device, simulator, database_url):
+def test_three_browsers_see_a_poll_an_edit_and_a_click(
+    browse, web, device, simulator, database_url
+):
     status, own = live(browse(web.site)), live(browse(web.site, f"/devices/{device.pk}/"))
     admin = browse(web.site, "/admin/")
     power = device.attributes.get(name="power")
@@ -70,7 +72,9 @@ def test_three_browsers_see_a_poll_an_edit_and_a_click(browse, web, device, simu
     simulator.devices[0].on = True
     manage(database_url, "poll_devices")
     for page in pages:
-        expect(page.locator(f"[data-value='{power.pk}']").first).to_have_text(re.compile(r"[1-9].* W"), timeout=BLINK)
+        expect(page.locator(f"[data-value='{power.pk}']").first).to_have_text(
+            re.compile(r"[1-9].* W"), timeout=BLINK
+        )
         expect(page.get_by_role("button", name="Turn off")).to_be_visible(timeout=BLINK)
 
     rename(admin, device, "Big kettle")
@@ -89,7 +93,9 @@ def test_three_browsers_see_a_poll_an_edit_and_a_click(browse, web, device, simu
     assert DeviceCommand.objects.count() == 1
 
 
-def test_a_killed_server_loses_nothing_and_tells_nothing_twice(browse, web, device, simulator, database_url):
+def test_a_killed_server_loses_nothing_and_tells_nothing_twice(
+    browse, web, device, simulator, database_url
+):
     pages = [live(browse(web.site)), live(browse(web.site))]
     for page in pages:
         page.evaluate(SEEN)
@@ -139,7 +145,9 @@ def test_a_silent_device_becomes_late_by_itself(browse, device, database_url, se
         expect(status.locator(".device")).to_have_class(re.compile("state-fresh"))
         for page, place in ((status, ".device .state"), (own, ".about .state")):
             expect(page.locator(place)).to_have_text(re.compile("late"), timeout=12_000)
-        expect(status.locator(".device .because")).to_have_text("Nobody asked for more than two intervals")
+        expect(status.locator(".device .because")).to_have_text(
+            "Nobody asked for more than two intervals"
+        )
         expect(status.locator(".counts .state-late")).to_contain_text("1", timeout=6_000)
         poll.poll(device.gateway_id, force=True)
         expect(status.locator(".device .state")).to_have_text(re.compile("fresh"), timeout=BLINK)
@@ -175,7 +183,10 @@ def test_new_and_removed_devices_come_and_go(browse, web, device, simulator):
 def test_a_page_is_told_the_readings_of_the_devices_that_it_shows(browse, web, device, simulator):
     page = browse(web.site)
     told = []
-    page.on("websocket", lambda socket: socket.on("framereceived", lambda text: told.append(json.loads(text))))
+    page.on(
+        "websocket",
+        lambda socket: socket.on("framereceived", lambda text: told.append(json.loads(text))),
+    )
     page.goto(f"/?gateway={device.gateway_id}")
     live(page)
     other = gateways.add("shelly", simulator.address(1)).gateway
@@ -186,7 +197,11 @@ def test_a_page_is_told_the_readings_of_the_devices_that_it_shows(browse, web, d
     events = [event for message in told if isinstance(message, list) for event in message]
     heard = {(event["kind"], event["device"]) for event in events}
     new = other.devices.get().pk
-    assert ("readings", device.pk) in heard and ("device", new) in heard and ("readings", new) not in heard
+    assert (
+        ("readings", device.pk) in heard
+        and ("device", new) in heard
+        and ("readings", new) not in heard
+    )
 
 
 def test_the_gateways_page_tells_who_answers(browse, web, device, simulator):
@@ -225,13 +240,20 @@ def test_nothing_moves_away_under_the_hand(browse, web, device, simulator):
 def test_a_small_drawing_grows_as_the_server_would_draw_it(browse, web, device, simulator):
     power = device.attributes.get(name="power")
     for hours, number in ((10.2, 777.0), (5.1, 0.0)):
-        Observation.objects.create(attribute=power, observed_at=timezone.now() - timedelta(hours=hours), number=number)
+        Observation.objects.create(
+            attribute=power, observed_at=timezone.now() - timedelta(hours=hours), number=number
+        )
     spark = f"[data-spark='{power.pk}']"
     page = live(browse(web.site))
     simulator.devices[0].on = True
     poll.poll(device.gateway_id)
-    expect(page.locator(spark)).to_have_attribute("aria-label", re.compile("0 W to 1,"), timeout=BLINK)
-    drawn = [page.locator(f"{spark} path").get_attribute("d"), page.locator(spark).get_attribute("aria-label")]
+    expect(page.locator(spark)).to_have_attribute(
+        "aria-label", re.compile("0 W to 1,"), timeout=BLINK
+    )
+    drawn = [
+        page.locator(f"{spark} path").get_attribute("d"),
+        page.locator(spark).get_attribute("aria-label"),
+    ]
     page.reload()
     numbers = [[float(number) for number in re.findall(r"[\d.]+", path)] for path in
                (drawn[0], page.locator(f"{spark} path").get_attribute("d"))]  # fmt: skip
@@ -240,11 +262,17 @@ def test_a_small_drawing_grows_as_the_server_would_draw_it(browse, web, device, 
 
 
 def test_what_was_typed_focused_and_opened_stays(browse, web, device):
-    page = live(browse(web.site, f"/devices/{device.pk}/?attribute={device.attributes.get(name='power').pk}"))
+    page = live(
+        browse(
+            web.site, f"/devices/{device.pk}/?attribute={device.attributes.get(name='power').pk}"
+        )
+    )
     details = page.locator("#history details")
     details.locator("summary").click()
     chart = page.get_by_role("slider", name="power over time")
-    page.wait_for_timeout(2000)  # the page has caught up with what happened before the socket opened
+    page.wait_for_timeout(
+        2000
+    )  # the page has caught up with what happened before the socket opened
     chart.focus()
     page.keyboard.press("Home")
     expect(chart).to_have_attribute("aria-valuenow", "0")
@@ -280,21 +308,39 @@ def test_two_presses_are_one_order(browse, web, device):
 
 
 def test_numbers_and_choices_are_ordered_over_the_socket(browse, web, device):
-    target = Attribute.objects.create(device=device, name="target", kind="number", unit="°C", writable=True, number=20.0)
-    mode = Attribute.objects.create(device=device, name="mode", kind="choice", choices=["off", "heat"], writable=True, text="off")
+    target = Attribute.objects.create(
+        device=device, name="target", kind="number", unit="°C", writable=True, number=20.0
+    )
+    mode = Attribute.objects.create(
+        device=device,
+        name="mode",
+        kind="choice",
+        choices=["off", "heat"],
+        writable=True,
+        text="off",
+    )
     page = live(browse(web.site, f"/devices/{device.pk}/"))
     page.get_by_label("New value of target").fill("21.5")
     page.keyboard.press("Enter")
-    expect(page.locator(f"[data-told='{target.pk}']")).to_contain_text("Ordered target 21.5 °C: failed", timeout=3 * BLINK)
+    expect(page.locator(f"[data-told='{target.pk}']")).to_contain_text(
+        "Ordered target 21.5 °C: failed", timeout=3 * BLINK
+    )
     page.get_by_label("New value of mode").select_option("heat")
     page.get_by_role("button", name="Set mode").click()
-    expect(page.locator(f"[data-told='{mode.pk}']")).to_contain_text("Ordered mode heat: failed", timeout=3 * BLINK)
-    assert list(DeviceCommand.objects.order_by("pk").values_list("number", "text")) == [(21.5, None), (None, "heat")]
+    expect(page.locator(f"[data-told='{mode.pk}']")).to_contain_text(
+        "Ordered mode heat: failed", timeout=3 * BLINK
+    )
+    assert list(DeviceCommand.objects.order_by("pk").values_list("number", "text")) == [
+        (21.5, None),
+        (None, "heat"),
+    ]
     assert page.evaluate("window.isSame")
 
 
 def test_a_field_follows_its_value_until_somebody_types(browse, web, device):
-    target = Attribute.objects.create(device=device, name="target", kind="number", writable=True, number=20.0)
+    target = Attribute.objects.create(
+        device=device, name="target", kind="number", writable=True, number=20.0
+    )
     page = live(browse(web.site, f"/devices/{device.pk}/"))
     field = page.get_by_label("New value of target")
     page.evaluate(f"showValue({target.pk}, 22.25, true)")
@@ -310,7 +356,9 @@ def test_an_order_that_is_refused_says_why(browse, web, device, anna):
     page = live(browse(web.site))
     User.objects.filter(pk=anna.pk).update(is_superuser=False)
     page.get_by_role("button", name="Turn on").click()
-    expect(page.locator("p.order.loud")).to_have_text(re.compile("Not ordered. Your account lacks the permission"))
+    expect(page.locator("p.order.loud")).to_have_text(
+        re.compile("Not ordered. Your account lacks the permission")
+    )
     expect(page.locator("#said")).to_have_text(re.compile("^Not ordered"))
 
 
@@ -337,7 +385,9 @@ def test_a_log_in_that_ends_is_told(browse, web, device):
     page = live(browse(web.site))
     Session.objects.all().delete()
     expect(page.locator("#connection")).to_contain_text("Your log-in is over", timeout=3 * BLINK)
-    expect(page.get_by_role("link", name="log in again")).to_have_attribute("href", "/login/?next=%2F")
+    expect(page.get_by_role("link", name="log in again")).to_have_attribute(
+        "href", "/login/?next=%2F"
+    )
 
 
 def test_a_proxy_that_strips_sockets_leaves_a_page_that_refreshes_itself(browse, web, device):

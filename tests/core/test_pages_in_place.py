@@ -43,7 +43,9 @@ def device(chromium, transactional_db, simulator):
 def remembering(chromium):
     """A browser that keeps pages one went away from, as people's do."""
     browser = chromium.browser_type.launch(
-        executable_path=CHROMIUM, args=["--no-sandbox"], ignore_default_args=["--disable-back-forward-cache"]
+        executable_path=CHROMIUM,
+        args=["--no-sandbox"],
+        ignore_default_args=["--disable-back-forward-cache"],
     )
     yield browser
     browser.close()
@@ -56,7 +58,9 @@ def own(device, query=""):
 def posted(page):
     """Every form that the page sends from now on."""
     sent = []
-    page.on("request", lambda request: sent.append(request.url) if request.method == "POST" else None)
+    page.on(
+        "request", lambda request: sent.append(request.url) if request.method == "POST" else None
+    )
     return sent
 
 
@@ -117,7 +121,9 @@ def test_a_hold_that_is_refused_says_why(browse, web, device, anna):
     page = live(browse(web.site, own(device)))
     User.objects.filter(pk=anna.pk).update(is_superuser=False)
     page.get_by_role("button", name="for 1 h").click()
-    expect(message(page)).to_contain_text("Not allowed. Your account lacks the permission core.add_devicecommand", timeout=BLINK)
+    expect(message(page)).to_contain_text(
+        "Not allowed. Your account lacks the permission core.add_devicecommand", timeout=BLINK
+    )
     expect(page.locator("#said")).to_have_text(re.compile("^Not allowed"))
     expect(page.get_by_role("button", name="for 1 h")).to_be_hidden(timeout=BLINK)
     device.refresh_from_db()
@@ -129,7 +135,9 @@ def test_what_the_server_finds_wrong_is_said_and_stays_until_it_is_closed(browse
     page.clock.install()
     page.get_by_role("button", name="for 1 h").evaluate("(button) => (button.value = 'long')")
     page.get_by_role("button", name="for 1 h").click()
-    expect(message(page)).to_contain_text("Heater is not held: for how long must be a number of minutes", timeout=BLINK)
+    expect(message(page)).to_contain_text(
+        "Heater is not held: for how long must be a number of minutes", timeout=BLINK
+    )
     page.clock.run_for(60_000)
     page.get_by_role("button", name="Close").click()
     expect(message(page)).to_have_count(0)
@@ -231,7 +239,9 @@ def test_without_sockets_everything_is_in_place_too(browse, live_server, device,
 
 
 def test_without_sockets_what_was_typed_stays_where_it_was_refused(browse, live_server, device):
-    target = Attribute.objects.create(device=device, name="target", kind="number", maximum=30, writable=True, number=20.0)
+    target = Attribute.objects.create(
+        device=device, name="target", kind="number", maximum=30, writable=True, number=20.0
+    )
     page = browse(live_server.url, own(device))
     field = page.get_by_label("New value of target")
     field.evaluate("(field) => field.removeAttribute('max')")
@@ -285,11 +295,15 @@ def test_a_page_that_nobody_looks_at_hangs_up_and_catches_up(browse, web, device
 
 
 @pytest.mark.parametrize("is_kept", [True, False], ids=["kept", "not kept"])
-def test_a_page_that_one_comes_back_to_is_as_it_is_now(browse, web, device, remembering, chromium, is_kept):
+def test_a_page_that_one_comes_back_to_is_as_it_is_now(
+    browse, web, device, remembering, chromium, is_kept
+):
     page = live(browse(web.site, own(device), browser=remembering if is_kept else chromium))
     page.goto("/gateways/")
     gateways.change_device(device.pk, name="Meanwhile")
-    page.evaluate("setTimeout(() => history.back())")  # go_back() waits for a load, which there is none of
+    page.evaluate(
+        "setTimeout(() => history.back())"
+    )  # go_back() waits for a load, which there is none of
     expect(page.get_by_role("heading", name="Meanwhile")).to_be_visible(timeout=BLINK)
     assert bool(page.evaluate("window.isSame")) == is_kept
     expect(page.locator("#connection")).to_have_text("live", timeout=BLINK)
@@ -298,7 +312,9 @@ def test_a_page_that_one_comes_back_to_is_as_it_is_now(browse, web, device, reme
 
 
 @pytest.mark.parametrize(("wish", "animations"), [("reduce", 0), ("no-preference", 1)])
-def test_nothing_moves_for_those_who_do_not_want_it(browse, web, device, simulator, wish, animations):
+def test_nothing_moves_for_those_who_do_not_want_it(
+    browse, web, device, simulator, wish, animations
+):
     page = live(browse(web.site, reduced_motion=wish))
     page.evaluate("page.isLeaving = true")  # it is not written anew while it is looked at
     simulator.devices[0].on = True

@@ -21,7 +21,9 @@ def test_polls_killed_at_any_moment_leave_nothing_twice_half_or_missing(database
 
 
 @pytest.mark.django_db(transaction=True)
-def test_orders_of_processes_killed_at_any_moment_take_effect_once_and_are_believed_when_seen(database_url):
+def test_orders_of_processes_killed_at_any_moment_take_effect_once_and_are_believed_when_seen(
+    database_url,
+):
     orders = kill_sending(3, database_url, plugs=2)
     assert orders.kills == 3
     assert not orders.faults
@@ -58,7 +60,9 @@ def test_hostile_answers_are_refused_or_stored_alike_on_both_databases(tmp_path)
 
 
 @pytest.mark.django_db(transaction=True)
-def test_whoever_follows_ends_with_what_the_database_holds_through_kills_and_rollbacks(database_url):
+def test_whoever_follows_ends_with_what_the_database_holds_through_kills_and_rollbacks(
+    database_url,
+):
     following = follow_through_everything(2_000, database_url)
     assert following.events > 1_500 and following.restarts
     assert not following.faults
@@ -70,7 +74,9 @@ def test_the_admin_the_pages_and_the_poll_never_wait_for_each_other_for_ever(dat
 
 
 @pytest.mark.django_db(transaction=True)
-def test_clients_that_never_read_are_dropped_and_cost_little_and_the_others_notice_nothing(database_url):
+def test_clients_that_never_read_are_dropped_and_cost_little_and_the_others_notice_nothing(
+    database_url,
+):
     deafness = never_read(12, database_url, heartbeat_seconds=1.5)
     assert deafness.left == 0
     assert deafness.megabytes < deafness.clients + 8

@@ -6,7 +6,7 @@ from django.core.exceptions import FieldError
 from django.db import connection
 
 from core.models import Gateway, Secret, SecretUnreadable
-from core.tasks.publish import publishing
+from core.tasks.events.outbox import publishing
 from tests.core.tasks.homes import make_gateway
 
 pytestmark = pytest.mark.django_db

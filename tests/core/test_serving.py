@@ -22,7 +22,9 @@ def get(webs, database_url):
         webs[0].start()
     with requests.Session() as session:
         session.trust_env = False
-        yield lambda path, **headers: session.get(f"{webs[0].site}{path}", headers=headers, timeout=10)
+        yield lambda path, **headers: session.get(
+            f"{webs[0].site}{path}", headers=headers, timeout=10
+        )
 
 
 def test_pages_are_served(get):

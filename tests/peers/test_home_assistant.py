@@ -20,12 +20,13 @@ import time_machine
 from django.conf import settings
 from django.utils import timezone
 
-from core.arbiter import Source
-from core.http import ApiError, ApiRefused, Http, bearer
 from core.models import Attribute, Device, Gateway
 from core.models.device_command import State
+from core.net.http import ApiError, ApiRefused, Http, bearer
+from core.planning.precedence import Source
 from core.readings import Kind, Value
-from core.tasks import decide, gateways, poll, send
+from core.tasks import decide, gateways, poll
+from core.tasks.orders import send
 from core.vendors.home_assistant import Client
 
 pytestmark = pytest.mark.peers
@@ -97,20 +98,35 @@ def test_a_wrong_token_is_refused():
 def test_it_discovers_every_entity_that_can_be_measured_or_switched():
     devices = {device.vendor_id: device for device in client().devices()}
     domains = {vendor_id.partition(".")[0] for vendor_id in devices}
-    assert domains == {"switch", "light", "input_boolean", "sensor", "binary_sensor", "climate", "number", "lock"}
+    assert domains == {
+        "switch",
+        "light",
+        "input_boolean",
+        "sensor",
+        "binary_sensor",
+        "climate",
+        "number",
+        "lock",
+    }
     assert len(devices) >= LEAST_DEVICES
     assert all(device.attributes for device in devices.values())
 
 
 def test_what_it_reads_is_what_it_discovered():
     devices = client().devices()
-    discovered = {(device.vendor_id, attribute.name) for device in devices for attribute in device.attributes}
-    assert {(r.vendor_id, r.attribute) for r in client().read([d.vendor_id for d in devices])} == discovered
+    discovered = {
+        (device.vendor_id, attribute.name) for device in devices for attribute in device.attributes
+    }
+    assert {
+        (r.vendor_id, r.attribute) for r in client().read([d.vendor_id for d in devices])
+    } == discovered
 
 
 def test_every_value_is_of_its_attributes_kind():
     kinds = {
-        (device.vendor_id, attribute.name): attribute.kind for device in client().devices() for attribute in device.attributes
+        (device.vendor_id, attribute.name): attribute.kind
+        for device in client().devices()
+        for attribute in device.attributes
     }
     types = {Kind.NUMBER: (int, float), Kind.BOOLEAN: bool, Kind.TEXT: str, Kind.CHOICE: str}
     for reading in client().read([vendor_id for vendor_id, _ in kinds]):
@@ -159,7 +175,9 @@ def test_an_unavailable_switch_accepts_and_does_nothing(away):
 
 def test_an_unavailable_switch_is_discovered_as_it_was(away):
     device = next(device for device in client().devices() if device.vendor_id == HEATER)
-    assert [(attribute.name, attribute.writable) for attribute in device.attributes] == [("on", True)]
+    assert [(attribute.name, attribute.writable) for attribute in device.attributes] == [
+        ("on", True)
+    ]
 
 
 def test_an_unknown_entity_is_not_read():
@@ -177,7 +195,8 @@ def test_history_tells_what_happened():
     assert becomes(HEATER, "on", True)
     until = time.monotonic() + 10
     while (
-        not (told := [r.value for r in client().history(HEATER, since, since + timedelta(hours=1))]) and time.monotonic() < until
+        not (told := [r.value for r in client().history(HEATER, since, since + timedelta(hours=1))])
+        and time.monotonic() < until
     ):
         time.sleep(0.2)  # the recorder commits each second
     assert told == [True]
@@ -218,7 +237,12 @@ def test_a_second_poll_stores_nothing_again(gateway):
 
 def test_an_order_is_confirmed_and_the_power_follows(gateway):
     poll.poll()
-    command = send.order(attribute(gateway, HEATER, "on").pk, True, source=Source.HUMAN, reason="The peer test says so.")
+    command = send.order(
+        attribute(gateway, HEATER, "on").pk,
+        True,
+        source=Source.HUMAN,
+        reason="The peer test says so.",
+    )
     [command] = send.send([command.pk])
     assert command.state == State.CONFIRMED
     poll.poll()
@@ -227,7 +251,12 @@ def test_an_order_is_confirmed_and_the_power_follows(gateway):
 
 def test_an_unavailable_switch_never_confirms(gateway, away):
     poll.poll()
-    command = send.order(attribute(gateway, HEATER, "on").pk, True, source=Source.HUMAN, reason="The peer test says so.")
+    command = send.order(
+        attribute(gateway, HEATER, "on").pk,
+        True,
+        source=Source.HUMAN,
+        reason="The peer test says so.",
+    )
     [command] = send.send([command.pk])
     assert command.state == State.ACCEPTED
     with time_machine.travel(timezone.now() + timedelta(minutes=15)):
@@ -277,13 +306,18 @@ class HomeAssistant:
     def launch(self) -> None:
         """Start it, and leave it to itself."""
         self.process = subprocess.Popen(
-            self.words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            self.words,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
         self.pid, self.is_stopped = self.process.pid, False
 
     def is_ready(self) -> bool:
         with suppress(ApiError):
-            return len(list(client().devices())) >= LEAST_DEVICES and value(HEATER, "on") is not None
+            return (
+                len(list(client().devices())) >= LEAST_DEVICES and value(HEATER, "on") is not None
+            )
         return False
 
     def restart(self, how: signal.Signals = signal.SIGTERM) -> None:
@@ -295,7 +329,9 @@ class HomeAssistant:
 def process() -> Iterator[HomeAssistant]:
     found = HomeAssistant.beside_us()
     if found is None:
-        pytest.skip("no process of Home Assistant was started beside this one: it cannot be restarted (run with make peers)")
+        pytest.skip(
+            "no process of Home Assistant was started beside this one: it cannot be restarted (run with make peers)"
+        )
     yield found
     if found.process and not found.is_stopped:
         found.stop()
@@ -354,7 +390,9 @@ def switched_by_somebody(vendor_id: str, service: str) -> None:
 def relay_since(moment: datetime) -> list[Value | None]:
     """What the heater's relay was switched to since then, as Home Assistant itself has recorded it."""
     time.sleep(1.5)  # the recorder commits each second
-    return [reading.value for reading in client().history(RELAY, moment, moment + timedelta(hours=1))]
+    return [
+        reading.value for reading in client().history(RELAY, moment, moment + timedelta(hours=1))
+    ]
 
 
 def test_an_order_that_outlives_a_restart_is_confirmed(gateway, peer, in_the_middle):
@@ -419,7 +457,9 @@ def test_an_order_that_grew_old_while_it_was_down_is_not_sent(gateway, peer):
     assert (value(HEATER, "on"), value(LIGHT, "on")) == (False, False)
 
 
-def test_a_switch_that_goes_away_in_the_middle_is_not_confirmed_while_it_is_away(gateway, in_the_middle):
+def test_a_switch_that_goes_away_in_the_middle_is_not_confirmed_while_it_is_away(
+    gateway, in_the_middle
+):
     poll.poll()
     in_the_middle(lambda: switched_by_somebody(FLAKY, "turn_on"))
     command = sent(order(gateway))

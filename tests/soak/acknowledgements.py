@@ -16,11 +16,12 @@ from types import SimpleNamespace
 
 import time_machine
 
-from core.arbiter import Source
 from core.models import Attribute, DeviceCommand
 from core.models.device_command import State
+from core.planning.precedence import Source
 from core.simulator import Fault
-from core.tasks import gateways, poll, send
+from core.tasks import gateways, poll
+from core.tasks.orders import send
 from tests.soak.kills import let_clock_of_the_database_pass
 from tests.soak.sending import LAST_ROUNDS, Watched, WatchedSimulator, being_sent
 
@@ -83,9 +84,15 @@ class Liars(WatchedSimulator):
 
     def _arrived(self, plug: Plug) -> None:
         command = self.clerk.submit(being_sent, self.switches[plug.number]).result()
-        self.arrivals.append(Arrival(datetime.now(UTC), plug.number, command, plug.faults[0].kind if plug.faults else ""))
+        self.arrivals.append(
+            Arrival(
+                datetime.now(UTC), plug.number, command, plug.faults[0].kind if plug.faults else ""
+            )
+        )
         if plug.goes_away:
-            asyncio.get_running_loop().call_soon(go_away, plug)  # after this order, before any other request
+            asyncio.get_running_loop().call_soon(
+                go_away, plug
+            )  # after this order, before any other request
 
     @property
     def spoiled(self) -> Counter[str]:
@@ -125,7 +132,9 @@ class Acknowledgements:
     @property
     def faults(self) -> list[str]:
         counted = ("falsely_confirmed", "sent_after_expiry", "twice")
-        return [f"{name}: {getattr(self, name)}" for name in counted if getattr(self, name)] + self.wrong
+        return [
+            f"{name}: {getattr(self, name)}" for name in counted if getattr(self, name)
+        ] + self.wrong
 
 
 def spoil_acknowledgements(count: int, plugs: int = 4, seed: int = 1) -> Acknowledgements:
@@ -154,7 +163,10 @@ def moved_clock() -> Iterator[LetPass]:
             clock.shift(span)
             let_clock_of_the_database_pass(span)
 
-        real, send.time = send.time, SimpleNamespace(sleep=lambda seconds: let_pass(timedelta(seconds=seconds)))
+        real, send.time = (
+            send.time,
+            SimpleNamespace(sleep=lambda seconds: let_pass(timedelta(seconds=seconds))),
+        )
         try:
             yield let_pass
         finally:
@@ -164,11 +176,15 @@ def moved_clock() -> Iterator[LetPass]:
 def _order_and_send(simulator: Liars, dice: random.Random) -> None:
     for plug in simulator.plugs:
         is_healthy = dice.random() < HEALTHY
-        plug.faults = [] if is_healthy else [Fault(dice.choice(SPOILED), 0, count=dice.choice((1, 1, 2, 3)))]
+        plug.faults = (
+            [] if is_healthy else [Fault(dice.choice(SPOILED), 0, count=dice.choice((1, 1, 2, 3)))]
+        )
         plug.goes_away = dice.random() < GOES_AWAY
     busy = _busy()
     switches = [simulator.switches[plug.number] for plug in simulator.plugs]
-    pks = [_order(pk, dice) for pk in switches if dice.random() < (IF_BUSY if pk in busy else IF_FREE)]
+    pks = [
+        _order(pk, dice) for pk in switches if dice.random() < (IF_BUSY if pk in busy else IF_FREE)
+    ]
     if dice.random() >= TOO_LATE:
         send.send(dice.choice([pks, None]))
 
@@ -182,7 +198,9 @@ def _order(switch_pk: int, dice: random.Random) -> int:
     """Most times the other way round than the order before, so that what arrives has an effect."""
     before = DeviceCommand.objects.filter(attribute=switch_pk).order_by("pk").last()
     value = bool(before and before.number) == (dice.random() < SAME_AGAIN)
-    return send.order(switch_pk, value, source=Source.HUMAN, reason="a proof", expires_in=dice.choice(EXPIRES)).pk
+    return send.order(
+        switch_pk, value, source=Source.HUMAN, reason="a proof", expires_in=dice.choice(EXPIRES)
+    ).pk
 
 
 def _go_on(simulator: Liars, dice: random.Random, let_pass: LetPass) -> None:
@@ -216,30 +234,52 @@ def _finish(simulator: Liars, result: Acknowledgements, let_pass: LetPass) -> No
 
 
 def _check(simulator: Liars, result: Acknowledgements) -> None:
-    commands = {command.pk: command for command in DeviceCommand.objects.select_related("attribute")}
-    result.spoiled, result.orders, result.arrivals = simulator.spoiled, len(commands), len(simulator.arrivals)
+    commands = {
+        command.pk: command for command in DeviceCommand.objects.select_related("attribute")
+    }
+    result.spoiled, result.orders, result.arrivals = (
+        simulator.spoiled,
+        len(commands),
+        len(simulator.arrivals),
+    )
     result.sent_again = sum(command.attempts > 1 for command in commands.values())
     result.states = Counter(command.state for command in commands.values())
     result.by_hand = sum(len(plug.changes) - plug.effects for plug in simulator.plugs)
     for arrival in simulator.arrivals:
         _check_arrival(arrival, commands.get(arrival.command or 0), result)
     done = {write.command: write.at for write in reversed(simulator.written)}
-    result.twice = sum(arrival.at > done.get(arrival.command, arrival.at) for arrival in simulator.arrivals)
+    result.twice = sum(
+        arrival.at > done.get(arrival.command, arrival.at) for arrival in simulator.arrivals
+    )
     for plug in simulator.plugs:
-        of_plug = [command for command in commands.values() if command.attribute_id == simulator.switches[plug.number]]
-        false = [command for command in of_plug if command.state == State.CONFIRMED and not _was_so(plug, command)]
+        of_plug = [
+            command
+            for command in commands.values()
+            if command.attribute_id == simulator.switches[plug.number]
+        ]
+        false = [
+            command
+            for command in of_plug
+            if command.state == State.CONFIRMED and not _was_so(plug, command)
+        ]
         result.falsely_confirmed += len(false)
-        result.wrong += [f"it was not so when it was confirmed: {command} {command.steps}" for command in false]
+        result.wrong += [
+            f"it was not so when it was confirmed: {command} {command.steps}" for command in false
+        ]
         _check_last(plug, max(of_plug, key=lambda command: command.pk, default=None), result)
 
 
-def _check_arrival(arrival: Arrival, command: DeviceCommand | None, result: Acknowledgements) -> None:
+def _check_arrival(
+    arrival: Arrival, command: DeviceCommand | None, result: Acknowledgements
+) -> None:
     if command is None:
         result.wrong.append(f"it arrived, and nobody was sending it: {arrival}")
         return
     result.sent_after_expiry += arrival.at >= command.expires_at
     if command.state == State.EXPIRED:
-        result.wrong.append(f"it arrived, and is said to have never been sent: {command} {command.steps}")
+        result.wrong.append(
+            f"it arrived, and is said to have never been sent: {command} {command.steps}"
+        )
 
 
 def _was_so(plug: Plug, command: DeviceCommand) -> bool:
@@ -253,7 +293,11 @@ def _was_so(plug: Plug, command: DeviceCommand) -> bool:
 
 def _check_last(plug: Plug, last: DeviceCommand | None, result: Acknowledgements) -> None:
     """What the last order of a plug came to is what the plug did, unless somebody has switched it since."""
-    if last is None or last.finished_at is None or any(at > last.finished_at for at, _ in plug.changes):
+    if (
+        last is None
+        or last.finished_at is None
+        or any(at > last.finished_at for at, _ in plug.changes)
+    ):
         return
     if last.state == State.CONFIRMED and plug.on is not last.value:
         result.wrong.append(f"the last order of {plug.name} is {last}, and it is {plug.on}")

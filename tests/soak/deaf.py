@@ -67,7 +67,9 @@ def _never_read(count: int, web: Web, other: Client, stack: ExitStack) -> Deafne
     looking.start()
     try:
         for number in range(count):
-            deaf = stack.enter_context(web.open(sock=deaf_socket(web), max_queue=1, close_timeout=0.1, ping_interval=None))
+            deaf = stack.enter_context(
+                web.open(sock=deaf_socket(web), max_queue=1, close_timeout=0.1, ping_interval=None)
+            )
             _ask(deaf, ("everything that comes", "snapshot", "what was missed")[number % 3])
         for _ in range(BURSTS):
             found.slowest = max(found.slowest, _burst(other, BURST))
@@ -84,8 +86,15 @@ def _never_read(count: int, web: Web, other: Client, stack: ExitStack) -> Deafne
 
 
 def _sockets(worker: psutil.Process, port: int) -> int:
-    open = (psutil.CONN_ESTABLISHED, psutil.CONN_CLOSE_WAIT, psutil.CONN_FIN_WAIT1, psutil.CONN_FIN_WAIT2)
-    return sum(one.laddr.port == port and one.status in open for one in worker.net_connections("tcp"))
+    open = (
+        psutil.CONN_ESTABLISHED,
+        psutil.CONN_CLOSE_WAIT,
+        psutil.CONN_FIN_WAIT1,
+        psutil.CONN_FIN_WAIT2,
+    )
+    return sum(
+        one.laddr.port == port and one.status in open for one in worker.net_connections("tcp")
+    )
 
 
 def _ask(deaf: Client, for_what: str) -> None:
@@ -94,7 +103,9 @@ def _ask(deaf: Client, for_what: str) -> None:
     if for_what == "snapshot":
         deaf.say(snapshot={})
     else:
-        deaf.say(resume={"after": newest if for_what == "everything that comes" else newest - BURST})
+        deaf.say(
+            resume={"after": newest if for_what == "everything that comes" else newest - BURST}
+        )
 
 
 def _burst(other: Client, count: int) -> float:

@@ -17,7 +17,7 @@ from django.db import OperationalError  # noqa: E402 (needs what stands above)
 
 from core.models import Device, Event, Gateway  # noqa: E402
 from core.models.event import Kind  # noqa: E402
-from core.tasks.publish import Outbox, publishing  # noqa: E402
+from core.tasks.events.outbox import Outbox, publishing  # noqa: E402
 from tests.soak.kills import start  # noqa: E402
 
 DEVICES = 20
@@ -59,17 +59,26 @@ class Followed:
     @property
     def faults(self) -> list[str]:
         counted = ("lost", "twice", "never_committed", "out_of_order", "other_than_stored")
-        return [f"{name}: {getattr(self, name)}" for name in counted if getattr(self, name)] + self.wrong
+        return [
+            f"{name}: {getattr(self, name)}" for name in counted if getattr(self, name)
+        ] + self.wrong
 
 
 def follow_writers(events: int, database_url: str, writers: int = 8, seed: int = 1) -> Followed:
     """Let writers commit so many events together, read them meanwhile, and compare."""
     followed, dice = Followed(writers), random.Random(seed)
     with publishing():
-        gateway = Gateway.objects.create(vendor="shelly", name="A proof", address="http://127.0.0.1:1")
-    Device.objects.bulk_create(Device(gateway=gateway, vendor_id=f"{number}", name="0") for number in range(DEVICES))
+        gateway = Gateway.objects.create(
+            vendor="shelly", name="A proof", address="http://127.0.0.1:1"
+        )
+    Device.objects.bulk_create(
+        Device(gateway=gateway, vendor_id=f"{number}", name="0") for number in range(DEVICES)
+    )
     started_at = time.monotonic()
-    commands = [("-m", "tests.soak.events", f"{writer}", f"{dice.random()}", f"{events // writers}") for writer in range(writers)]
+    commands = [
+        ("-m", "tests.soak.events", f"{writer}", f"{dice.random()}", f"{events // writers}")
+        for writer in range(writers)
+    ]
     processes = [start(command, database_url) for command in commands]
     seen = _follow(processes)
     followed.seconds = time.monotonic() - started_at
@@ -151,7 +160,10 @@ class Writer:
                     time.sleep(self.dice.uniform(0, LONGEST_SECONDS))
                 if self.dice.random() < ROLLED_BACK:
                     raise ZeroDivisionError
-        except (ZeroDivisionError, OperationalError):  # eight writers without a pause starve one of SQLite's for 20 s at times
+        except (
+            ZeroDivisionError,
+            OperationalError,
+        ):  # eight writers without a pause starve one of SQLite's for 20 s at times
             self.rolled_back += sum(map(len, told))
         else:
             self.committed += told
@@ -179,7 +191,9 @@ class Writer:
         numbers = range(self.number, self.number + events)
         self.number = numbers.stop
         for number in numbers:
-            outbox.readings(self.dice.choice(self.device_pks), 1, {"number": f"{self.name}.{number}"})
+            outbox.readings(
+                self.dice.choice(self.device_pks), 1, {"number": f"{self.name}.{number}"}
+            )
         return numbers
 
 
@@ -187,7 +201,11 @@ def main(name: str, seed: float, events: int) -> None:
     writer = Writer(name, random.Random(seed))
     while sum(map(len, writer.committed)) < events:
         writer.commit(writer.dice.randint(1, MOST_AT_ONCE))
-    print(name, writer.rolled_back, *(f"{span.start}-{span.stop}" for span in writer.committed if span))
+    print(
+        name,
+        writer.rolled_back,
+        *(f"{span.start}-{span.stop}" for span in writer.committed if span),
+    )
 
 
 if __name__ == "__main__":

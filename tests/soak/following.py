@@ -15,7 +15,7 @@ from websockets.sync.client import connect
 
 from core.models import Device, Event, Gateway
 from core.models.event import Kind
-from core.tasks.publish import publishing
+from core.tasks.events.outbox import publishing
 from tests.core.live.web import Web
 from tests.soak.events import DEVICES
 from tests.soak.kills import start
@@ -74,7 +74,9 @@ class Following:
     @property
     def faults(self) -> list[str]:
         counted = ("lost", "twice", "out_of_order", "other_than_stored")
-        return [f"{name}: {getattr(self, name)}" for name in counted if getattr(self, name)] + self.wrong
+        return [
+            f"{name}: {getattr(self, name)}" for name in counted if getattr(self, name)
+        ] + self.wrong
 
 
 class Follower(threading.Thread):
@@ -106,12 +108,21 @@ class Follower(threading.Thread):
             time.sleep(self.dice.uniform(0, 0.2))
 
     def _follow(self, site: str) -> None:
-        leaves_at = time.monotonic() + self.dice.expovariate(1 / self.manner.leaves_after) if self.manner.leaves_after else None
-        with connect(f"ws{site[4:]}/ws/events/", origin=site, compression=None, proxy=None, open_timeout=5) as socket:
+        leaves_at = (
+            time.monotonic() + self.dice.expovariate(1 / self.manner.leaves_after)
+            if self.manner.leaves_after
+            else None
+        )
+        with connect(
+            f"ws{site[4:]}/ws/events/", origin=site, compression=None, proxy=None, open_timeout=5
+        ) as socket:
             self.connections += 1
             while not self.is_over.is_set():
                 with suppress(TimeoutError):
-                    self._take(json.loads(socket.recv(0.5)), lambda **message: socket.send(json.dumps(message)))
+                    self._take(
+                        json.loads(socket.recv(0.5)),
+                        lambda **message: socket.send(json.dumps(message)),
+                    )
                 if self.is_hurried.is_set():
                     continue
                 time.sleep(self.dice.uniform(0, self.manner.dawdles))
@@ -148,23 +159,35 @@ class Follower(threading.Thread):
             self.names[event["device"]] = event["body"]["name"]
 
 
-def follow_through_everything(events: int, database_url: str, seed: int = 1, writers: int = 8) -> Following:
+def follow_through_everything(
+    events: int, database_url: str, seed: int = 1, writers: int = 8
+) -> Following:
     """Let writers commit so many events while clients follow two servers that are killed again and again."""
     following, dice = Following(clients=len(MANNERS)), random.Random(seed)
     with publishing():
-        gateway = Gateway.objects.create(vendor="shelly", name="A proof", address="http://127.0.0.1:1")
-    Device.objects.bulk_create(Device(gateway=gateway, vendor_id=f"{number}", name="0") for number in range(DEVICES))
+        gateway = Gateway.objects.create(
+            vendor="shelly", name="A proof", address="http://127.0.0.1:1"
+        )
+    Device.objects.bulk_create(
+        Device(gateway=gateway, vendor_id=f"{number}", name="0") for number in range(DEVICES)
+    )
     webs = [Web(database_url, SOCKET_HEARTBEAT_SECONDS="2") for _ in range(2)]
     for web in webs:
         web.start()
-    began, first = time.monotonic(), Event.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
-    followers = [Follower(manner, [web.site for web in webs], place) for place, manner in enumerate(MANNERS)]
+    began, first = (
+        time.monotonic(),
+        Event.objects.order_by("-pk").values_list("pk", flat=True).first() or 0,
+    )
+    followers = [
+        Follower(manner, [web.site for web in webs], place) for place, manner in enumerate(MANNERS)
+    ]
     try:
         for follower in followers:
             follower.start()
         _until(lambda: all(follower.last is not None for follower in followers), 30)
         commands = [
-            ("-m", "tests.soak.events", f"{place}", f"{dice.random()}", f"{events // writers}") for place in range(writers)
+            ("-m", "tests.soak.events", f"{place}", f"{dice.random()}", f"{events // writers}")
+            for place in range(writers)
         ]
         processes = [start(command, database_url) for command in commands]
         while any(process.poll() is None for process in processes):
@@ -172,12 +195,17 @@ def follow_through_everything(events: int, database_url: str, seed: int = 1, wri
             _restart(dice.choice(webs), dice)
             following.restarts += 1
         following.wrong += [
-            said[-500:] for said, process in [(one.communicate()[0], one) for one in processes] if process.returncode
+            said[-500:]
+            for said, process in [(one.communicate()[0], one) for one in processes]
+            if process.returncode
         ]
         last = Event.objects.order_by("-pk").values_list("pk", flat=True).first()
         for follower in followers:
             follower.is_hurried.set()
-        _until(lambda: all(follower.last == last or follower.error for follower in followers), LAST_SECONDS)
+        _until(
+            lambda: all(follower.last == last or follower.error for follower in followers),
+            LAST_SECONDS,
+        )
     finally:
         for follower in followers:
             follower.is_over.set()
@@ -217,7 +245,13 @@ def _check(followers: list[Follower], first: int, following: Following) -> None:
         keys = follower.keys
         since = keys[0] if keys else 0
         expected = [pk for pk in stored if pk >= since] if follower.started_over else stored
-        following.lost += len(set(expected) - set(keys)) if keys else len(expected) * (not follower.started_over)
+        following.lost += (
+            len(set(expected) - set(keys)) if keys else len(expected) * (not follower.started_over)
+        )
         following.twice += len(keys) - len(set(keys))
-        following.out_of_order += sum(later < earlier for earlier, later in zip(keys, keys[1:], strict=False))
-        following.other_than_stored += sum(follower.names.get(pk) != name for pk, name in names.items())
+        following.out_of_order += sum(
+            later < earlier for earlier, later in zip(keys, keys[1:], strict=False)
+        )
+        following.other_than_stored += sum(
+            follower.names.get(pk) != name for pk, name in names.items()
+        )

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from core import vendors
-from core.http import ApiError, ApiRefused, Http
+from core.net.http import ApiError, ApiRefused, Http
 from core.readings import DeviceSpec, Reading
 from core.vendors import Vendor
 from tests.core.vendors.test_contract import PAYLOADS, check_device, check_reading, told
@@ -53,15 +53,88 @@ SCENES = {
 door. A vendor that is not here gets any of its recorded answers for any path."""
 
 NUMBERS: list[Any] = [
-    *(0, -1, 1, 0.5, 37, 255, 1e15, 1.1e15, -1e16, 1e308, -1e308, 5e-324, 2**31, 2**63, 2**64, 10**29, 10**299, 10**300),
+    *(
+        0,
+        -1,
+        1,
+        0.5,
+        37,
+        255,
+        1e15,
+        1.1e15,
+        -1e16,
+        1e308,
+        -1e308,
+        5e-324,
+        2**31,
+        2**63,
+        2**64,
+        10**29,
+        10**299,
+        10**300,
+    ),
     *(10**400, float("nan"), float("inf"), float("-inf"), -0.0, True, False, None),
 ]
 WORDS: list[Any] = [
-    *("", " ", "on", "off", "unavailable", "unknown", "locked", "nan", "NaN", "inf", "1e999", "-1e400", "1_000", "0x10", "٣"),
-    *("\x00", "a\x00b", "\ud800", "\udfff\ud800", "\U0001f4a1", "é" * 300, "9" * 400, "x" * 5_000, "²", "\u202eabc", "\n\r\t"),
-    *("0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59", "2026-11-21T12:00:00", "2026-02-30T00:00:00Z", "now", "0"),
-    *("1969-12-31T23:59:59.999999+00:00", "2026-11-21T12:10:14.712930+00:00", "2150-01-01T00:00:00Z", "sensor.a", "light.b"),
-    *("switch:0", "switch:1", "switch:00", "switch:-1", "switch:²", "switch:99999", "em:0", "light:0", "W", "°C", "%", "power"),
+    *(
+        "",
+        " ",
+        "on",
+        "off",
+        "unavailable",
+        "unknown",
+        "locked",
+        "nan",
+        "NaN",
+        "inf",
+        "1e999",
+        "-1e400",
+        "1_000",
+        "0x10",
+        "٣",
+    ),
+    *(
+        "\x00",
+        "a\x00b",
+        "\ud800",
+        "\udfff\ud800",
+        "\U0001f4a1",
+        "é" * 300,
+        "9" * 400,
+        "x" * 5_000,
+        "²",
+        "\u202eabc",
+        "\n\r\t",
+    ),
+    *(
+        "0001-01-01T00:00:00+23:59",
+        "9999-12-31T23:59:59-23:59",
+        "2026-11-21T12:00:00",
+        "2026-02-30T00:00:00Z",
+        "now",
+        "0",
+    ),
+    *(
+        "1969-12-31T23:59:59.999999+00:00",
+        "2026-11-21T12:10:14.712930+00:00",
+        "2150-01-01T00:00:00Z",
+        "sensor.a",
+        "light.b",
+    ),
+    *(
+        "switch:0",
+        "switch:1",
+        "switch:00",
+        "switch:-1",
+        "switch:²",
+        "switch:99999",
+        "em:0",
+        "light:0",
+        "W",
+        "°C",
+        "%",
+        "power",
+    ),
 ]
 _TIME = re.compile(rb"2026-11-21T12:\d\d:\d\d")
 KEYS = [word for word in WORDS if len(word) < 50] + [
@@ -87,7 +160,11 @@ def excerpt(vendor: str, name: str, part: int) -> str:
     """A recorded answer; of a long list, some of it."""
     text = recorded(vendor)[name]
     answer = json.loads(text)
-    return json.dumps(answer[part::MOST_OF_A_LIST]) if isinstance(answer, list) and len(answer) > MOST_OF_A_LIST else text
+    return (
+        json.dumps(answer[part::MOST_OF_A_LIST])
+        if isinstance(answer, list) and len(answer) > MOST_OF_A_LIST
+        else text
+    )
 
 
 def anything(dice: random.Random, deep: int = 3) -> Any:
@@ -101,7 +178,11 @@ def anything(dice: random.Random, deep: int = 3) -> Any:
         return nested(dice.choice((10, 49, 50, 51, 60, 300)), dice.choice(([], {})))
     if form < 0.6:
         return dice.choice(
-            (dice.uniform(-1e6, 1e6), dice.randrange(-(10**6), 10**6), dice.uniform(-1, 1) * 10 ** dice.randrange(300))
+            (
+                dice.uniform(-1e6, 1e6),
+                dice.randrange(-(10**6), 10**6),
+                dice.uniform(-1, 1) * 10 ** dice.randrange(300),
+            )
         )
     return dice.choice(NUMBERS) if form < 0.8 else dice.choice(WORDS)
 
@@ -143,7 +224,9 @@ def damage(dice: random.Random, holder: Any, key: Any) -> None:
     elif how < 0.92 and isinstance(holder, dict):
         holder[dice.choice(KEYS)] = holder[key]
     else:
-        other = dice.choice(list(holder)) if isinstance(holder, dict) else dice.randrange(len(holder))
+        other = (
+            dice.choice(list(holder)) if isinstance(holder, dict) else dice.randrange(len(holder))
+        )
         holder[key], holder[other] = holder[other], holder[key]
 
 
@@ -152,22 +235,46 @@ def kindred(dice: random.Random, value: Any) -> Any:
     if isinstance(value, bool):
         return not value
     if isinstance(value, int | float):
-        return dice.choice((value * 10 ** dice.randrange(20), -value, dice.uniform(-1e6, 1e6), dice.choice(NUMBERS)))
+        return dice.choice(
+            (
+                value * 10 ** dice.randrange(20),
+                -value,
+                dice.uniform(-1e6, 1e6),
+                dice.choice(NUMBERS),
+            )
+        )
     if not isinstance(value, str):
         return anything(dice)
-    domain = dice.choice(("sensor", "light", "switch", "climate", "number", "lock", "binary_sensor", "x"))
-    other = dice.choice((f"{domain}.n{dice.randrange(100)}", f"{dice.uniform(-1e5, 1e5):g}", value.swapcase(), value + "\x00"))
+    domain = dice.choice(
+        ("sensor", "light", "switch", "climate", "number", "lock", "binary_sensor", "x")
+    )
+    other = dice.choice(
+        (
+            f"{domain}.n{dice.randrange(100)}",
+            f"{dice.uniform(-1e5, 1e5):g}",
+            value.swapcase(),
+            value + "\x00",
+        )
+    )
     return dice.choice((dice.choice(WORDS), other))
 
 
 def as_bytes(dice: random.Random, answer: Any) -> bytes:
     body = json.dumps(answer, ensure_ascii=dice.random() < 0.5).encode(errors="surrogatepass")
-    body = _TIME.sub(lambda _: b"2026-11-21T12:%02d:%02d" % (dice.randrange(60), dice.randrange(60)), body)
+    body = _TIME.sub(
+        lambda _: b"2026-11-21T12:%02d:%02d" % (dice.randrange(60), dice.randrange(60)), body
+    )
     if dice.random() >= BROKEN_BYTES:
         return body
     cut = dice.randrange(len(body))
     return dice.choice(
-        (b"", body[:cut], body[cut:], b"\xef\xbb\xbf" + body, body[:cut] + bytes([dice.randrange(256)]) + body[cut + 1 :])
+        (
+            b"",
+            body[:cut],
+            body[cut:],
+            b"\xef\xbb\xbf" + body,
+            body[:cut] + bytes([dice.randrange(256)]) + body[cut + 1 :],
+        )
     )
 
 
@@ -179,8 +286,12 @@ class Liar(Http):
         self.dice, self.vendor = dice, vendor
         self.scene: dict[str, str] = {}
         self.hostile: tuple[str, bytes] = ("", b"")
-        devices = {name.removesuffix("_status") for name in recorded(vendor) if name.endswith("_status")}
-        self.devices = sorted(device for device in devices if f"{device}_info" in recorded(vendor)) or [""]
+        devices = {
+            name.removesuffix("_status") for name in recorded(vendor) if name.endswith("_status")
+        }
+        self.devices = sorted(
+            device for device in devices if f"{device}_info" in recorded(vendor)
+        ) or [""]
 
     def set_scene(self) -> bytes:
         """Another device, and another answer that is hostile."""
@@ -188,16 +299,24 @@ class Liar(Http):
         scene = SCENES.get(self.vendor, {".*": self.dice.choice(list(recorded(self.vendor)))})
         self.scene = {pattern: name.format(device=device) for pattern, name in scene.items()}
         patterns = list(self.scene)
-        pattern = self.dice.choice(patterns + 3 * patterns[1:2])  # what devices say, more than all else
+        pattern = self.dice.choice(
+            patterns + 3 * patterns[1:2]
+        )  # what devices say, more than all else
         is_like_it = self.dice.random() < 0.9
-        answer = mutated(self.dice, json.loads(self.friendly(pattern))) if is_like_it else anything(self.dice)
+        answer = (
+            mutated(self.dice, json.loads(self.friendly(pattern)))
+            if is_like_it
+            else anything(self.dice)
+        )
         self.hostile = (pattern, as_bytes(self.dice, answer))
         return self.hostile[1]
 
     def fetch(self, method: str, path: str, **_: Any) -> bytes:
         assert path.startswith("/") and ".." not in path, path
         if self.dice.random() < REFUSALS:
-            raise self.dice.choice((ApiError, ApiRefused))("It said no.", status=self.dice.choice((None, 400, 401, 404, 500)))
+            raise self.dice.choice((ApiError, ApiRefused))(
+                "It said no.", status=self.dice.choice((None, 400, 401, 404, 500))
+            )
         if re.fullmatch(self.hostile[0], path):
             return self.hostile[1]
         pattern = next((pattern for pattern in self.scene if re.fullmatch(pattern, path)), None)
@@ -273,12 +392,22 @@ class Attack:
             assert isinstance(identity.key, str) and isinstance(identity.name, str)
 
     def _write(self, vendor_id: str) -> None:
-        attribute = self.dice.choice(("on", "brightness", "locked", "mode", "target_temperature", "value", "position", "no"))
-        told(lambda: [self._client().write(vendor_id, attribute, self.dice.choice((True, False, 21.0, 50.5, -1.0, "heat")))])
+        attribute = self.dice.choice(
+            ("on", "brightness", "locked", "mode", "target_temperature", "value", "position", "no")
+        )
+        told(
+            lambda: [
+                self._client().write(
+                    vendor_id, attribute, self.dice.choice((True, False, 21.0, 50.5, -1.0, "heat"))
+                )
+            ]
+        )
 
     def _history(self, vendor_id: str) -> None:
         if self.load.history is not Vendor.history:
-            for reading in told(lambda: self._client().history(vendor_id, SINCE, SINCE + timedelta(hours=1))):
+            for reading in told(
+                lambda: self._client().history(vendor_id, SINCE, SINCE + timedelta(hours=1))
+            ):
                 check_reading(reading)
 
     @staticmethod
@@ -287,15 +416,24 @@ class Attack:
         return f"{type(error).__name__} in {Path(last.filename).name}:{last.lineno}"
 
 
-def main(seed: int, count: int, every: int, file: Path, said: Callable[[str], object] = print) -> None:
+def main(
+    seed: int, count: int, every: int, file: Path, said: Callable[[str], object] = print
+) -> None:
     """`count` is for all vendors together. Says the sums as JSON."""
     names = vendors.names()
     attacks = [Attack(name, random.Random(f"{seed} {name}")) for name in names]
     shares = [count // len(names) + (place < count % len(names)) for place in range(len(names))]
-    outputs = [output for attack, share in zip(attacks, shares, strict=True) for output in attack.run(share, every)]
+    outputs = [
+        output
+        for attack, share in zip(attacks, shares, strict=True)
+        for output in attack.run(share, every)
+    ]
     file.write_bytes(pickle.dumps(outputs))
     uncaught = sum((attack.uncaught for attack in attacks), Counter())
-    sums = {what: sum(getattr(attack, what) for attack in attacks) for what in ("answers", "devices", "readings")}
+    sums = {
+        what: sum(getattr(attack, what) for attack in attacks)
+        for what in ("answers", "devices", "readings")
+    }
     said(json.dumps({**sums, "outputs": len(outputs), "uncaught": uncaught}))
 
 

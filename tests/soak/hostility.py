@@ -55,7 +55,9 @@ def attack(count: int, every: int, folder: Path, seed: int = 1) -> Hostility:
     result = Hostility()
     kept = _put_through(count, every, folder, seed, result)
     with postgresql_database() as url:
-        sqlite, postgresql = _stored({"sqlite": f"sqlite:///{folder / 'rows.sqlite3'}", "postgresql": url}, kept, folder)
+        sqlite, postgresql = _stored(
+            {"sqlite": f"sqlite:///{folder / 'rows.sqlite3'}", "postgresql": url}, kept, folder
+        )
     result.recorded, result.rows = sqlite[0], len(sqlite[1])
     result.different = sorted(sqlite[1] ^ postgresql[1])[:20]
     if sqlite[0] != postgresql[0]:
@@ -68,7 +70,15 @@ def _put_through(count: int, every: int, folder: Path, seed: int, result: Hostil
     kept = [folder / f"outputs-{number}" for number in range(PROCESSES)]
     processes = [
         subprocess.Popen(
-            [sys.executable, "-m", "tests.soak.hostile", str(seed + number), str(count // PROCESSES), str(every), str(file)],
+            [
+                sys.executable,
+                "-m",
+                "tests.soak.hostile",
+                str(seed + number),
+                str(count // PROCESSES),
+                str(every),
+                str(file),
+            ],
             cwd=settings.BASE_DIR,
             stdout=subprocess.PIPE,
             text=True,
@@ -85,11 +95,15 @@ def _put_through(count: int, every: int, folder: Path, seed: int, result: Hostil
     return kept
 
 
-def _stored(urls: dict[str, str], kept: list[Path], folder: Path) -> list[tuple[Counter[str], set[str]]]:
+def _stored(
+    urls: dict[str, str], kept: list[Path], folder: Path
+) -> list[tuple[Counter[str], set[str]]]:
     """For each database what record() counted, and all rows."""
     processes = {
         name: start(
-            ("-m", "tests.soak.store_hostile", str(folder / name), *map(str, kept)), url, DJANGO_SETTINGS_MODULE="iotapp.settings"
+            ("-m", "tests.soak.store_hostile", str(folder / name), *map(str, kept)),
+            url,
+            DJANGO_SETTINGS_MODULE="iotapp.settings",
         )
         for name, url in urls.items()
     }
@@ -97,13 +111,20 @@ def _stored(urls: dict[str, str], kept: list[Path], folder: Path) -> list[tuple[
     for name, process in processes.items():
         said, _ = process.communicate()
         assert process.returncode == 0, said
-        found.append((Counter(json.loads(said.splitlines()[-1])), set((folder / name).read_text().splitlines())))
+        found.append(
+            (
+                Counter(json.loads(said.splitlines()[-1])),
+                set((folder / name).read_text().splitlines()),
+            )
+        )
     return found
 
 
 def _is_sane(row: list[Any]) -> bool:
     numbers = [float.fromhex(value["number"]) for value in row if isinstance(value, dict)]
-    return all(abs(number) <= LARGEST_NUMBER for number in numbers) and "\x00" not in "".join(map(str, row))
+    return all(abs(number) <= LARGEST_NUMBER for number in numbers) and "\x00" not in "".join(
+        map(str, row)
+    )
 
 
 @contextmanager
@@ -112,7 +133,9 @@ def postgresql_database() -> Iterator[str]:
     try:
         server = psycopg.connect(POSTGRESQL, autocommit=True, connect_timeout=5)
     except psycopg.OperationalError:
-        pytest.skip(f"PostgreSQL does not answer at {urlsplit(POSTGRESQL).hostname}: set TEST_DATABASE_URL")
+        pytest.skip(
+            f"PostgreSQL does not answer at {urlsplit(POSTGRESQL).hostname}: set TEST_DATABASE_URL"
+        )
     name = f"iotapp_proof_{secrets.token_hex(6)}"
     with server:
         server.execute(f"CREATE DATABASE {name}")

@@ -90,7 +90,9 @@ def start(command: Sequence[str], database_url: str, **environment: str) -> subp
     return subprocess.Popen(
         [sys.executable, *command],
         cwd=settings.BASE_DIR,
-        env=os.environ | {"DATABASE_URL": database_url, "DEBUG": "1", "SECRET_KEY": settings.SECRET_KEY} | environment,
+        env=os.environ
+        | {"DATABASE_URL": database_url, "DEBUG": "1", "SECRET_KEY": settings.SECRET_KEY}
+        | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -116,7 +118,11 @@ def let_time_pass(span: timedelta) -> None:
     DeviceCommand.objects.open().update(**{name: F(name) - span for name in COMMAND_MOMENTS})
 
 
-ON_THE_DATABASES_CLOCK = ((Lease, "expires_at"), (Gateway, "claimed_until"), (DeviceCommand, "claimed_until"))
+ON_THE_DATABASES_CLOCK = (
+    (Lease, "expires_at"),
+    (Gateway, "claimed_until"),
+    (DeviceCommand, "claimed_until"),
+)
 
 
 def let_clock_of_the_database_pass(span: timedelta) -> None:

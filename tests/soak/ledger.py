@@ -28,13 +28,14 @@ from hypothesis.stateful import (
 )
 
 from core import rules
-from core.arbiter import Source
 from core.models import Attribute, Device, DeviceCommand, FeedSource, Gateway, Lease, Receipt, Run
 from core.models.device import FailSafe
 from core.models.device_command import State
+from core.planning.precedence import Source
 from core.simulator import Device as SimulatedDevice
 from core.simulator import Fault
-from core.tasks import decide, gateways, holds, poll, send
+from core.tasks import decide, gateways, poll
+from core.tasks.orders import holds, send
 from tests.soak.kills import let_clock_of_the_database_pass
 from tests.soak.rules import scripted
 from tests.soak.sending import WatchedSimulator
@@ -130,7 +131,9 @@ class Ledger(RuleBasedStateMachine):
     def begin(self, fail_safe, least, said):
         self.traveller = time_machine.travel(datetime.now(UTC), tick=False)
         self.clock = self.traveller.start()
-        send.time = SimpleNamespace(sleep=lambda seconds: self.let_pass(timedelta(seconds=seconds)))  # other threads do sleep
+        send.time = SimpleNamespace(
+            sleep=lambda seconds: self.let_pass(timedelta(seconds=seconds))
+        )  # other threads do sleep
         for model in (Gateway, Lease, Run, Receipt, FeedSource):
             model.objects.all().delete()
         scripted.SCRIPT.clear()
@@ -148,7 +151,12 @@ class Ledger(RuleBasedStateMachine):
         plug.changes.clear()
         [pk] = gateways.add("shelly", self.home.address(plug.number)).new
         gateways.change_device(
-            pk, name=f"Plug {place}", rule="scripted", fail_safe=fail_safe, min_on_minutes=least, most_switches_an_hour=0
+            pk,
+            name=f"Plug {place}",
+            rule="scripted",
+            fail_safe=fail_safe,
+            min_on_minutes=least,
+            most_switches_an_hour=0,
         )
         switch = Attribute.objects.get(device=pk, name="on").pk
         self.home.switches[plug.number] = switch
@@ -207,7 +215,9 @@ class Ledger(RuleBasedStateMachine):
         TALLY.steps += 1
         for _ in range(times):
             before = max(DeviceCommand.objects.values_list("pk", flat=True), default=0)
-            held = {truth.device_pk: self.device(truth).is_held(timezone.now()) for truth in self.truths}
+            held = {
+                truth.device_pk: self.device(truth).is_held(timezone.now()) for truth in self.truths
+            }
             for verdict in decide.decide():
                 self.check_who_won(verdict, held[verdict.device.pk])
             self.check_new_orders(before)
@@ -220,7 +230,9 @@ class Ledger(RuleBasedStateMachine):
     @rule(place=plugs, fault=st.sampled_from(sorted(FAULTS)))
     def trouble(self, place, fault):
         TALLY.steps += 1
-        self.home.plugs[place].faults = [Fault(one.kind, one.argument, one.count) for one in FAULTS[fault]]
+        self.home.plugs[place].faults = [
+            Fault(one.kind, one.argument, one.count) for one in FAULTS[fault]
+        ]
 
     @rule(place=plugs)
     def a_person_at_the_device(self, place):
@@ -242,7 +254,9 @@ class Ledger(RuleBasedStateMachine):
     def a_person_presses(self, place, on, is_sent):
         """Not sent: the server died after the commit."""
         TALLY.steps += 1
-        command = send.order(self.truths[place].switch_pk, on, source=Source.HUMAN, reason="pressed")
+        command = send.order(
+            self.truths[place].switch_pk, on, source=Source.HUMAN, reason="pressed"
+        )
         if is_sent:
             send.send([command.pk])
 
@@ -294,7 +308,9 @@ class Ledger(RuleBasedStateMachine):
         """Against a second account of the same: the script, the hold, and since when nothing could be decided."""
         truth = next(truth for truth in self.truths if truth.device_pk == verdict.device.pk)
         word, now = scripted.SCRIPT.get(str(verdict.device), "nothing"), timezone.now()
-        assert (verdict.source is Source.HUMAN) == was_held or self.device(truth).is_held(now), verdict
+        assert (verdict.source is Source.HUMAN) == was_held or self.device(truth).is_held(now), (
+            verdict
+        )
         is_blind = verdict.view.switch.name not in verdict.view.fresh
         undecided = word in ("undecided", "broken") or is_blind
         if verdict.source is Source.FAIL_SAFE:
@@ -302,21 +318,36 @@ class Ledger(RuleBasedStateMachine):
             assert now - truth.undecided_since >= timedelta(minutes=60), verdict
         if verdict.source is Source.GUARD:
             assert word == "guard" and verdict.decision.value is False, verdict
-        truth.undecided_since = (truth.undecided_since or now) if undecided or verdict.source is Source.FAIL_SAFE else None
+        truth.undecided_since = (
+            (truth.undecided_since or now)
+            if undecided or verdict.source is Source.FAIL_SAFE
+            else None
+        )
 
     def check_new_orders(self, before):
         """A rule orders only what it says now, and nothing against a guard."""
-        for command in DeviceCommand.objects.filter(pk__gt=before).select_related("attribute__device"):
+        for command in DeviceCommand.objects.filter(pk__gt=before).select_related(
+            "attribute__device"
+        ):
             word = scripted.SCRIPT.get(str(command.attribute.device), "nothing")
             allowed = {Source.RULE: (word,), Source.GUARD: ("off",) if word == "guard" else ()}
-            assert command.source not in allowed or ("on" if command.value else "off") in allowed[command.source], command
+            assert (
+                command.source not in allowed
+                or ("on" if command.value else "off") in allowed[command.source]
+            ), command
 
     @invariant()
     def holds_have_a_reason(self):
         for truth in getattr(self, "truths", ()):
             device = self.device(truth)
-            if device.hold_reason.startswith(HELD_BY_HAND) and device.held_at and device.held_at not in self.seen_holds:
-                assert truth.by_hand, f"nobody touched {device}, and it is held: {device.hold_reason}"
+            if (
+                device.hold_reason.startswith(HELD_BY_HAND)
+                and device.held_at
+                and device.held_at not in self.seen_holds
+            ):
+                assert truth.by_hand, (
+                    f"nobody touched {device}, and it is held: {device.hold_reason}"
+                )
                 self.seen_holds.add(device.held_at)
                 TALLY.holds += 1
 
@@ -328,7 +359,10 @@ class Ledger(RuleBasedStateMachine):
     def check_the_ledger(self):
         if not hasattr(self, "checked"):
             return
-        commands = {command.pk: command for command in DeviceCommand.objects.select_related("attribute__device")}
+        commands = {
+            command.pk: command
+            for command in DeviceCommand.objects.select_related("attribute__device")
+        }
         self.check_writes(commands)
         for command in commands.values():
             if command.state == State.CONFIRMED and command.pk not in self.checked:
@@ -345,7 +379,9 @@ class Ledger(RuleBasedStateMachine):
             assert write.at <= command.expires_at, f"written after it had expired: {command}"
             assert command.value is write.value, f"{write} is not what was ordered: {command}"
             if effects[command.pk] > 1:
-                assert self.was_changed_between(command), f"had effect twice: {command} {command.steps}"
+                assert self.was_changed_between(command), (
+                    f"had effect twice: {command} {command.steps}"
+                )
 
     def was_changed_between(self, command):
         """Whether somebody or something else changed the plug while the order was open: then it may have to be done again."""
@@ -357,7 +393,10 @@ class Ledger(RuleBasedStateMachine):
     def was_shown(self, command):
         """Whether a read showed the value after the order had been written, and before it was believed."""
         truth = next(truth for truth in self.truths if truth.switch_pk == command.attribute_id)
-        return any(on is command.value and command.sent_at <= at <= command.finished_at for at, on in self.plug(truth).shown)
+        return any(
+            on is command.value and command.sent_at <= at <= command.finished_at
+            for at, on in self.plug(truth).shown
+        )
 
 
 def run_the_ledger(machines: int, steps: int) -> Tally:

@@ -10,9 +10,9 @@ import django
 
 django.setup()
 
-from core.arbiter import Source  # noqa: E402
 from core.models import Attribute, DeviceCommand  # noqa: E402 (needs what stands above)
-from core.tasks import send  # noqa: E402
+from core.planning.precedence import Source  # noqa: E402
+from core.tasks.orders import send  # noqa: E402
 
 NEVER = timedelta(days=30)
 """Until when an order is good: what a proof counts must not expire."""

@@ -48,17 +48,30 @@ class Outage:
 def poll_through_an_outage(number: int, database_url: str, deadline_seconds: float) -> Outage:
     with Simulator(devices=number) as simulator:
         for device in simulator.devices:
-            gateways.add("shelly", simulator.address(device.number), name=f"Gateway {device.number:03}.")
+            gateways.add(
+                "shelly", simulator.address(device.number), name=f"Gateway {device.number:03}."
+            )
         simulator.spread(SHARES)
         faulty = {device.number for device in simulator.devices if device.faults}
         began_at = monotonic()
-        process = start(("manage.py", "poll_devices"), database_url, GATEWAY_TIMEOUT_SECONDS=str(deadline_seconds))
+        process = start(
+            ("manage.py", "poll_devices"),
+            database_url,
+            GATEWAY_TIMEOUT_SECONDS=str(deadline_seconds),
+        )
         said, _ = process.communicate(timeout=10 * deadline_seconds)
         process_seconds = monotonic() - began_at
     return _judged(number, faulty, process.returncode, said, process_seconds, deadline_seconds)
 
 
-def _judged(number: int, faulty: set[int], code: int, said: str, process_seconds: float, deadline_seconds: float) -> Outage:
+def _judged(
+    number: int,
+    faulty: set[int],
+    code: int,
+    said: str,
+    process_seconds: float,
+    deadline_seconds: float,
+) -> Outage:
     names = {f"Gateway {device:03}." for device in faulty}
     stored = set(Observation.objects.values_list("attribute__device__gateway__name", flat=True))
     run = Run.objects.get()
@@ -72,6 +85,8 @@ def _judged(number: int, faulty: set[int], code: int, said: str, process_seconds
         failed=Gateway.objects.filter(failures=1).count(),
         named=sum(f"\n  {name}: " in said for name in names),
         stored=Observation.objects.count(),
-        healthy_unstored=Attribute.objects.exclude(device__gateway__name__in=names).filter(observed_at=None).count(),
+        healthy_unstored=Attribute.objects.exclude(device__gateway__name__in=names)
+        .filter(observed_at=None)
+        .count(),
         faulty_stored=len(names & stored),
     )

@@ -16,7 +16,7 @@ from django.db.models.functions import Now
 from core.models import Attribute, Gateway, Lease, Observation, Run
 from core.models.run import Outcome
 from core.tasks import gateways
-from core.tasks.record import DEVICES_A_BATCH
+from core.tasks.polling.record import DEVICES_A_BATCH
 from core.tasks.runs import LEASE_SECONDS
 from tests.soak.kills import Assassin, let_time_pass
 
@@ -39,7 +39,9 @@ class Homes:
         self.dice = random.Random(1)
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self.server.daemon_threads = True
-        self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01})
+        self.thread = threading.Thread(
+            target=self.server.serve_forever, kwargs={"poll_interval": 0.01}
+        )
         for home in range(len(sizes)):
             self.move(home)
 
@@ -64,12 +66,18 @@ class Homes:
 
     def states(self, home: int) -> list[dict[str, Any]]:
         at = self.latest(home)
-        return [entity(home, number, self.offered[home][at], at) for number in range(self.sizes[home])]
+        return [
+            entity(home, number, self.offered[home][at], at) for number in range(self.sizes[home])
+        ]
 
     def answer(self, path: str) -> Any:
         home, _, what = path[1:].partition("/")
         if what == "api/config":
-            return {"location_name": f"Home {home}", "version": "2025.4.0", "unit_system": {"temperature": "°C"}}
+            return {
+                "location_name": f"Home {home}",
+                "version": "2025.4.0",
+                "unit_system": {"temperature": "°C"},
+            }
         if what == "api/states":
             self.asked.set()
             time.sleep(self.dice.uniform(0, self.slowest))
@@ -103,7 +111,11 @@ class Homes:
 
 
 def value(home: int, number: int, generation: int) -> float | str:
-    return f"word {home}.{number}.{generation}" if number % 3 == 2 else float((number * 31 + generation * 17) % 1009)
+    return (
+        f"word {home}.{number}.{generation}"
+        if number % 3 == 2
+        else float((number * 31 + generation * 17) % 1009)
+    )
 
 
 def entity(home: int, number: int, generation: int, at: datetime) -> dict[str, Any]:
@@ -147,7 +159,9 @@ class Polls:
     @property
     def faults(self) -> list[str]:
         counted = ("twice", "never_offered", "half_stored", "missing", "out_of_date")
-        return [f"{name}: {getattr(self, name)}" for name in counted if getattr(self, name)] + self.wrong
+        return [
+            f"{name}: {getattr(self, name)}" for name in counted if getattr(self, name)
+        ] + self.wrong
 
 
 def kill_polls(kills: int, database_url: str, sizes: list[int], seed: int = 1) -> Polls:
@@ -179,7 +193,11 @@ def _round(assassin: Assassin, homes: Homes, polls: Polls) -> None:
     polls.ended_by_themselves += not ended.was_killed
     _expect(polls, ended.was_killed or ended.code == 0, f"a poll ended by itself: {ended}")
     killed = Run.objects.filter(outcome=Outcome.RUNNING).first()
-    if killed and Lease.objects.filter(expires_at__gt=Now()).exists() and polls.kills // TOO_EARLY >= polls.sent_away:
+    if (
+        killed
+        and Lease.objects.filter(expires_at__gt=Now()).exists()
+        and polls.kills // TOO_EARLY >= polls.sent_away
+    ):
         _start_too_early(assassin, killed, polls)
     _pass_time()
 
@@ -190,8 +208,16 @@ def _start_too_early(assassin: Assassin, killed: Run, polls: Polls) -> None:
     if killed.outcome == Outcome.DONE:
         return  # its last words were with the database already, which took them after the kill
     polls.sent_away += 1
-    _expect(polls, ended.code == 0 and "another run is at work" in ended.said, f"a start too early: {ended}")
-    _expect(polls, killed.outcome == Outcome.RUNNING, f"a start too early made of the killed run: {killed}")
+    _expect(
+        polls,
+        ended.code == 0 and "another run is at work" in ended.said,
+        f"a start too early: {ended}",
+    )
+    _expect(
+        polls,
+        killed.outcome == Outcome.RUNNING,
+        f"a start too early made of the killed run: {killed}",
+    )
 
 
 def _pass_time() -> None:
@@ -203,16 +229,38 @@ def _check_runs(polls: Polls) -> None:
     """Each holder of the lease has one run, which is done, or vanished with its process."""
     outcomes = Counter(Run.objects.values_list("outcome", flat=True))
     polls.vanished = outcomes[Outcome.VANISHED]
-    _expect(polls, Lease.objects.get().token == outcomes.total(), f"{Lease.objects.get()} for {outcomes.total()} runs")
-    _expect(polls, polls.vanished <= polls.kills, f"{polls.vanished} runs vanished of {polls.kills} kills")
-    _expect(polls, polls.vanished + outcomes[Outcome.DONE] == outcomes.total(), f"runs ended as {dict(outcomes)}")
-    _expect(polls, not Gateway.objects.exclude(claimed_until=None).exists(), "a gateway is still claimed")
-    _expect(polls, not Gateway.objects.exclude(failures=0).exists(), "a gateway is said to have failed")
+    _expect(
+        polls,
+        Lease.objects.get().token == outcomes.total(),
+        f"{Lease.objects.get()} for {outcomes.total()} runs",
+    )
+    _expect(
+        polls,
+        polls.vanished <= polls.kills,
+        f"{polls.vanished} runs vanished of {polls.kills} kills",
+    )
+    _expect(
+        polls,
+        polls.vanished + outcomes[Outcome.DONE] == outcomes.total(),
+        f"runs ended as {dict(outcomes)}",
+    )
+    _expect(
+        polls,
+        not Gateway.objects.exclude(claimed_until=None).exists(),
+        "a gateway is still claimed",
+    )
+    _expect(
+        polls, not Gateway.objects.exclude(failures=0).exists(), "a gateway is said to have failed"
+    )
 
 
 def _check_rows(polls: Polls, homes: Homes) -> None:
     rows = Observation.objects.values_list(
-        "attribute__device__gateway__address", "attribute__device__vendor_id", "observed_at", "number", "text"
+        "attribute__device__gateway__address",
+        "attribute__device__vendor_id",
+        "observed_at",
+        "number",
+        "text",
     )
     seen: Counter[tuple[int, int, datetime]] = Counter()
     for address, vendor_id, at, number, text in rows.iterator(10_000):
@@ -224,7 +272,9 @@ def _check_rows(polls: Polls, homes: Homes) -> None:
     polls.observations = seen.total()
     polls.twice = sum(count - 1 for count in seen.values())
     polls.offers_stored = len({(home, at) for home, _, at in seen})
-    _check_whole(polls, homes, Counter((home, at, place // DEVICES_A_BATCH) for home, place, at in seen))
+    _check_whole(
+        polls, homes, Counter((home, at, place // DEVICES_A_BATCH) for home, place, at in seen)
+    )
     for home, size in enumerate(homes.sizes):
         polls.missing += sum(not seen[home, place, homes.latest(home)] for place in range(size))
     _check_latest(polls, homes)
@@ -242,7 +292,10 @@ def _check_latest(polls: Polls, homes: Homes) -> None:
         home = int(attribute.device.gateway.address.rpartition("/")[2])
         at, place = homes.latest(home), int(attribute.device.vendor_id.removeprefix("sensor.s"))
         offered = (at, value(home, place, homes.offered[home][at]))
-        polls.out_of_date += (attribute.observed_at, attribute.value) != offered or not attribute.available
+        polls.out_of_date += (
+            attribute.observed_at,
+            attribute.value,
+        ) != offered or not attribute.available
 
 
 def _expect(polls: Polls, holds: bool, otherwise: str) -> None:

@@ -16,11 +16,12 @@ from django.test import Client  # noqa: E402 (needs what stands above)
 from django.test.utils import setup_test_environment  # noqa: E402
 from django.utils import timezone  # noqa: E402
 
-from core.arbiter import Source  # noqa: E402
 from core.models import Attribute, Device, Event, Gateway, User  # noqa: E402
+from core.planning.precedence import Source  # noqa: E402
 from core.readings import Reading  # noqa: E402
-from core.tasks import gateways, holds, send  # noqa: E402
-from core.tasks.record import Answer, record  # noqa: E402
+from core.tasks import gateways
+from core.tasks.orders import holds, send  # noqa: E402
+from core.tasks.polling.record import Answer, record  # noqa: E402
 from tests.core.tasks.homes import make_device, make_gateway  # noqa: E402
 from tests.soak.kills import start  # noqa: E402
 
@@ -49,7 +50,9 @@ def quarrel(rounds: int, database_url: str, seed: int = 1) -> Quarrel:
         for number in range(DEVICES):
             make_device(gateway, f"plug {number}")
     deeds = ("record", "record", "record", "admin", "order", "hold")
-    commands = [("-m", "tests.soak.quarrel", deed, f"{dice.random()}", f"{rounds}") for deed in deeds]
+    commands = [
+        ("-m", "tests.soak.quarrel", deed, f"{dice.random()}", f"{rounds}") for deed in deeds
+    ]
     for process in [start(command, database_url) for command in commands]:
         said, _ = process.communicate(timeout=600)
         found.wrong += [said[-800:]] if process.returncode else []
@@ -65,7 +68,11 @@ def record_all(dice: random.Random) -> None:
     for gateway in found:
         ids = [f"plug {number}" for number in range(DEVICES)]
         dice.shuffle(ids)
-        readings = [reading for one in ids for reading in (Reading(one, "on", dice.random() < 0.5), Reading(one, "power", 5.0))]
+        readings = [
+            reading
+            for one in ids
+            for reading in (Reading(one, "on", dice.random() < 0.5), Reading(one, "power", 5.0))
+        ]
         answers.append(Answer(gateway.pk, now, ids, readings))
     record(answers)
 
@@ -74,11 +81,15 @@ def edit(dice: random.Random) -> None:
     """In the admin, as a person does: the page, then the form as it stands with another name."""
     client = Client(HTTP_HOST="localhost")
     client.force_login(User.objects.get(username="admin"))
-    model, pk = dice.choice([("device", dice.choice(pks(Device))), ("gateway", dice.choice(pks(Gateway)))])
+    model, pk = dice.choice(
+        [("device", dice.choice(pks(Device))), ("gateway", dice.choice(pks(Gateway)))]
+    )
     path = f"/admin/core/{model}/{pk}/change/"
     form = client.get(path).context["adminform"].form
     told = {name: form[name].value() for name in form.fields}
-    told = {name: value for name, value in told.items() if value not in (None, False)} | {"name": f"named {dice.random()}"}
+    told = {name: value for name, value in told.items() if value not in (None, False)} | {
+        "name": f"named {dice.random()}"
+    }
     answer = client.post(path, told)
     if answer.status_code not in (200, 302):
         raise ValueError(f"{path} answers {answer.status_code}")
@@ -86,13 +97,21 @@ def edit(dice: random.Random) -> None:
 
 def order(dice: random.Random) -> None:
     switch = dice.choice(list(Attribute.objects.filter(name="on").values_list("pk", flat=True)))
-    send.order(switch, dice.random() < 0.5, source=Source.HUMAN, reason="a proof", expires_in=timedelta(days=1))
+    send.order(
+        switch,
+        dice.random() < 0.5,
+        source=Source.HUMAN,
+        reason="a proof",
+        expires_in=timedelta(days=1),
+    )
 
 
 def hold(dice: random.Random) -> None:
     pk = dice.choice(pks(Device))
     gateways.change_device(pk, rule=dice.choice(["", "awesome"]))
-    dice.choice([lambda: holds.hold(pk, None, "a proof"), lambda: holds.release(pk), holds.notice])()
+    dice.choice(
+        [lambda: holds.hold(pk, None, "a proof"), lambda: holds.release(pk), holds.notice]
+    )()
 
 
 def pks(model: type[Device] | type[Gateway]) -> list[int]:

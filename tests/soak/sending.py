@@ -29,7 +29,9 @@ LAST_ROUNDS = 8
 FAULTS: tuple[Callable[[random.Random], list[Fault]], ...] = (
     lambda dice: [],
     lambda dice: [Fault("latency", dice.uniform(0.0, 0.1))],
-    lambda dice: [Fault("drip_body", 0.001, writes_only=True)],  # done, and the answer takes its time
+    lambda dice: [
+        Fault("drip_body", 0.001, writes_only=True)
+    ],  # done, and the answer takes its time
     lambda dice: [Fault("lost_command", dice.uniform(0.0, 0.05), count=1)],
     lambda dice: [Fault("lost_answer", dice.uniform(0.0, 0.05), count=1)],
 )
@@ -82,7 +84,10 @@ class WatchedSimulator(Simulator):
 
     def order(self, device: SimulatedDevice, on: bool, toggle_after: float | None) -> bool:
         was_on = super().order(device, on, toggle_after)
-        at, command = datetime.now(UTC), self.clerk.submit(being_sent, self.switches[device.number]).result()
+        at, command = (
+            datetime.now(UTC),
+            self.clerk.submit(being_sent, self.switches[device.number]).result(),
+        )
         self.written.append(Write(at, device.number, on, on != was_on, command))
         if on != was_on and isinstance(device, Watched):
             device.changes.append((at, on))
@@ -90,7 +95,11 @@ class WatchedSimulator(Simulator):
 
 
 def being_sent(switch_pk: int) -> int | None:
-    return DeviceCommand.objects.filter(attribute=switch_pk, state=State.SENDING).values_list("pk", flat=True).first()
+    return (
+        DeviceCommand.objects.filter(attribute=switch_pk, state=State.SENDING)
+        .values_list("pk", flat=True)
+        .first()
+    )
 
 
 @dataclass
@@ -122,7 +131,9 @@ class Orders:
     @property
     def faults(self) -> list[str]:
         counted = ("lost", "twice", "falsely_confirmed")
-        return [f"{name}: {getattr(self, name)}" for name in counted if getattr(self, name)] + self.wrong
+        return [
+            f"{name}: {getattr(self, name)}" for name in counted if getattr(self, name)
+        ] + self.wrong
 
 
 def kill_sending(kills: int, database_url: str, plugs: int = 4, seed: int = 1) -> Orders:
@@ -132,11 +143,18 @@ def kill_sending(kills: int, database_url: str, plugs: int = 4, seed: int = 1) -
         for plug in simulator.plugs:
             [pk] = gateways.add("shelly", simulator.address(plug.number)).new
             simulator.switches[plug.number] = Attribute.objects.get(device=pk, name="on").pk
-        assassin = Assassin((), database_url, simulator.asked, dice, until_request=0.8, after_request=1.2, early=2)
+        assassin = Assassin(
+            (), database_url, simulator.asked, dice, until_request=0.8, after_request=1.2, early=2
+        )
         said: list[int] = []
         while orders.kills < kills:
             _torment(simulator, dice)
-            assassin.command = ("-m", "tests.soak.order_and_send", str(dice.randrange(10**6)), "100")
+            assassin.command = (
+                "-m",
+                "tests.soak.order_and_send",
+                str(dice.randrange(10**6)),
+                "100",
+            )
             ended = assassin.strike()
             if not ended.was_killed:
                 orders.wrong.append(f"it ended by itself: {ended}")
@@ -177,30 +195,53 @@ def _finish(database_url: str, orders: Orders) -> None:
 
 
 def _check(simulator: WatchedSimulator, said: list[int], orders: Orders) -> None:
-    commands = {command.pk: command for command in DeviceCommand.objects.select_related("attribute")}
+    commands = {
+        command.pk: command for command in DeviceCommand.objects.select_related("attribute")
+    }
     states = Counter(command.state for command in commands.values())
-    orders.committed, orders.confirmed, orders.superseded = len(commands), states[State.CONFIRMED], states[State.SUPERSEDED]
+    orders.committed, orders.confirmed, orders.superseded = (
+        len(commands),
+        states[State.CONFIRMED],
+        states[State.SUPERSEDED],
+    )
     orders.sent_again = sum(command.attempts > 1 for command in commands.values())
-    orders.lost = len(set(said) - set(commands)) + len(commands) - orders.confirmed - orders.superseded
+    orders.lost = (
+        len(set(said) - set(commands)) + len(commands) - orders.confirmed - orders.superseded
+    )
     orders.by_hand = sum(len(plug.changes) - plug.effects for plug in simulator.plugs)
-    orders.writes, orders.effects = len(simulator.written), sum(plug.effects for plug in simulator.plugs)
+    orders.writes, orders.effects = (
+        len(simulator.written),
+        sum(plug.effects for plug in simulator.plugs),
+    )
     _check_effects(simulator, commands, orders)
     for plug in simulator.plugs:
-        of_plug = [command for command in commands.values() if command.attribute_id == simulator.switches[plug.number]]
+        of_plug = [
+            command
+            for command in commands.values()
+            if command.attribute_id == simulator.switches[plug.number]
+        ]
         _check_last(plug, max(of_plug, key=lambda command: command.pk, default=None), orders)
         _check_confirmed(plug, of_plug, simulator, orders)
 
 
-def _check_effects(simulator: WatchedSimulator, commands: dict[int, DeviceCommand], orders: Orders) -> None:
+def _check_effects(
+    simulator: WatchedSimulator, commands: dict[int, DeviceCommand], orders: Orders
+) -> None:
     """Each effect is that of one order, of its value, and after those of older orders."""
     effects = [write for write in simulator.written if write.has_effect]
     orders.twice = sum(count - 1 for count in Counter(write.command for write in effects).values())
     if len(effects) != orders.effects:
-        orders.wrong.append(f"{len(effects)} effects by orders, and the devices count {orders.effects}")
+        orders.wrong.append(
+            f"{len(effects)} effects by orders, and the devices count {orders.effects}"
+        )
     latest: dict[int, int] = {}
     for write in simulator.written:
         command = commands.get(write.command or 0)
-        if command is None or command.value is not write.value or command.pk < latest.get(write.device, 0):
+        if (
+            command is None
+            or command.value is not write.value
+            or command.pk < latest.get(write.device, 0)
+        ):
             orders.wrong.append(f"nobody ordered this, or not then: {write}")
         else:
             latest[write.device] = command.pk
@@ -214,16 +255,26 @@ def _check_last(plug: Watched, last: DeviceCommand | None, orders: Orders) -> No
         orders.wrong.append(f"the last order of {plug.name} is {last}, and it is {plug.on}")
 
 
-def _check_confirmed(plug: Watched, commands: list[DeviceCommand], simulator: WatchedSimulator, orders: Orders) -> None:
-    effects = {write.command: write.at for write in simulator.written if write.device == plug.number and write.has_effect}
+def _check_confirmed(
+    plug: Watched, commands: list[DeviceCommand], simulator: WatchedSimulator, orders: Orders
+) -> None:
+    effects = {
+        write.command: write.at
+        for write in simulator.written
+        if write.device == plug.number and write.has_effect
+    }
     for command in commands:
         if command.state == State.CONFIRMED:
-            orders.falsely_confirmed += not _was_so(plug, command, effects.get(command.pk, LONG_AGO))
+            orders.falsely_confirmed += not _was_so(
+                plug, command, effects.get(command.pk, LONG_AGO)
+            )
 
 
 def _was_so(plug: Watched, command: DeviceCommand, effect_at: datetime) -> bool:
     """Whether the plug was as ordered when that was confirmed, and the last read before had shown it after its effect."""
     assert command.finished_at
     value = next((on for at, on in reversed(plug.changes) if at <= command.finished_at), False)
-    read_at, shown = next(((at, on) for at, on in reversed(plug.shown) if at <= command.finished_at), (LONG_AGO, None))
+    read_at, shown = next(
+        ((at, on) for at, on in reversed(plug.shown) if at <= command.finished_at), (LONG_AGO, None)
+    )
     return value is shown is command.value and read_at >= effect_at

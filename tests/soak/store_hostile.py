@@ -23,15 +23,18 @@ from django.db import models  # noqa: E402
 
 from core.models import Attribute, Device, Gateway, Observation, Silence  # noqa: E402
 from core.tasks import gateways  # noqa: E402
-from core.tasks.publish import publishing  # noqa: E402
-from core.tasks.record import Answer, record  # noqa: E402
+from core.tasks.events.outbox import publishing  # noqa: E402
+from core.tasks.polling.record import Answer, record  # noqa: E402
 from tests.soak.hostile import Output  # noqa: E402
 
 NOW = datetime(2026, 12, 1, tzinfo=UTC)
 """The clock stands still, so that both databases find the same times in the future."""
 STEP = timedelta(minutes=2)
 ROWS: tuple[tuple[type[models.Model], tuple[str, ...]], ...] = (
-    (Observation, ("attribute__device__vendor_id", "attribute__name", "observed_at", "number", "text")),
+    (
+        Observation,
+        ("attribute__device__vendor_id", "attribute__name", "observed_at", "number", "text"),
+    ),
     (Device, ("vendor_id", "name", "model", "available", "heard_at", "measured_at")),
     (
         Attribute,
@@ -56,10 +59,17 @@ def main(rows: Path, *kept: Path) -> None:
 def store(output: Output, asked_at: datetime) -> Counter[str]:
     with publishing() as outbox:
         address = f"http://{output.vendor}"
-        gateway, _ = Gateway.objects.get_or_create(vendor=output.vendor, address=address, name=output.vendor)
+        gateway, _ = Gateway.objects.get_or_create(
+            vendor=output.vendor, address=address, name=output.vendor
+        )
         gateways._store(gateway, gateways._checked(output.devices), False, outbox)
     recorded = record([Answer(gateway.pk, asked_at, output.vendor_ids, output.readings)])
-    return Counter({name: getattr(recorded, name) for name in ("stored", "known", "unavailable", "unknown", "refused")})
+    return Counter(
+        {
+            name: getattr(recorded, name)
+            for name in ("stored", "known", "unavailable", "unknown", "refused")
+        }
+    )
 
 
 def lines() -> Iterator[str]:
@@ -70,7 +80,13 @@ def lines() -> Iterator[str]:
 
 def plain(value: Any) -> Any:
     """A number as it is to the last bit, a time in full."""
-    return {"number": value.hex()} if isinstance(value, float) else value.isoformat() if isinstance(value, datetime) else value
+    return (
+        {"number": value.hex()}
+        if isinstance(value, float)
+        else value.isoformat()
+        if isinstance(value, datetime)
+        else value
+    )
 
 
 if __name__ == "__main__":

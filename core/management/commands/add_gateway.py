@@ -6,9 +6,9 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from core import vendors
-from core.http import ApiError, ApiRefused
 from core.management.command import Command as Base
 from core.models import Device
+from core.net.http import ApiError, ApiRefused
 from core.tasks import gateways, poll
 
 
@@ -34,8 +34,14 @@ class Command(Base):
             poll.poll(found.gateway.pk)
         except (ApiError, ApiRefused, gateways.AlreadyThere) as error:
             raise CommandError(str(error)) from error
-        self.stdout.write(f"Added {found.gateway} (gateway {found.gateway.pk}) with {len(found.new)} devices:")
+        self.stdout.write(
+            f"Added {found.gateway} (gateway {found.gateway.pk}) with {len(found.new)} devices:"
+        )
         for device in Device.objects.filter(pk__in=found.new).prefetch_related("attributes"):
             names = ", ".join(attribute.name for attribute in device.attributes.all())
-            self.stdout.write(f"  {device.pk:>4}  {device}: {names or 'nothing that we understand'}")
-        self.stdout.write("Next: python manage.py status, and python manage.py set_rule DEVICE awesome")
+            self.stdout.write(
+                f"  {device.pk:>4}  {device}: {names or 'nothing that we understand'}"
+            )
+        self.stdout.write(
+            "Next: python manage.py status, and python manage.py set_rule DEVICE awesome"
+        )

@@ -9,8 +9,8 @@ from django.core.management.base import CommandError, CommandParser
 
 from core import rules
 from core.management.command import Command as Base
-from core.tasks import backtest, picture
-from core.tasks.replayed import Terms
+from core.tasks.backtesting import backtest, svg
+from core.tasks.backtesting.device import Terms
 
 
 class Command(Base):
@@ -18,14 +18,54 @@ class Command(Base):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("rule", choices=rules.names())
-        parser.add_argument("options", nargs="*", type=option, metavar="NAME=VALUE", help="of the rule: minutes=180 before=07:00")
-        parser.add_argument("--from", type=date.fromisoformat, required=True, metavar="DAY", dest="since", help="2023-01-01")
-        parser.add_argument("--to", type=date.fromisoformat, required=True, metavar="DAY", dest="until", help="the last day")
-        parser.add_argument("--zone", type=zone, default=settings.TIME_ZONE, help="of the device: Europe/London")
-        parser.add_argument("--file", type=Path, metavar="CSV", help="columns from, to, forecast, actual; .gz is fine")
-        parser.add_argument("--region", default="", metavar="FEED:REGION", help="of what is stored; without: as FEEDS says")
-        parser.add_argument("--every", type=minutes, default="10", metavar="MINUTES", help="between two decisions (10)")
-        parser.add_argument("--svg", type=Path, metavar="FILE", help="draw the last week of what it did")
+        parser.add_argument(
+            "options",
+            nargs="*",
+            type=option,
+            metavar="NAME=VALUE",
+            help="of the rule: minutes=180 before=07:00",
+        )
+        parser.add_argument(
+            "--from",
+            type=date.fromisoformat,
+            required=True,
+            metavar="DAY",
+            dest="since",
+            help="2023-01-01",
+        )
+        parser.add_argument(
+            "--to",
+            type=date.fromisoformat,
+            required=True,
+            metavar="DAY",
+            dest="until",
+            help="the last day",
+        )
+        parser.add_argument(
+            "--zone", type=zone, default=settings.TIME_ZONE, help="of the device: Europe/London"
+        )
+        parser.add_argument(
+            "--file",
+            type=Path,
+            metavar="CSV",
+            help="columns from, to, forecast, actual; .gz is fine",
+        )
+        parser.add_argument(
+            "--region",
+            default="",
+            metavar="FEED:REGION",
+            help="of what is stored; without: as FEEDS says",
+        )
+        parser.add_argument(
+            "--every",
+            type=minutes,
+            default="10",
+            metavar="MINUTES",
+            help="between two decisions (10)",
+        )
+        parser.add_argument(
+            "--svg", type=Path, metavar="FILE", help="draw the last week of what it did"
+        )
         parser.add_argument("--json", action="store_true", help="print the result for a program")
 
     def create_parser(self, *args: Any, **options: Any) -> CommandParser:
@@ -35,15 +75,24 @@ class Command(Base):
 
     def handle(self, *args: Any, **options: Any) -> None:
         since = datetime.combine(options["since"], time(), options["zone"]).astimezone(UTC)
-        until = datetime.combine(options["until"] + timedelta(days=1), time(), options["zone"]).astimezone(UTC)
+        until = datetime.combine(
+            options["until"] + timedelta(days=1), time(), options["zone"]
+        ).astimezone(UTC)
         try:
             rule = rules.load(options["rule"])
-            terms = Terms(rule, rule.read(dict(options["options"])), since, until, options["every"], options["zone"])
+            terms = Terms(
+                rule,
+                rule.read(dict(options["options"])),
+                since,
+                until,
+                options["every"],
+                options["zone"],
+            )
             pasts = backtest.pasts_of(terms, options["file"], options["region"])
             with self.progress("decision") as show:
                 result = backtest.backtest(terms, pasts, show)
             if options["svg"]:
-                options["svg"].write_text(picture.svg(result, pasts), encoding="utf-8")
+                options["svg"].write_text(svg.svg(result, pasts), encoding="utf-8")
         except (LookupError, ValueError, OSError) as error:
             raise CommandError(str(error)) from error
         if options["json"]:

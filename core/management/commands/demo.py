@@ -3,8 +3,8 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from core import demo
 from core.management.command import Command as Base
+from core.tasks import demo
 
 
 class Command(Base):

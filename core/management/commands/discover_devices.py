@@ -3,26 +3,36 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from core.http import ApiError, ApiRefused
 from core.management.command import Command as Base
 from core.models import Gateway, SecretUnreadable
+from core.net.http import ApiError, ApiRefused
 from core.tasks import gateways
 
 
 class Command(Base):
-    help = "Ask gateways which devices they have now. Run it when you bought something, or once a day."
+    help = (
+        "Ask gateways which devices they have now. Run it when you bought something, or once a day."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--gateway", type=int, metavar="PK", help="this gateway only")
-        parser.add_argument("--restore", action="store_true", help="bring back devices that were removed")
-        parser.add_argument("--json", action="store_true", help="print what was found for a program")
+        parser.add_argument(
+            "--restore", action="store_true", help="bring back devices that were removed"
+        )
+        parser.add_argument(
+            "--json", action="store_true", help="print what was found for a program"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         chosen = (
-            Gateway.objects.active() if options["gateway"] is None else Gateway.objects.present().filter(pk=options["gateway"])
+            Gateway.objects.active()
+            if options["gateway"] is None
+            else Gateway.objects.present().filter(pk=options["gateway"])
         )
         if not chosen:
-            raise CommandError("There is no such gateway. Add one: python manage.py add_gateway VENDOR URL")
+            raise CommandError(
+                "There is no such gateway. Add one: python manage.py add_gateway VENDOR URL"
+            )
         failed, told = [], []
         with self.progress("gateway") as progress:
             for done, gateway in enumerate(chosen, 1):

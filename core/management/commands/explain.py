@@ -13,7 +13,10 @@ class Command(Base):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
-            "receipt", type=int, metavar="ID", help="its number in `do_something_awesome` and on the device's page"
+            "receipt",
+            type=int,
+            metavar="ID",
+            help="its number in `do_something_awesome` and on the device's page",
         )
         parser.add_argument("--json", action="store_true", help="for a program")
 
@@ -21,7 +24,9 @@ class Command(Base):
         try:
             explanation = explain.explain(options["receipt"])
         except Receipt.DoesNotExist as error:
-            raise CommandError(f"There is no decision {options['receipt']}, or it is older than KEEP_DAYS.") from error
+            raise CommandError(
+                f"There is no decision {options['receipt']}, or it is older than KEEP_DAYS."
+            ) from error
         if options["json"]:
             self.write_json(explanation.as_json())
         else:

@@ -13,8 +13,12 @@ class Command(Base):
     help = "Ask every vendor what its devices say, and store it. Meant to run every ten minutes."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--gateway", type=int, metavar="PK", help="ask this gateway only, at once")
-        parser.add_argument("--force", action="store_true", help="also ask gateways that rest after failures")
+        parser.add_argument(
+            "--gateway", type=int, metavar="PK", help="ask this gateway only, at once"
+        )
+        parser.add_argument(
+            "--force", action="store_true", help="also ask gateways that rest after failures"
+        )
         parser.add_argument("--json", action="store_true", help="print the counts for a program")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -31,4 +35,8 @@ class Command(Base):
         else:
             self.stdout.write(summary.in_words())
         if summary.asked.failed:
-            raise CommandError("\n".join(["Not answered:", *(f"  {name}: {why}" for name, why in summary.asked.failed)]))
+            raise CommandError(
+                "\n".join(
+                    ["Not answered:", *(f"  {name}: {why}" for name, why in summary.asked.failed)]
+                )
+            )

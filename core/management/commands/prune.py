@@ -2,14 +2,16 @@ from argparse import ArgumentParser, ArgumentTypeError
 from typing import Any
 
 from core.management.command import Command as Base
-from core.tasks import keep
+from core.tasks import prune
 
 
 class Command(Base):
     help = "Delete what is older than KEEP_DAYS and what is left of removed devices. Every poll does a little of it; this, all."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--days", type=positive, metavar="N", help="keep only so many days, this once")
+        parser.add_argument(
+            "--days", type=positive, metavar="N", help="keep only so many days, this once"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         done = 0
@@ -21,7 +23,7 @@ class Command(Base):
                 if show:
                     show(done, done)
 
-            pruned = keep.prune(options["days"], progress)
+            pruned = prune.prune(options["days"], progress)
         said = ", ".join(f"{count:,} {what}" for what, count in pruned.items())
         self.stdout.write(f"Deleted {said or 'nothing: all is younger'}.")
 

@@ -5,7 +5,7 @@ from django.core.management.base import CommandError
 
 from core.management.command import Command as Base
 from core.models import Device
-from core.tasks import holds
+from core.tasks.orders import holds
 
 
 class Command(Base):
@@ -18,5 +18,9 @@ class Command(Base):
         try:
             device = holds.release(options["device"])
         except Device.DoesNotExist as error:
-            raise CommandError(f"There is no device {options['device']}. See: python manage.py status") from error
-        self.stdout.write(f"{device}: {'its rule decides again' if device.has_decider else 'released; it has no rule'}.")
+            raise CommandError(
+                f"There is no device {options['device']}. See: python manage.py status"
+            ) from error
+        self.stdout.write(
+            f"{device}: {'its rule decides again' if device.has_decider else 'released; it has no rule'}."
+        )

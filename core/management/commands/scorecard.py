@@ -7,7 +7,7 @@ from django.utils import timezone
 from core.management.command import Command as Base
 from core.management.commands.prune import positive
 from core.models import Device
-from core.tasks import scores
+from core.tasks import scorecard
 
 
 class Command(Base):
@@ -15,7 +15,9 @@ class Command(Base):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--device", type=int, metavar="PK", help="this device only")
-        parser.add_argument("--days", type=positive, default=30, metavar="N", help="back from now (30)")
+        parser.add_argument(
+            "--days", type=positive, default=30, metavar="N", help="back from now (30)"
+        )
         parser.add_argument("--json", action="store_true", help="for a program")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -23,12 +25,16 @@ class Command(Base):
         if options["device"] is not None:
             devices = [device for device in devices if device.pk == options["device"]]
             if not devices:
-                raise CommandError(f"There is no device {options['device']}. See: python manage.py status")
-        found = scores.scores(devices, timezone.now(), options["days"])
+                raise CommandError(
+                    f"There is no device {options['device']}. See: python manage.py status"
+                )
+        found = scorecard.scores(devices, timezone.now(), options["days"])
         if options["json"]:
             self.write_json([one.as_json() for one in found])
         else:
-            self.stdout.write("\n".join(one.in_words() for one in found) or f"{NOTHING} {options['days']} days.")
+            self.stdout.write(
+                "\n".join(one.in_words() for one in found) or f"{NOTHING} {options['days']} days."
+            )
 
 
 NOTHING = "No device with a guard, and no job whose deadline was over in the last"

@@ -4,15 +4,24 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from core import wire
-from core.arbiter import Source
+from core import serializers
 from core.management.command import Command as Base
 from core.models import Attribute
 from core.models.device_command import State
+from core.planning.precedence import Source
 from core.readings import Kind, Unacceptable
-from core.tasks import send
+from core.tasks.orders import send
 
-BOOLEANS = {"on": True, "true": True, "1": True, "yes": True, "off": False, "false": False, "0": False, "no": False}
+BOOLEANS = {
+    "on": True,
+    "true": True,
+    "1": True,
+    "yes": True,
+    "off": False,
+    "false": False,
+    "0": False,
+    "no": False,
+}
 
 
 class Command(Base):
@@ -23,16 +32,26 @@ class Command(Base):
         parser.add_argument("attribute", metavar="ATTRIBUTE", help="such as on")
         parser.add_argument("value", metavar="VALUE", help="such as off, 21.5 or heat")
         parser.add_argument(
-            "--for", type=float, dest="minutes", metavar="MINUTES", help="the device itself goes back then, if it has a timer"
+            "--for",
+            type=float,
+            dest="minutes",
+            metavar="MINUTES",
+            help="the device itself goes back then, if it has a timer",
         )
-        parser.add_argument("--json", action="store_true", help="print what became of it for a program")
+        parser.add_argument(
+            "--json", action="store_true", help="print what became of it for a program"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        attributes = Attribute.objects.filter(device=options["device"]).select_related("device__gateway")
+        attributes = Attribute.objects.filter(device=options["device"]).select_related(
+            "device__gateway"
+        )
         attribute = attributes.filter(name=options["attribute"]).first()
         if attribute is None:
             known = ", ".join(attributes.values_list("name", flat=True))
-            raise CommandError(f"Device {options['device']} has no {options['attribute']}. It has: {known or 'nothing'}.")
+            raise CommandError(
+                f"Device {options['device']} has no {options['attribute']}. It has: {known or 'nothing'}."
+            )
         try:
             value = typed(options["value"], Kind(attribute.kind))
             command = send.order(
@@ -46,7 +65,7 @@ class Command(Base):
             raise CommandError(f"{error}.") from error
         [command] = send.send([command.pk])
         if options["json"]:
-            self.write_json(wire.device_command(command))
+            self.write_json(serializers.device_command(command))
         sentence = f"{attribute.device}: {attribute} {options['value']}: {command.state}. {command.error}".strip()
         if command.state != State.CONFIRMED:
             raise CommandError(sentence)

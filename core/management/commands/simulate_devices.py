@@ -21,11 +21,19 @@ class Command(BaseCommand):
         parser.add_argument("--devices", type=int, default=4, help="how many (4)")
         parser.add_argument("--host", default="127.0.0.1", help="a loopback address (127.0.0.1)")
         parser.add_argument("--port", type=int, default=8100, help="0: any free one (8100)")
-        parser.add_argument("--latency", type=float, default=0.0, help="seconds before each answer (0)")
+        parser.add_argument(
+            "--latency", type=float, default=0.0, help="seconds before each answer (0)"
+        )
         parser.add_argument("--password", default="", help="of the devices' user admin (none)")
         faults = "; ".join(f"{kind}: {what}" for kind, what in FAULTS.items())
         form = "KIND[=ARGUMENT][:SHARE%%]"
-        parser.add_argument("--fault", action="append", default=[], metavar="FAULT", help=f"{form}, repeatable. {faults}")
+        parser.add_argument(
+            "--fault",
+            action="append",
+            default=[],
+            metavar="FAULT",
+            help=f"{form}, repeatable. {faults}",
+        )
 
     def handle(self, **options: Any) -> None:
         if not 1 <= options["devices"] <= MOST_DEVICES:
@@ -49,13 +57,16 @@ class Command(BaseCommand):
         except (OSError, OverflowError) as error:
             taken = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
             why = "is taken: stop what listens there" if taken else f"cannot be used ({error})"
-            raise CommandError(f"Port {port} of {host} {why}, or choose another with --port.") from None
+            raise CommandError(
+                f"Port {port} of {host} {why}, or choose another with --port."
+            ) from None
 
     def announce(self, simulator: Simulator) -> None:
         first, last = simulator.address(0), simulator.address(len(simulator.devices) - 1)
         addresses = first if first == last else f"{first} to {last}"
         self.stdout.write(
-            f"{len(simulator.devices)} devices at {addresses}. Add one with: manage.py add_gateway shelly {first}", ending="\n"
+            f"{len(simulator.devices)} devices at {addresses}. Add one with: manage.py add_gateway shelly {first}",
+            ending="\n",
         )
         self.stdout.flush()
 

@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import pytest
 
 from core import feeds
-from core.http import Http
+from core.net.http import Http
 from tests.core.raw_server import Request, Server, answer, serving
 
 PAYLOADS = Path(__file__).parent / "payloads"
@@ -48,14 +48,22 @@ class Source:
         self.authorizations.append(request.headers.get("authorization", ""))
         if self.hanging:
             self.hanging.wait(10)
-        begins = max((path for path in self.answers if self.asked[-1].startswith(path)), key=len, default="")
-        status, body = self.once.pop(self.asked[-1], None) or self.answers.get(begins, (404, b"Not Found"))
+        begins = max(
+            (path for path in self.answers if self.asked[-1].startswith(path)), key=len, default=""
+        )
+        status, body = self.once.pop(self.asked[-1], None) or self.answers.get(
+            begins, (404, b"Not Found")
+        )
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
         return answer(content, f"{status} As Told", *self.headers)
 
-    def feed(self, name: str, timeout_seconds: float = 5, credential: str = CREDENTIAL) -> feeds.Feed:
+    def feed(
+        self, name: str, timeout_seconds: float = 5, credential: str = CREDENTIAL
+    ) -> feeds.Feed:
         address = self.server.address
-        return feeds.load(name)(Http(address, credential=credential, networks=LOOPBACK, timeout_seconds=timeout_seconds))
+        return feeds.load(name)(
+            Http(address, credential=credential, networks=LOOPBACK, timeout_seconds=timeout_seconds)
+        )
 
 
 @pytest.fixture

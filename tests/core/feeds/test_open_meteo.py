@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from core.feeds import Signal
-from core.http import ApiError, ApiRefused
+from core.net.http import ApiError, ApiRefused
 from tests.core.feeds.conftest import payload
 
 HOUR = timedelta(hours=1)
@@ -28,8 +28,20 @@ def told(slots, signal=CAPE):
 
 def test_hours_that_are_over_are_measurements_and_the_others_forecasts(weather, now):
     slots = fetch(weather, now)
-    assert told(slots) == [("09:00", 310), ("10:00", 420), ("11:00", 0), ("13:00", 980), ("14:00", 1210)]
-    assert told(slots, POTENTIAL) == [("09:00", 0), ("10:00", 1.2), ("11:00", 0), ("12:00", 3.4), ("14:00", 25.6)]
+    assert told(slots) == [
+        ("09:00", 310),
+        ("10:00", 420),
+        ("11:00", 0),
+        ("13:00", 980),
+        ("14:00", 1210),
+    ]
+    assert told(slots, POTENTIAL) == [
+        ("09:00", 0),
+        ("10:00", 1.2),
+        ("11:00", 0),
+        ("12:00", 3.4),
+        ("14:00", 25.6),
+    ]
     assert [slot.issued_at for slot in slots] == [*[None] * 3, *[now] * 2] * 2
     assert {slot.ends_at - slot.starts_at for slot in slots} == {HOUR}
 
@@ -70,7 +82,9 @@ def test_local_times_are_of_the_zone_that_is_told_with_them(weather, now):
     assert told(fetch(weather, now))[:2] == [("16:00", 310), ("17:00", 420)]
 
 
-@pytest.mark.parametrize("region", ["", "Berlin", "52.52", "91,0", "0,181", "nan,0", "1,2,3", "1e1,5", "x" * 200])
+@pytest.mark.parametrize(
+    "region", ["", "Berlin", "52.52", "91,0", "0,181", "nan,0", "1,2,3", "1e1,5", "x" * 200]
+)
 def test_a_region_that_is_no_place_is_refused(weather, now, region):
     with pytest.raises(ApiRefused, match="latitude,longitude"):
         fetch(weather, now, region=region)
@@ -84,7 +98,11 @@ def test_a_refusal_comes_in_the_words_of_the_source(weather, now):
 
 
 def test_nothing_known_is_no_error(weather, now):
-    weather.answers["/v1/forecast"][1]["hourly"] = {"time": [], "cape": [], "lightning_potential": []}
+    weather.answers["/v1/forecast"][1]["hourly"] = {
+        "time": [],
+        "cape": [],
+        "lightning_potential": [],
+    }
     assert fetch(weather, now) == []
 
 
@@ -94,7 +112,9 @@ def test_a_value_that_makes_no_sense_is_left_out(weather, now, value):
     assert told(fetch(weather, now))[3:] == [("14:00", 1210)]
 
 
-@pytest.mark.parametrize("time", [None, 5, "soon", "9999-12-31T23:00", "2026-11-21T11:00", "2026-11-21T11:30"])
+@pytest.mark.parametrize(
+    "time", [None, 5, "soon", "9999-12-31T23:00", "2026-11-21T11:00", "2026-11-21T11:30"]
+)
 def test_an_hour_that_makes_no_sense_is_left_out(weather, now, time):
     weather.answers["/v1/forecast"][1]["hourly"]["time"][4] = time
     hours = [hour for hour, _ in told(fetch(weather, now))]
@@ -106,7 +126,10 @@ def test_an_hour_that_makes_no_sense_is_left_out(weather, now, time):
     [
         *({name: None} for name in ("hourly", "hourly_units", "utc_offset_seconds")),
         *({"utc_offset_seconds": offset} for offset in ("0", 1e9, True)),
-        *({"hourly": hourly} for hourly in ([], {"time": []}, {"cape": [1]}, {"time": 5, "cape": [1]})),
+        *(
+            {"hourly": hourly}
+            for hourly in ([], {"time": []}, {"cape": [1]}, {"time": 5, "cape": [1]})
+        ),
         {"hourly": {"time": ["2026-11-21T12:00"], "cape": [1, 2]}},
         {"hourly": {"time": ["noon"], "cape": [1]}},
         {"hourly": {"time": ["2026-11-21T12:00"], "cape": 5}},

@@ -10,7 +10,9 @@ from core.feeds.replay import Feed
 
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
-FIRST_DAY = datetime(2026, 8, 8, tzinfo=UTC) + 20 * replay.STORMS  # the first of the five, in November
+FIRST_DAY = (
+    datetime(2026, 8, 8, tzinfo=UTC) + 20 * replay.STORMS
+)  # the first of the five, in November
 FOLDER = Path(replay.__file__).parent
 
 
@@ -32,11 +34,19 @@ def told(slots):
 
 def test_half_hours_that_are_over_are_measured_and_the_others_foreseen(now):
     slots = carbon(now, -HOUR, HOUR)
-    assert [f"{slot.starts_at:%H:%M}" for slot in slots] == ["11:00", "11:30", "12:00", "12:30", "13:00"]
+    assert [f"{slot.starts_at:%H:%M}" for slot in slots] == [
+        "11:00",
+        "11:30",
+        "12:00",
+        "12:30",
+        "13:00",
+    ]
     assert [slot.issued_at for slot in slots] == [None, None, *[now.replace(minute=0)] * 3]
 
 
-def test_a_forecast_is_issued_at_the_half_hour_of_the_fetch_whatever_is_asked_for(now, time_machine):
+def test_a_forecast_is_issued_at_the_half_hour_of_the_fetch_whatever_is_asked_for(
+    now, time_machine
+):
     time_machine.move_to(now + HOUR / 2, tick=False)
     assert {slot.issued_at for slot in carbon(now, HOUR, 9 * HOUR)} == {now.replace(minute=30)}
 
@@ -49,9 +59,14 @@ def test_of_the_past_there_are_only_measurements(now):
 
 def test_what_is_told_stands_in_the_file(now):
     row = (now - replay.STARTS_AT) % replay.FORTNIGHT // replay.HALF_HOUR
-    before, current = (FOLDER / "replay.csv").read_text().splitlines()[1 + row : 3 + row]  # two lines of comment
+    before, current = (
+        (FOLDER / "replay.csv").read_text().splitlines()[1 + row : 3 + row]
+    )  # two lines of comment
     [measured, foreseen] = carbon(now, -HOUR / 2, timedelta(minutes=1))
-    assert (measured.value, foreseen.value) == (float(before.split(",")[1]), float(current.split(",")[0]))
+    assert (measured.value, foreseen.value) == (
+        float(before.split(",")[1]),
+        float(current.split(",")[0]),
+    )
 
 
 def test_the_measurement_of_a_half_hour_replaces_its_forecast_once_it_is_over(now, time_machine):
@@ -82,13 +97,17 @@ def test_half_hours_nobody_looked_at_are_left_out(time_machine):
 def test_two_hours_are_foreseen_by_the_newest_look_that_was_over(time_machine):
     time_machine.move_to(FIRST_DAY + 21 * HOUR + timedelta(minutes=5), tick=False)
     slots = lightning(FIRST_DAY, 21 * HOUR, DAY)
-    assert told(slots) == [(time, 75) for time in ("21:00", "21:30", "22:00", "22:30")]  # 30 flashes in 160 s, a ninth of it
+    assert told(slots) == [
+        (time, 75) for time in ("21:00", "21:30", "22:00", "22:30")
+    ]  # 30 flashes in 160 s, a ninth of it
     assert {slot.issued_at for slot in slots} == {FIRST_DAY + 21 * HOUR}
 
 
 def test_a_look_that_is_not_over_is_not_known_yet(time_machine):
     time_machine.move_to(FIRST_DAY + timedelta(hours=20, minutes=36), tick=False)
-    assert {value for _, value in told(lightning(FIRST_DAY, 20.5 * HOUR, DAY))} == {5.7}  # of 19:49, not of 20:35
+    assert {value for _, value in told(lightning(FIRST_DAY, 20.5 * HOUR, DAY))} == {
+        5.7
+    }  # of 19:49, not of 20:35
 
 
 @pytest.mark.parametrize("day", range(5))

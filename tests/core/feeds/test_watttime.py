@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from core.feeds import Signal
-from core.http import ApiError, ApiRefused
+from core.net.http import ApiError, ApiRefused
 from tests.core.feeds.conftest import CREDENTIAL, payload
 
 HOUR = timedelta(hours=1)
@@ -31,18 +31,33 @@ def told(slots):
 
 def test_what_was_and_what_is_to_come_in_grams(watttime, now):
     slots = fetch(watttime, now)
-    assert told(slots[:4]) == [("11:50", 394.625), ("11:55", 0), ("12:00", 390.316), ("12:05", 408.777)]
-    assert told(slots[4:]) == [("12:10", 391.995), ("12:15", 0), ("12:20", 385.554), ("12:25", 383.331)]
+    assert told(slots[:4]) == [
+        ("11:50", 394.625),
+        ("11:55", 0),
+        ("12:00", 390.316),
+        ("12:05", 408.777),
+    ]
+    assert told(slots[4:]) == [
+        ("12:10", 391.995),
+        ("12:15", 0),
+        ("12:20", 385.554),
+        ("12:25", 383.331),
+    ]
     assert {(slot.unit, slot.signal) for slot in slots} == {("gCO2/kWh", Signal.MARGINAL_INTENSITY)}
     assert {slot.ends_at - slot.starts_at for slot in slots} == {timedelta(minutes=5)}
 
 
 def test_a_forecast_was_issued_when_the_source_made_it(watttime, now):
-    assert [slot.issued_at for slot in fetch(watttime, now)][3:5] == [None, now - timedelta(minutes=5)]
+    assert [slot.issued_at for slot in fetch(watttime, now)][3:5] == [
+        None,
+        now - timedelta(minutes=5),
+    ]
 
 
 @pytest.mark.parametrize("generated_at", [None, 5, "soon", "2026-11-21T13:00:00+00:00"])
-def test_a_forecast_that_does_not_say_when_was_issued_when_it_was_fetched(watttime, now, generated_at):
+def test_a_forecast_that_does_not_say_when_was_issued_when_it_was_fetched(
+    watttime, now, generated_at
+):
     watttime.answers["/v3/forecast"][1]["meta"]["generated_at"] = generated_at
     assert fetch(watttime, now)[-1].issued_at == now
 
@@ -50,13 +65,19 @@ def test_a_forecast_that_does_not_say_when_was_issued_when_it_was_fetched(wattti
 def test_a_log_in_by_name_and_then_the_token(watttime, now):
     fetch(watttime, now)
     assert watttime.asked == ["/login", "/v3/historical", "/v3/forecast"]
-    assert watttime.authorizations == [f"Basic {b64encode(CREDENTIAL.encode()).decode()}", *[f"Bearer {TOKEN}"] * 2]
+    assert watttime.authorizations == [
+        f"Basic {b64encode(CREDENTIAL.encode()).decode()}",
+        *[f"Bearer {TOKEN}"] * 2,
+    ]
 
 
 def test_what_is_asked_for(watttime, now):
     fetch(watttime, now, until=timedelta(hours=47, minutes=10))
     common = {"region": "CAISO_NORTH", "signal_type": "co2_moer"}
-    assert watttime.queries[1] == common | {"start": "2026-11-21T11:10Z", "end": "2026-11-21T12:10Z"}
+    assert watttime.queries[1] == common | {
+        "start": "2026-11-21T11:10Z",
+        "end": "2026-11-21T12:10Z",
+    }
     assert watttime.queries[2] == common | {"horizon_hours": "48"}
 
 
@@ -74,7 +95,11 @@ def test_what_has_been_is_asked_for_without_a_forecast(watttime, now):
 def test_the_region_of_a_place_is_asked_for(watttime, now):
     assert fetch(watttime, now, region="38.5, -121.5")
     assert watttime.asked[:2] == ["/login", "/v3/region-from-loc"]
-    assert watttime.queries[1] == {"latitude": "38.5", "longitude": "-121.5", "signal_type": "co2_moer"}
+    assert watttime.queries[1] == {
+        "latitude": "38.5",
+        "longitude": "-121.5",
+        "signal_type": "co2_moer",
+    }
     assert watttime.queries[2]["region"] == "CAISO_NORTH"
 
 
@@ -106,7 +131,9 @@ def test_a_wrong_password_is_for_a_person(watttime, now):
     assert watttime.asked == ["/login"]
 
 
-@pytest.mark.parametrize("login", [{}, [], {"token": None}, {"token": ""}, {"token": "a b"}, {"token": "ä"}])
+@pytest.mark.parametrize(
+    "login", [{}, [], {"token": None}, {"token": ""}, {"token": "a b"}, {"token": "ä"}]
+)
 def test_a_log_in_without_a_token_may_pass(watttime, now, login):
     watttime.answers["/login"] = (200, login)
     with pytest.raises(ApiError, match="no token"):

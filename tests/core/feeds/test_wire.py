@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from core import feeds
-from core.http import ApiError, ApiRefused
+from core.net.http import ApiError, ApiRefused
 
 NAMES = [name for name in feeds.names() if feeds.load(name).address]
 REGIONS = {"watttime": "CAISO_NORTH", "open_meteo": "52.52,13.41"}
@@ -16,7 +16,9 @@ each_feed = pytest.mark.parametrize("name", NAMES)
 
 
 def fetch(feed, name, now):
-    return list(feed.fetch(REGIONS.get(name, ""), now - timedelta(hours=2), now + timedelta(hours=2)))
+    return list(
+        feed.fetch(REGIONS.get(name, ""), now - timedelta(hours=2), now + timedelta(hours=2))
+    )
 
 
 @each_feed
@@ -60,7 +62,9 @@ def test_garbage_may_pass(source, now, name, body):
 
 
 @each_feed
-@pytest.mark.parametrize("answer", [[], 3, "on", None, {}, {"data": 5}, {"data": None, "meta": {}}, {"hourly": []}])
+@pytest.mark.parametrize(
+    "answer", [[], 3, "on", None, {}, {"data": 5}, {"data": None, "meta": {}}, {"hourly": []}]
+)
 def test_json_of_another_shape_may_pass(source, now, name, answer):
     source.answers = {"/": (200, answer), **LOGIN}
     with pytest.raises(ApiError, match="answered|say"):

@@ -6,7 +6,7 @@ import queue
 import threading
 import time
 
-from core import live_threads
+from core.live import threads
 from iotapp.asgi import application
 
 SITE = "http://testserver"
@@ -28,7 +28,7 @@ class Door:
     def __exit__(self, *exception):
         self._await_orders()
         self.do(self._cancel_all)
-        for executor in (live_threads.reader, live_threads.registrar):
+        for executor in (threads.reader, threads.registrar):
             executor.submit(int).result(30)
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join()
@@ -43,13 +43,15 @@ class Door:
 
     def _await_orders(self):
         """Until no thread sends an order any more, or the next test's tables would be emptied under its hands."""
-        idle = threading.Barrier(live_threads.WRITERS + 1)
-        for _ in range(live_threads.WRITERS):
-            live_threads.writers.submit(idle.wait, 30)
+        idle = threading.Barrier(threads.WRITERS + 1)
+        for _ in range(threads.WRITERS):
+            threads.writers.submit(idle.wait, 30)
         idle.wait(30)
 
     async def _cancel_all(self):
-        while others := asyncio.all_tasks() - {asyncio.current_task()}:  # ending, a socket may begin another one
+        while others := asyncio.all_tasks() - {
+            asyncio.current_task()
+        }:  # ending, a socket may begin another one
             for task in others:
                 task.cancel()
             await asyncio.gather(*others, return_exceptions=True)
@@ -62,7 +64,13 @@ class Socket:
         headers = [(b"host", b"testserver")]
         headers += [(b"origin", origin.encode())] if origin is not None else []
         headers += [(b"cookie", f"sessionid={cookie}".encode())] if cookie else []
-        scope = {"type": "websocket", "path": path, "scheme": "ws", "headers": headers, "query_string": b""}
+        scope = {
+            "type": "websocket",
+            "path": path,
+            "scheme": "ws",
+            "headers": headers,
+            "query_string": b"",
+        }
         self._say({"type": "websocket.connect"})
         asyncio.run_coroutine_threadsafe(self._serve(scope), door.loop)
 
@@ -74,7 +82,9 @@ class Socket:
             await asyncio.Event().wait()  # as a server does whose client's window is full
         self._from_server.put(message)
         if message["type"] == "websocket.close":
-            self._to_server.put_nowait({"type": "websocket.disconnect", "code": message.get("code")})
+            self._to_server.put_nowait(
+                {"type": "websocket.disconnect", "code": message.get("code")}
+            )
 
     def _say(self, message):
         self._door.loop.call_soon_threadsafe(self._to_server.put_nowait, message)

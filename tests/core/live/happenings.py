@@ -5,7 +5,7 @@ from django.db import connection, transaction
 
 from core.models import Event, User
 from core.models.event import Kind
-from core.tasks.publish import CHANNEL, LOCK
+from core.tasks.events.outbox import CHANNEL, LOCK
 
 
 def happen(count=1, kind=Kind.RUN, device=None, gateway=None, **body):
@@ -13,8 +13,13 @@ def happen(count=1, kind=Kind.RUN, device=None, gateway=None, **body):
     with transaction.atomic():
         if connection.vendor == "postgresql":
             with connection.cursor() as cursor:
-                cursor.execute("SELECT pg_advisory_xact_lock(%s), pg_notify(%s, '')", [LOCK, CHANNEL])
-        events = [Event(kind=kind, device=device, gateway=gateway, body=body or {"number": n}) for n in range(count)]
+                cursor.execute(
+                    "SELECT pg_advisory_xact_lock(%s), pg_notify(%s, '')", [LOCK, CHANNEL]
+                )
+        events = [
+            Event(kind=kind, device=device, gateway=gateway, body=body or {"number": n})
+            for n in range(count)
+        ]
         for event in events:
             event.save()
     return [event.pk for event in events]

@@ -14,11 +14,13 @@ import psutil
 import pytest
 from django.db import OperationalError, connection
 
-from core import consumers, live, snapshots, threads
+from core.live import consumer, follower, snapshots
 from core.models import DeviceCommand, Event, Presence
+from core.net import threads
 from core.simulator import Simulator
-from core.tasks import gateways, presence, send
-from core.tasks.publish import publishing
+from core.tasks import gateways, presence
+from core.tasks.events.outbox import publishing
+from core.tasks.orders import send
 from tests.core.live.door import Door
 from tests.core.live.happenings import happen
 from tests.core.live.web import Web
@@ -119,7 +121,9 @@ def test_a_cookie_that_no_database_takes_is_refused(door):
     assert door.open(cookie='"\\000bcdefghijklmnop"').closes() == 403
 
 
-def test_who_resumes_from_before_what_was_pruned_is_told_so_also_by_a_process_that_just_began(transactional_db):
+def test_who_resumes_from_before_what_was_pruned_is_told_so_also_by_a_process_that_just_began(
+    transactional_db,
+):
     keys = happen(10)
     Event.objects.filter(pk__lt=keys[5]).delete()
     with Door() as door:
@@ -138,8 +142,8 @@ def test_what_is_pruned_while_it_is_read_is_not_missed_in_silence(transactional_
 
     with connection.execute_wrapper(pruning):
         try:
-            told = [told.id for told in live._stored_after(keys[0])]
-        except live.StartOver:
+            told = [told.id for told in follower._stored_after(keys[0])]
+        except follower.StartOver:
             return
     assert told == keys[1:]
 
@@ -195,7 +199,9 @@ def until_at(wanted):
     return at_pages() == wanted
 
 
-def test_who_went_to_another_page_while_the_database_was_away_is_there_afterwards(door, plug, anna, failing, settings):
+def test_who_went_to_another_page_while_the_database_was_away_is_there_afterwards(
+    door, plug, anna, failing, settings
+):
     settings.SOCKET_HEARTBEAT_SECONDS = 0.3
     with publishing():
         other = make_device(plug.gateway, vendor_id="another")
@@ -207,7 +213,9 @@ def test_who_went_to_another_page_while_the_database_was_away_is_there_afterward
         assert until_at([(other.pk, True)])
 
 
-def test_who_left_while_the_database_was_away_is_gone_at_the_next_heartbeat(door, plug, anna, failing, settings):
+def test_who_left_while_the_database_was_away_is_gone_at_the_next_heartbeat(
+    door, plug, anna, failing, settings
+):
     settings.SOCKET_HEARTBEAT_SECONDS = 0.3
     with answering(door.open(anna).begin()), answering(door.open(anna).begin()) as leaving:
         leaving.say(here={"device": plug.pk})
@@ -228,11 +236,15 @@ def silent():
         yield [f"http://127.0.0.1:{one.getsockname()[1]}" for one in listening]
 
 
-def test_orders_to_gateways_that_hang_hold_up_no_other_order_and_no_page(door, anna, silent, monkeypatch, client):
+def test_orders_to_gateways_that_hang_hold_up_no_other_order_and_no_page(
+    door, anna, silent, monkeypatch, client
+):
     """More of them than there are connections in the pool."""
     monkeypatch.setattr(threads, "TICK_SECONDS", 0.1)
     monkeypatch.setattr(send, "WRITE_LASTS", timedelta(seconds=6))
-    hung = [make_device(make_gateway(f"Hub {number}", address)) for number, address in enumerate(silent)]
+    hung = [
+        make_device(make_gateway(f"Hub {number}", address)) for number, address in enumerate(silent)
+    ]
     with Simulator(devices=1) as simulator:
         works = gateways.add("shelly", simulator.address(0)).gateway.devices.get()
         ons = {device.pk: device.attributes.get(name="on").pk for device in (*hung, works)}
@@ -245,14 +257,18 @@ def test_orders_to_gateways_that_hang_hold_up_no_other_order_and_no_page(door, a
         other.say(order={"attribute": ons[works.pk], "value": True})
         began, states = time.monotonic(), []
         while "accepted" not in states:
-            states += [event["body"]["state"] for event in other.events(1, 5) if event["kind"] == "command"]
+            states += [
+                event["body"]["state"] for event in other.events(1, 5) if event["kind"] == "command"
+            ]
         assert client.get("/").status_code == 200
         assert time.monotonic() - began < 4
 
 
-def test_orders_of_one_socket_are_committed_in_the_order_in_which_they_came(door, anna, plug, monkeypatch):
+def test_orders_of_one_socket_are_committed_in_the_order_in_which_they_came(
+    door, anna, plug, monkeypatch
+):
     is_first = threading.Event()
-    order = consumers.WISHES["order"]
+    order = consumer.WISHES["order"]
 
     def slow_at_first(*given):
         if not is_first.is_set():
@@ -260,7 +276,7 @@ def test_orders_of_one_socket_are_committed_in_the_order_in_which_they_came(door
             time.sleep(0.3)
         return order(*given)
 
-    monkeypatch.setitem(consumers.WISHES, "order", slow_at_first)
+    monkeypatch.setitem(consumer.WISHES, "order", slow_at_first)
     attribute = plug.attributes.get(name="on")
     anna = door.open(anna)
     for number, value in enumerate((True, False)):

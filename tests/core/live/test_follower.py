@@ -6,7 +6,7 @@ import time
 import pytest
 from django.db import connection
 
-from core import change_log, live, reader
+from core.live import follower, log, subscriber
 from core.models import Event
 from tests.core.live.door import Door
 from tests.core.live.happenings import happen
@@ -15,7 +15,7 @@ from tests.core.live.happenings import happen
 @pytest.fixture
 def quick(monkeypatch):
     """A second's look takes a tenth."""
-    monkeypatch.setattr(change_log, "LOOK_SECONDS", 0.2)
+    monkeypatch.setattr(log, "LOOK_SECONDS", 0.2)
 
 
 def ids(events):
@@ -68,9 +68,11 @@ def test_a_connection_that_is_lost_is_made_again_and_nothing_is_missed(quick, do
 
 
 @pytest.mark.postgresql
-def test_where_notifications_do_not_arrive_the_log_is_read_each_second(quick, monkeypatch, transactional_db):
+def test_where_notifications_do_not_arrive_the_log_is_read_each_second(
+    quick, monkeypatch, transactional_db
+):
     """As through a pooler, which gives the connection that listens to others."""
-    monkeypatch.setattr(change_log, "_notify", lambda word: None)
+    monkeypatch.setattr(log, "_notify", lambda word: None)
     with Door() as door:
         socket = door.open().begin()
         keys = happen()
@@ -96,7 +98,9 @@ def test_a_web_process_listens_over_one_connection_beside_its_pool(door):
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query ~ 'LISTEN|core_event' "
             "AND pid <> pg_backend_pid()"
         )
-        assert cursor.fetchone()[0] <= 2  # the other is the listener of the gunicorn that tests share
+        assert (
+            cursor.fetchone()[0] <= 2
+        )  # the other is the listener of the gunicorn that tests share
 
 
 @pytest.mark.sqlite
@@ -107,14 +111,14 @@ def test_a_database_file_that_is_replaced_is_opened_again(quick, door, tmp_path,
     shutil.copy(connection.settings_dict["NAME"], path)
 
     async def look():
-        log = change_log.SqliteLog(path)
-        await log.open()
+        opened = log.SqliteLog(path)
+        await opened.open()
         shutil.copy(path, tmp_path / "copy")
         (tmp_path / "copy").rename(path)
         try:
-            await log.wait()
+            await opened.wait()
         finally:
-            await log.close()
+            await opened.close()
 
     with pytest.raises(FileNotFoundError, match="replaced"):
         door.do(look)
@@ -123,25 +127,25 @@ def test_a_database_file_that_is_replaced_is_opened_again(quick, door, tmp_path,
 def test_a_log_that_cannot_be_read_is_tried_again(door, monkeypatch, caplog):
     opened = []
 
-    class Broken(change_log.SqliteLog):
+    class Broken(log.SqliteLog):
         async def open(self):
             opened.append(self)
             raise OSError("away")
 
-    works = live.change_log
-    monkeypatch.setattr(live, "change_log", lambda: works() if opened else Broken(None))
+    works = follower.change_log
+    monkeypatch.setattr(follower, "change_log", lambda: works() if opened else Broken(None))
     assert door.open().hear_of("hello")
     assert "again in 0.1 s" in caplog.text
 
 
 def test_a_reader_that_more_waits_for_than_may_overflows():
     dropped = []
-    slow = reader.Reader(overflow=lambda: dropped.append(True))
-    for _ in range(reader.QUEUE_EVENTS + 1):
+    slow = subscriber.Reader(overflow=lambda: dropped.append(True))
+    for _ in range(subscriber.QUEUE_EVENTS + 1):
         slow.put("[]")
     assert dropped == [True]
     slow.is_caught_up = True
-    slow.put("x" * reader.QUEUE_CHARACTERS, is_event=True)
+    slow.put("x" * subscriber.QUEUE_CHARACTERS, is_event=True)
     assert len(dropped) == 1
     slow.put("x", is_event=True)
     assert len(dropped) == 2

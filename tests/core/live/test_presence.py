@@ -11,11 +11,11 @@ from django.db.models import F
 from django.test import Client as Browser
 from playwright.sync_api import expect
 
-from core import present as present_module
+from core.live import presence as present_module
 from core.models import Presence
 from core.models.presence import LASTS
 from core.tasks import presence
-from core.tasks.publish import publishing
+from core.tasks.events.outbox import publishing
 from tests.core.live.happenings import log_in
 from tests.core.live.web import ROOT, Web
 from tests.core.tasks.homes import make_device, make_gateway
@@ -60,7 +60,9 @@ def gone(count=0):
     return Presence.objects.count() == count
 
 
-def test_who_comes_changes_and_goes_is_told_to_those_who_are_there(door, plug, anna, berta, at_once):
+def test_who_comes_changes_and_goes_is_told_to_those_who_are_there(
+    door, plug, anna, berta, at_once
+):
     hers = come(door.open(anna), plug)
     assert at(bodies(hers)[0]) == ["anna"]
     other = come(door.open(berta), plug)
@@ -105,7 +107,9 @@ def test_many_who_come_together_are_told_in_few_events(door, plug, anna):
     assert events < 10
 
 
-@pytest.mark.parametrize("wrong", [{}, {"device": "3"}, {"device": True}, {"device": 3, "changing": "yes"}])
+@pytest.mark.parametrize(
+    "wrong", [{}, {"device": "3"}, {"device": True}, {"device": 3, "changing": "yes"}]
+)
 def test_what_makes_no_sense_is_told(door, plug, anna, wrong):
     socket = door.open(anna)
     socket.say(here=wrong, ref=1)
@@ -119,7 +123,9 @@ def test_at_a_device_that_is_not_there_nobody_is(door, plug, anna):
     assert bodies(socket)[0]["device"] == plug.pk
 
 
-def test_a_page_that_is_open_stays_and_one_whose_lease_was_lost_comes_back(door, plug, anna, settings, at_once):
+def test_a_page_that_is_open_stays_and_one_whose_lease_was_lost_comes_back(
+    door, plug, anna, settings, at_once
+):
     settings.SOCKET_HEARTBEAT_SECONDS = 0.2
     socket = come(door.open(anna), plug)
     bodies(socket)
@@ -177,7 +183,9 @@ def test_a_browser_that_is_killed_leaves_no_ghost(web, plug, anna, berta):
     with web.open(anna) as hers:
         come(hers, plug)
         assert at(bodies(hers)[0]) == ["anna"]
-        browser = subprocess.Popen([sys.executable, "-c", BROWSER, web.site, berta, str(plug.pk)], cwd=ROOT)
+        browser = subprocess.Popen(
+            [sys.executable, "-c", BROWSER, web.site, berta, str(plug.pk)], cwd=ROOT
+        )
         try:
             assert at(bodies(hers)[0]) == ["anna", "berta"]
         finally:
@@ -195,7 +203,9 @@ def test_a_server_that_is_killed_leaves_no_ghost_longer_than_its_lease(own_web, 
     with own_web.open(berta) as other:
         come(other, plug)
         assert at(bodies(other)[0]) == ["anna", "berta"]
-        Presence.objects.filter(name="anna").update(expires_at=F("expires_at") - LASTS)  # the time passes
+        Presence.objects.filter(name="anna").update(
+            expires_at=F("expires_at") - LASTS
+        )  # the time passes
         assert at(bodies(other)[0]) == ["berta"]
     assert gone()
 
@@ -234,7 +244,9 @@ def visit(chromium, web):
 def test_pages_say_who_else_is_there_and_who_is_about_to_change_it(visit, plug, anna):
     her_line = visit(f"/devices/{plug.pk}/", anna).locator("#present")
     expect(her_line).to_be_hidden()
-    berta = visit(f"/devices/{plug.pk}/change/", log_in(Browser(), "change_device", username="berta"))
+    berta = visit(
+        f"/devices/{plug.pk}/change/", log_in(Browser(), "change_device", username="berta")
+    )
     expect(her_line).to_have_text("Also here: berta (changing it).")
     expect(berta.locator("#present")).to_have_text("Also here: anna.")
     stranger = visit(f"/devices/{plug.pk}/")

@@ -55,7 +55,9 @@ def test_what_another_process_commits_arrives(web, database_url, monkeypatch):
     with web.open() as client:
         client.begin()
         program = "from tests.core.live.happenings import happen; happen(3)"
-        with subprocess.Popen([sys.executable, "manage.py", "shell", "-v0", "-c", program], cwd=ROOT) as other:
+        with subprocess.Popen(
+            [sys.executable, "manage.py", "shell", "-v0", "-c", program], cwd=ROOT
+        ) as other:
             told = ids(client.events(3))
         assert (told, other.returncode) == (list(Event.objects.values_list("pk", flat=True)), 0)
 
@@ -67,7 +69,9 @@ def test_a_page_of_another_site_is_refused(web, origin):
     assert caught.value.response.status_code == 403
 
 
-def test_a_log_in_that_is_over_is_refused_and_one_that_ends_is_closed_within_a_heartbeat(web, client):
+def test_a_log_in_that_is_over_is_refused_and_one_that_ends_is_closed_within_a_heartbeat(
+    web, client
+):
     cookie = log_in(client)
     with web.open(cookie) as ours:
         ours.hear()
@@ -142,8 +146,19 @@ def test_the_example_follows_and_orders(web, heater, django_user_model):
     user = django_user_model.objects.create_superuser("demo", password="tea at five")
     assert user
     attribute = heater.attributes.get(name="on").pk
-    example = [sys.executable, "docs/follow.py", web.site, "--user", "demo", "--order", str(attribute), "true"]
+    example = [
+        sys.executable,
+        "docs/follow.py",
+        web.site,
+        "--user",
+        "demo",
+        "--order",
+        str(attribute),
+        "true",
+    ]
     environment = os.environ | {"PASSWORD": "tea at five", "no_proxy": "127.0.0.1"}
-    done = subprocess.run(example, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=30)
+    done = subprocess.run(
+        example, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=30
+    )
     assert (done.returncode, done.stderr) == (0, "")
     assert "confirmed" in done.stdout

@@ -23,11 +23,24 @@ class Web:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         self.site = f"http://127.0.0.1:{self.port}"
-        self._environment = {"DATABASE_URL": database_url, "DEBUG": "1", "WEB_CONCURRENCY": "1", **environment}
+        self._environment = {
+            "DATABASE_URL": database_url,
+            "DEBUG": "1",
+            "WEB_CONCURRENCY": "1",
+            **environment,
+        }
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 (as long as the server)
 
     def start(self):
-        command = [sys.executable, "-W", "always", "-m", "gunicorn", "--bind", f"127.0.0.1:{self.port}"]
+        command = [
+            sys.executable,
+            "-W",
+            "always",
+            "-m",
+            "gunicorn",
+            "--bind",
+            f"127.0.0.1:{self.port}",
+        ]
         self._process = subprocess.Popen(
             [*command, "iotapp.asgi"],
             cwd=ROOT, env=os.environ | self._environment, start_new_session=True, stdout=self._log, stderr=subprocess.STDOUT,
@@ -65,7 +78,12 @@ class Web:
     @contextmanager
     def open(self, cookie="", **options):
         headers = {"Cookie": f"sessionid={cookie}"} if cookie else {}
-        options = {"origin": self.site, "compression": None, "proxy": None, "additional_headers": headers} | options
+        options = {
+            "origin": self.site,
+            "compression": None,
+            "proxy": None,
+            "additional_headers": headers,
+        } | options
         with connect(f"ws{self.site[4:]}/ws/events/", **options) as socket:
             yield Client(socket)
 

@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 
 from core import rules
 from core.feeds import UNITS, Signal, Slot
-from core.outlook import Outlook, Rung
+from core.planning.forecast import Outlook, Rung
 from core.rules import Situation
 
 LONDON = ZoneInfo("Europe/London")
@@ -22,7 +22,8 @@ def slots(start, values, length=HALF_HOUR, signal=Signal.CARBON_INTENSITY):
     """One after another, from a time on."""
     at, unit = utc(start), UNITS[signal]
     return tuple(
-        Slot(at + place * length, at + (place + 1) * length, value, unit, at, signal) for place, value in enumerate(values)
+        Slot(at + place * length, at + (place + 1) * length, value, unit, at, signal)
+        for place, value in enumerate(values)
     )
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from core import rules
 from core.feeds import Signal
-from core.outlook import Rung
+from core.planning.forecast import Rung
 from core.rules import Undecided
 from tests.core.rules.situations import decide, outlook, situation, slots, utc
 
@@ -67,7 +67,9 @@ def test_nothing_is_expected_beyond_a_gap():
 
 
 def test_a_percentile_is_that_share_of_the_coming_day():
-    chosen = [said(DAY[place:] + DAY[:place], percentile=25, hysteresis=0).value for place in range(48)]
+    chosen = [
+        said(DAY[place:] + DAY[:place], percentile=25, hysteresis=0).value for place in range(48)
+    ]
     assert sum(chosen) == 12
     assert all(chosen[:12])
 
@@ -82,7 +84,10 @@ def test_a_percentile_counts_time_not_slots():
     quarters = slots(NOW, [100.0] * 4, timedelta(minutes=15))
     hours = slots("2026-06-01 13:00", [*[200.0] * 3, *[300.0] * 20], timedelta(hours=1))
     now = outlook(quarters + hours)
-    assert decide(NOW, "below", now, options={"percentile": 5}).reason == "100 gCO2/kWh is among the lowest 5 % of 24 h"
+    assert (
+        decide(NOW, "below", now, options={"percentile": 5}).reason
+        == "100 gCO2/kWh is among the lowest 5 % of 24 h"
+    )
     assert decide("2026-06-01 13:00", "below", now, options={"percentile": 10}).value is False
 
 
@@ -105,7 +110,9 @@ def test_a_forecast_that_is_not_live_is_told():
     assert decide(NOW, "below", old).reason.endswith("is below 150, by a typical day")
 
 
-@pytest.mark.parametrize("known", [(), (outlook(slots("2026-06-01 13:00", [120])),)], ids=["nothing", "only of later"])
+@pytest.mark.parametrize(
+    "known", [(), (outlook(slots("2026-06-01 13:00", [120])),)], ids=["nothing", "only of later"]
+)
 def test_without_a_value_of_now_nothing_is_decided(known):
     with pytest.raises(Undecided, match="nothing is known of the carbon intensity now"):
         decide(NOW, "below", *known)

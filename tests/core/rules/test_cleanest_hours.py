@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core import rules
-from core.arbiter import Limits
 from core.feeds import Signal
-from core.outlook import Outlook, Rung
+from core.planning.forecast import Outlook, Rung
+from core.planning.precedence import Limits
 from tests.core.rules.situations import HALF_HOUR, LONDON, decide, outlook, slots, utc
 
 EVENING = "2026-06-01 20:00"
@@ -17,10 +17,18 @@ NIGHT = [200.0] * 8 + [150.0] * 3 + [90.0] * 6 + [180.0] * 20
 FORECAST = outlook(slots(EVENING, NIGHT))
 
 
-def said(now, known=FORECAST, is_on=False, plan=None, delivered=0.0, zone=UTC, since=None, **options):
+def said(
+    now, known=FORECAST, is_on=False, plan=None, delivered=0.0, zone=UTC, since=None, **options
+):
     outlooks = [known] if known else []
     started = utc(since) if since else None
-    terms = {"options": options, "zone": zone, "plan": plan, "delivered": delivered, "changed_at": started}
+    terms = {
+        "options": options,
+        "zone": zone,
+        "plan": plan,
+        "delivered": delivered,
+        "changed_at": started,
+    }
     return decide(now, "cleanest_hours", *outlooks, is_on=is_on, **terms)
 
 
@@ -34,7 +42,9 @@ def lived(start, stop, outlook_at, every=timedelta(minutes=10), **options):
     while at < utc(stop):
         known = outlook_at(at)
         now = at.isoformat()[:16]
-        decision = said(now, known, is_on, plan, delivered, since=since and since.isoformat()[:16], **options)
+        decision = said(
+            now, known, is_on, plan, delivered, since=since and since.isoformat()[:16], **options
+        )
         plan = decision.plan
         if decision.value is not is_on:
             is_on, since = decision.value, at
@@ -66,7 +76,9 @@ def test_it_runs_in_them():
 
 def test_in_the_middle_of_a_run_the_sentence_is_the_same():
     plan = said("2026-06-02 01:30").plan
-    decision = said("2026-06-02 03:00", is_on=True, plan=plan, delivered=90, since="2026-06-02 01:30")
+    decision = said(
+        "2026-06-02 03:00", is_on=True, plan=plan, delivered=90, since="2026-06-02 01:30"
+    )
     assert decision.reason == "the cleanest 3 h before 07:00 are 01:30 to 04:30: 90 gCO2/kWh"
 
 
@@ -88,7 +100,9 @@ def test_minutes_that_were_missed_are_run_later():
     plan = said("2026-06-02 01:30").plan
     decision = said("2026-06-02 04:30", is_on=False, plan=plan, delivered=120)
     assert decision.value
-    assert sum((window.ends_at - window.starts_at for window in decision.plan.windows), timedelta()) == timedelta(minutes=60)
+    assert sum(
+        (window.ends_at - window.starts_at for window in decision.plan.windows), timedelta()
+    ) == timedelta(minutes=60)
 
 
 def test_after_the_deadline_the_next_day_begins_from_nothing():
@@ -112,14 +126,19 @@ def test_nothing_runs_before_it_opens():
 def test_in_one_run_or_in_several():
     values = [200.0] * 4 + [90.0] * 2 + [200.0] * 4 + [80.0] * 2 + [200.0] * 20
     forecast = outlook(slots(EVENING, values))
-    assert clocks(said(EVENING, forecast, minutes=120).plan) == [("22:00", "23:00"), ("01:00", "02:00")]
+    assert clocks(said(EVENING, forecast, minutes=120).plan) == [
+        ("22:00", "23:00"),
+        ("01:00", "02:00"),
+    ]
     assert len(said(EVENING, forecast, minutes=120, contiguous="yes").plan.windows) == 1
 
 
 def test_several_runs_are_all_told():
     values = [200.0] * 4 + [90.0] * 2 + [200.0] * 4 + [80.0] * 2 + [200.0] * 20
     reason = said(EVENING, outlook(slots(EVENING, values)), minutes=120).reason
-    assert "the cleanest 2 h before 07:00 are 22:00 to 23:00 and 01:00 to 02:00: 85 gCO2/kWh" in reason
+    assert (
+        "the cleanest 2 h before 07:00 are 22:00 to 23:00 and 01:00 to 02:00: 85 gCO2/kWh" in reason
+    )
 
 
 def test_of_equals_the_earliest_or_the_latest():
@@ -158,7 +177,11 @@ def wobbling(share):
     def outlook_at(at):
         issue = at - (at - utc(EVENING)) % HALF_HOUR
         wobbled = [
-            replace(slot, value=slot.value * (1 + share * (((index * 7 + int(issue.timestamp()) // 1800 * 13) % 11) / 5 - 1)))
+            replace(
+                slot,
+                value=slot.value
+                * (1 + share * (((index * 7 + int(issue.timestamp()) // 1800 * 13) % 11) / 5 - 1)),
+            )
             for index, slot in enumerate(slots(EVENING, [100.0] * 30))
             if slot.ends_at > at
         ]
@@ -169,7 +192,9 @@ def wobbling(share):
 
 def starts(share, gain):
     """When the plan says that it first runs, as told from evening until the run."""
-    plans, delivered = lived(EVENING, "2026-06-02 07:00", wobbling(share), gain=gain, contiguous="yes", after="22:00")
+    plans, delivered = lived(
+        EVENING, "2026-06-02 07:00", wobbling(share), gain=gain, contiguous="yes", after="22:00"
+    )
     assert delivered == 180
     return {plan[0][0] for plan in plans[:12]}
 
@@ -188,16 +213,24 @@ def test_a_plan_changes_when_the_forecast_does():
 def test_how_much_has_to_be_gained_is_an_option():
     plan = said(EVENING).plan
     slightly_better = outlook(slots(EVENING, NIGHT[:17] + [80.0] * 6))
-    assert clocks(said("2026-06-01 21:00", slightly_better, plan=plan, gain=50).plan) == [("01:30", "04:30")]
-    assert clocks(said("2026-06-01 21:00", slightly_better, plan=plan, gain=1).plan) == [("04:00", "07:00")]
+    assert clocks(said("2026-06-01 21:00", slightly_better, plan=plan, gain=50).plan) == [
+        ("01:30", "04:30")
+    ]
+    assert clocks(said("2026-06-01 21:00", slightly_better, plan=plan, gain=1).plan) == [
+        ("04:00", "07:00")
+    ]
 
 
 def test_other_options_make_another_plan():
     plan = said(EVENING).plan
-    assert clocks(said("2026-06-01 21:00", plan=plan, ties="latest", minutes=60, smooth=0).plan) == [("03:30", "04:30")]
+    assert clocks(
+        said("2026-06-01 21:00", plan=plan, ties="latest", minutes=60, smooth=0).plan
+    ) == [("03:30", "04:30")]
 
 
-@pytest.mark.parametrize("options", [{}, {"contiguous": "yes"}, {"minutes": 50}, {"after": "23:00"}, {"minutes": 600}])
+@pytest.mark.parametrize(
+    "options", [{}, {"contiguous": "yes"}, {"minutes": 50}, {"after": "23:00"}, {"minutes": 600}]
+)
 def test_whatever_is_wanted_is_delivered_in_time(options):
     _, delivered = lived("2026-06-01 20:00", "2026-06-02 07:00", lambda at: FORECAST, **options)
     assert delivered == int(options.get("minutes", 180))
@@ -221,7 +254,9 @@ def test_a_forecast_that_ends_early_is_used_as_far_as_it_holds_the_job():
     assert clocks(said(EVENING, known).plan) == [("00:00", "03:00")]
 
 
-@pytest.mark.parametrize("end", ["2026-06-01 20:30", "2026-06-01 22:00", "2026-06-02 01:00", "2026-06-02 06:30"])
+@pytest.mark.parametrize(
+    "end", ["2026-06-01 20:30", "2026-06-01 22:00", "2026-06-02 01:00", "2026-06-02 06:30"]
+)
 @pytest.mark.parametrize("options", [{}, {"contiguous": "yes"}])
 def test_the_deadline_is_met_wherever_the_forecast_ends(end, options):
     _, delivered = lived(EVENING, "2026-06-02 07:00", short_until(end), **options)
@@ -234,14 +269,18 @@ def test_the_deadline_is_met_wherever_the_forecast_ends(end, options):
     minutes=st.sampled_from([10, 50, 180, 400, 660]),
     contiguous=st.sampled_from(["yes", "no"]),
 )
-def test_whatever_comes_the_job_is_done_before_the_deadline_and_not_twice(values, minutes, contiguous):
+def test_whatever_comes_the_job_is_done_before_the_deadline_and_not_twice(
+    values, minutes, contiguous
+):
     known = slots(EVENING, values)
 
     def outlook_at(at):
         left = [slot for slot in known if slot.ends_at > at]
         return outlook(left) if left else None
 
-    _, delivered = lived(EVENING, "2026-06-02 07:00", outlook_at, minutes=minutes, contiguous=contiguous)
+    _, delivered = lived(
+        EVENING, "2026-06-02 07:00", outlook_at, minutes=minutes, contiguous=contiguous
+    )
     assert delivered == minutes
 
 
@@ -255,9 +294,14 @@ def test_where_too_little_is_known_only_what_is_better_than_the_mean_is_used():
 def test_without_a_forecast_the_deadline_is_met_with_a_margin():
     decision = said(EVENING, None)
     assert (decision.value, decision.until) == (False, utc("2026-06-02 03:40"))
-    assert decision.reason == "it waits for 03:40: no forecast: on 03:40 to 06:40, to be done by 07:00"
+    assert (
+        decision.reason == "it waits for 03:40: no forecast: on 03:40 to 06:40, to be done by 07:00"
+    )
     assert said("2026-06-02 03:40", None).value is True
-    assert said("2026-06-02 03:40", None).reason == "no forecast: on 03:40 to 06:40, to be done by 07:00"
+    assert (
+        said("2026-06-02 03:40", None).reason
+        == "no forecast: on 03:40 to 06:40, to be done by 07:00"
+    )
 
 
 def test_without_a_forecast_it_runs_as_long_as_wanted_and_no_longer():
@@ -311,7 +355,9 @@ def test_a_day_from_seven_to_seven_may_have_23_or_25_hours(now, deadline, hours)
     ],
 )
 def test_a_deadline_that_does_not_exist_or_comes_twice(now, deadline):
-    assert said(now, around(now[:10]), zone=LONDON, before="01:30").plan.job.deadline == utc(deadline)
+    assert said(now, around(now[:10]), zone=LONDON, before="01:30").plan.job.deadline == utc(
+        deadline
+    )
 
 
 def test_between_the_two_half_past_ones_the_next_day_has_begun():
@@ -320,7 +366,9 @@ def test_between_the_two_half_past_ones_the_next_day_has_begun():
 
 
 def test_sentences_tell_the_time_at_the_device():
-    assert said(EVENING, zone=LONDON).reason.startswith("it waits for 02:30: the cleanest 3 h before 07:00")
+    assert said(EVENING, zone=LONDON).reason.startswith(
+        "it waits for 02:30: the cleanest 3 h before 07:00"
+    )
 
 
 @pytest.mark.parametrize(
@@ -330,10 +378,16 @@ def test_sentences_tell_the_time_at_the_device():
         ({"after": "24:00"}, "after: '24:00' is no time of day"),
         ({"minutes": 0}, "minutes: 0 is not between 1 and the 1440"),
         ({"minutes": 1441}, "minutes: 1441 is not between"),
-        ({"after": "05:00", "minutes": 121}, "minutes: 121 is not between 1 and the 120 that there are a day"),
+        (
+            {"after": "05:00", "minutes": 121},
+            "minutes: 121 is not between 1 and the 120 that there are a day",
+        ),
         ({"watts": 0}, "watts: 0 is not the power of anything"),
         ({"gain": -1}, "gain: -1 is not between 0 and 100"),
-        ({"signal": "cape"}, "signal: 'cape' is none of carbon_intensity, marginal_intensity, price"),
+        (
+            {"signal": "cape"},
+            "signal: 'cape' is none of carbon_intensity, marginal_intensity, price",
+        ),
     ],
 )
 def test_options_that_make_no_sense_are_refused(options, why):
@@ -343,8 +397,12 @@ def test_options_that_make_no_sense_are_refused(options, why):
 
 def test_a_single_low_half_hour_is_half_noise():
     night = [200.0] * 6 + [180.0] + [200.0] * 5 + [185.0] * 6 + [200.0] * 10
-    assert clocks(said(EVENING, outlook(slots(EVENING, night)), minutes=30, contiguous=True).plan)[0] > ("02:00", "")
-    exact = said(EVENING, outlook(slots(EVENING, night)), minutes=30, contiguous=True, smooth=0).plan
+    assert clocks(said(EVENING, outlook(slots(EVENING, night)), minutes=30, contiguous=True).plan)[
+        0
+    ] > ("02:00", "")
+    exact = said(
+        EVENING, outlook(slots(EVENING, night)), minutes=30, contiguous=True, smooth=0
+    ).plan
     assert clocks(exact) == [("23:00", "23:30")]
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from core import rules
 from core.feeds import Signal
-from core.outlook import Outlook
+from core.planning.forecast import Outlook
 from core.rules import Decision, Rule, Undecided, first_moment, option, time_of_day
 from tests.core.rules.situations import LONDON, decide, outlook, situation, slots, utc
 
@@ -52,7 +52,9 @@ def test_every_option_says_what_it_is_for(name):
 
 
 @pytest.mark.parametrize("name", rules.names())
-@pytest.mark.parametrize("known", [(), (Outlook(Signal.CARBON_INTENSITY),)], ids=["nothing offered", "nothing known"])
+@pytest.mark.parametrize(
+    "known", [(), (Outlook(Signal.CARBON_INTENSITY),)], ids=["nothing offered", "nothing known"]
+)
 def test_without_a_forecast_every_rule_decides_leaves_alone_or_says_why_not(name, known):
     try:
         decision = decide(NOON, name, *known)
@@ -89,7 +91,10 @@ def test_options_are_read_as_typed_or_as_stored(written, read):
 @pytest.mark.parametrize(
     ("written", "why"),
     [
-        ({"colour": "red"}, "kettle has no option colour. It has: minutes, limit, quiet, kind, text."),
+        (
+            {"colour": "red"},
+            "kettle has no option colour. It has: minutes, limit, quiet, kind, text.",
+        ),
         ({"minutes": "many"}, "minutes: 'many' is no number"),
         ({"minutes": "1.5"}, "minutes: '1.5' is no whole number"),
         ({"minutes": True}, "minutes: True is of the wrong kind"),
@@ -141,14 +146,19 @@ def test_times_are_told_as_the_clock_at_the_device_shows_them():
     assert now.clock(utc("2026-06-02 13:00")) == "Tue 14:00"
 
 
-@pytest.mark.parametrize("text", ["24:00", "7", "7:5", "07:60", "-1:00", "007:30", "07:30 ", "7.30", "٠٧:٣٠", "²:00", ""])
+@pytest.mark.parametrize(
+    "text", ["24:00", "7", "7:5", "07:60", "-1:00", "007:30", "07:30 ", "7.30", "٠٧:٣٠", "²:00", ""]
+)
 def test_what_is_no_time_of_day_is_refused(text):
     with pytest.raises(ValueError, match="is no time of day. Example: 07:30"):
         time_of_day(text)
 
 
 def test_a_time_of_day():
-    assert (time_of_day("07:30"), time_of_day("7:30")) == (timedelta(hours=7.5), timedelta(hours=7.5))
+    assert (time_of_day("07:30"), time_of_day("7:30")) == (
+        timedelta(hours=7.5),
+        timedelta(hours=7.5),
+    )
 
 
 @pytest.mark.parametrize(
@@ -159,9 +169,24 @@ def test_a_time_of_day():
         (date(2026, 3, 29), "02:00", LONDON, "2026-03-29 01:00"),
         (date(2026, 10, 25), "01:30", LONDON, "2026-10-25 00:30"),  # comes twice
         (date(2026, 10, 25), "02:00", LONDON, "2026-10-25 02:00"),
-        (date(2026, 4, 24), "00:15", ZoneInfo("Africa/Cairo"), "2026-04-23 22:00"),  # midnight is left out
-        (date(2026, 4, 5), "01:45", ZoneInfo("Australia/Lord_Howe"), "2026-04-04 14:45"),  # half an hour comes twice
-        (date(2011, 12, 30), "09:00", ZoneInfo("Pacific/Apia"), "2011-12-30 10:00"),  # a whole day is left out
+        (
+            date(2026, 4, 24),
+            "00:15",
+            ZoneInfo("Africa/Cairo"),
+            "2026-04-23 22:00",
+        ),  # midnight is left out
+        (
+            date(2026, 4, 5),
+            "01:45",
+            ZoneInfo("Australia/Lord_Howe"),
+            "2026-04-04 14:45",
+        ),  # half an hour comes twice
+        (
+            date(2011, 12, 30),
+            "09:00",
+            ZoneInfo("Pacific/Apia"),
+            "2011-12-30 10:00",
+        ),  # a whole day is left out
         (date(2026, 6, 1), "07:00", UTC, "2026-06-01 07:00"),
     ],
 )
@@ -171,8 +196,15 @@ def test_the_first_moment_a_clock_shows_a_time(day, shown, zone, moment):
 
 def test_a_decision_needs_only_a_value_and_a_reason():
     decision = Decision(True, "why not")
-    assert (decision.attribute, decision.until, decision.guard, decision.plan) == ("", None, False, None)
+    assert (decision.attribute, decision.until, decision.guard, decision.plan) == (
+        "",
+        None,
+        False,
+        None,
+    )
 
 
 def test_midnight_is_the_first_moment_of_a_day():
-    assert first_moment(date(2026, 6, 1), timedelta(), LONDON) == datetime(2026, 5, 31, 23, tzinfo=UTC)
+    assert first_moment(date(2026, 6, 1), timedelta(), LONDON) == datetime(
+        2026, 5, 31, 23, tzinfo=UTC
+    )

@@ -4,7 +4,7 @@ import pytest
 
 from core import rules
 from core.feeds import Signal
-from core.outlook import Outlook, Rung
+from core.planning.forecast import Outlook, Rung
 from core.rules import Undecided
 from tests.core.rules.situations import HOUR, LONDON, decide, outlook, slots, utc
 
@@ -26,7 +26,9 @@ def potential(*values, start=NOON):
 
 def said(now, *known, held=None, until=None, **options):
     since, end = utc(held) if held else None, utc(until) if until else None
-    return decide(now, "lightning_guard", *known, held_off_since=since, held_off_until=end, options=options)
+    return decide(
+        now, "lightning_guard", *known, held_off_since=since, held_off_until=end, options=options
+    )
 
 
 @pytest.mark.parametrize(
@@ -56,8 +58,13 @@ def test_it_holds_at_least_until_the_all_clear():
 
 def test_a_warning_tells_what_when_and_how_much():
     assert said(NOON, flashes(5, 0)).reason == "lightning until 13:00: 5 flashes/h, danger from 2"
-    assert said("2026-06-01 12:30", potential(0, 9)).reason == ("lightning possible from 13:00 to 14:00: 9 J/kg, danger from 5")
-    assert said(NOON, cape(1800, 0)).reason == "thunderstorms possible until 13:00: CAPE 1800 J/kg, danger from 1500"
+    assert said("2026-06-01 12:30", potential(0, 9)).reason == (
+        "lightning possible from 13:00 to 14:00: 9 J/kg, danger from 5"
+    )
+    assert (
+        said(NOON, cape(1800, 0)).reason
+        == "thunderstorms possible until 13:00: CAPE 1800 J/kg, danger from 1500"
+    )
 
 
 def test_times_are_those_of_the_clock_at_the_device():
@@ -67,7 +74,10 @@ def test_times_are_those_of_the_clock_at_the_device():
 
 def test_calm_is_told_with_the_worst_to_come():
     decision = said(NOON, cape(300, 900))
-    assert decision.reason == "no lightning expected within 60 min: CAPE 900 J/kg at most, danger from 1500"
+    assert (
+        decision.reason
+        == "no lightning expected within 60 min: CAPE 900 J/kg at most, danger from 1500"
+    )
     assert not decision.guard
 
 
@@ -163,7 +173,9 @@ def test_a_hold_goes_on_without_a_forecast_until_its_end_then_it_is_for_the_fail
     assert decision.reason.startswith("held off since 12:00, and no forecast")
     with pytest.raises(Undecided):
         said("2026-06-01 13:30", held=NOON)
-    assert said("2026-06-01 13:40", held=NOON, until="2026-06-01 14:00").until == utc("2026-06-01 14:00")
+    assert said("2026-06-01 13:40", held=NOON, until="2026-06-01 14:00").until == utc(
+        "2026-06-01 14:00"
+    )
 
 
 def test_an_old_forecast_counts_and_is_told():
@@ -174,7 +186,11 @@ def test_an_old_forecast_counts_and_is_told():
 def test_it_is_a_guard():
     guard = rules.load("lightning_guard")
     assert guard.is_guard
-    assert guard.signals(guard.options()) == (Signal.LIGHTNING, Signal.LIGHTNING_POTENTIAL, Signal.CAPE)
+    assert guard.signals(guard.options()) == (
+        Signal.LIGHTNING,
+        Signal.LIGHTNING_POTENTIAL,
+        Signal.CAPE,
+    )
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,13 @@ def said(now, on=WEEK, zone=LONDON):
 def hours_on(day_before, on):
     """How long it is on in the 48 h from a time on, by asking every minute."""
     start = utc(day_before)
-    return sum(said((start + step * MINUTE).isoformat()[:16], on).value for step in range(0, 48 * 60, 10)) / 6
+    return (
+        sum(
+            said((start + step * MINUTE).isoformat()[:16], on).value
+            for step in range(0, 48 * 60, 10)
+        )
+        / 6
+    )
 
 
 @pytest.mark.parametrize(
@@ -38,7 +44,10 @@ def test_on_in_the_windows_of_the_week_by_the_clock_at_the_device(now, wanted, u
 
 def test_the_reason_tells_the_next_change():
     assert said("2026-06-01 06:30").reason == "the schedule says on until 09:00"
-    assert said("2026-06-01 12:00", on="wed 07:00-08:00").reason == "the schedule says off until Wed 07:00"
+    assert (
+        said("2026-06-01 12:00", on="wed 07:00-08:00").reason
+        == "the schedule says off until Wed 07:00"
+    )
 
 
 def test_a_night_belongs_to_the_day_it_starts_on():
@@ -50,16 +59,24 @@ def test_a_night_belongs_to_the_day_it_starts_on():
 
 
 def test_windows_that_touch_or_overlap_are_one():
-    assert said("2026-06-01 06:30", "07:00-09:00, 08:00-10:00, 10:00-11:00").until == utc("2026-06-01 10:00")
+    assert said("2026-06-01 06:30", "07:00-09:00, 08:00-10:00, 10:00-11:00").until == utc(
+        "2026-06-01 10:00"
+    )
 
 
 def test_midnight_is_no_change_where_both_days_are_on():
-    assert said("2026-06-01 20:00", "mon 12:00-24:00; tue 00:00-06:00").until == utc("2026-06-02 05:00")
+    assert said("2026-06-01 20:00", "mon 12:00-24:00; tue 00:00-06:00").until == utc(
+        "2026-06-02 05:00"
+    )
 
 
 def test_always_on_has_no_end():
     decision = said("2026-06-01 12:00", "00:00-24:00")
-    assert (decision.value, decision.until, decision.reason) == (True, None, "the schedule says on at all times")
+    assert (decision.value, decision.until, decision.reason) == (
+        True,
+        None,
+        "the schedule says on at all times",
+    )
 
 
 def test_one_window_a_week_is_found_from_just_after_it():
@@ -98,7 +115,9 @@ def test_ways_to_write_days(text, days):
 
     spans = week(text)
     assert {day for day in range(7) if spans[day]} == days
-    assert all(span == (timedelta(hours=8), timedelta(hours=9)) for windows in spans for span in windows)
+    assert all(
+        span == (timedelta(hours=8), timedelta(hours=9)) for windows in spans for span in windows
+    )
 
 
 @pytest.mark.parametrize(

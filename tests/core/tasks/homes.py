@@ -2,10 +2,15 @@
 
 from core.models import Attribute, Device, Gateway, Secret
 from core.readings import Kind
-from core.tasks.publish import publishing
+from core.tasks.events.outbox import publishing
 
 
-def make_gateway(name: str = "Hub", address: str = "http://127.0.0.1:1", vendor: str = "shelly", credential: str = "") -> Gateway:
+def make_gateway(
+    name: str = "Hub",
+    address: str = "http://127.0.0.1:1",
+    vendor: str = "shelly",
+    credential: str = "",
+) -> Gateway:
     gateway = Gateway(vendor=vendor, name=name, address=address)
     gateway.credential = Secret.seal(credential)
     with publishing():
@@ -16,7 +21,11 @@ def make_gateway(name: str = "Hub", address: str = "http://127.0.0.1:1", vendor:
 def make_device(gateway: Gateway, vendor_id: str = "plug", **fields: object) -> Device:
     """A plug: a switch it can be ordered, and the power it measures."""
     with publishing():
-        device = Device.objects.create(gateway=gateway, vendor_id=vendor_id, name=vendor_id.title(), **fields)
+        device = Device.objects.create(
+            gateway=gateway, vendor_id=vendor_id, name=vendor_id.title(), **fields
+        )
     Attribute.objects.create(device=device, name="on", kind=Kind.BOOLEAN, writable=True)
-    Attribute.objects.create(device=device, name="power", kind=Kind.NUMBER, unit="W", minimum=-10_000, maximum=100_000)
+    Attribute.objects.create(
+        device=device, name="power", kind=Kind.NUMBER, unit="W", minimum=-10_000, maximum=100_000
+    )
     return device

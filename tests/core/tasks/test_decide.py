@@ -9,7 +9,7 @@ from core.feeds import Signal, Slot
 from core.feeds.replay import Feed
 from core.models import Attribute, DeviceCommand, Run
 from core.models.device_command import State
-from core.outlook import Outlook
+from core.planning.forecast import Outlook
 from core.rules import Situation
 from core.rules.awesome import Options
 from core.rules.awesome import decide as awesome
@@ -35,7 +35,10 @@ def at(time_machine, moment):
 def test_clean_hours_switch_on_and_the_reason_is_a_sentence(ruled, simulator, time_machine):
     at(time_machine, CLEAN)
     [verdict] = decide.decide()
-    assert verdict.sentence == f"on, because the grid is clean: {intensity(CLEAN):g} gCO2/kWh: confirmed"
+    assert (
+        verdict.sentence
+        == f"on, because the grid is clean: {intensity(CLEAN):g} gCO2/kWh: confirmed"
+    )
     assert simulator.devices[0].on
     ruled.refresh_from_db()
     assert ruled.decision == f"on, because the grid is clean: {intensity(CLEAN):g} gCO2/kWh"
@@ -43,7 +46,9 @@ def test_clean_hours_switch_on_and_the_reason_is_a_sentence(ruled, simulator, ti
 
 def intensity(moment):
     slots = Feed().fetch("", moment, moment + timedelta(seconds=1))
-    [value] = [slot.value for slot in slots if slot.signal is Signal.CARBON_INTENSITY and slot.issued_at]
+    [value] = [
+        slot.value for slot in slots if slot.signal is Signal.CARBON_INTENSITY and slot.issued_at
+    ]
     return value
 
 
@@ -107,5 +112,9 @@ def test_what_is_under_way_is_not_ordered_again(ruled, simulator, time_machine):
 @pytest.mark.parametrize(("value", "on"), [(179.0, True), (180.0, False), (0.0, True)])
 def test_awesome_switches_on_below_its_limit(value, on):
     slot = Slot(CLEAN, CLEAN + timedelta(minutes=30), value, "gCO2/kWh", CLEAN)
-    decision = awesome(Situation(CLEAN, "Heater", {}, "on", {slot.signal: Outlook(slot.signal, (slot,))}, Options()))
+    decision = awesome(
+        Situation(
+            CLEAN, "Heater", {}, "on", {slot.signal: Outlook(slot.signal, (slot,))}, Options()
+        )
+    )
     assert decision.value is on

@@ -3,9 +3,9 @@
 import pytest
 from django.core.exceptions import ValidationError
 
-from core.http import ApiError, ApiRefused
 from core.models import Device, Gateway, Observation
-from core.tasks import decide, gateways, keep, poll
+from core.net.http import ApiError, ApiRefused
+from core.tasks import decide, gateways, poll, prune
 
 pytestmark = pytest.mark.django_db
 
@@ -59,7 +59,7 @@ def test_a_removed_device_stays_away_until_it_is_restored(heater):
 def test_a_device_removed_and_pruned_is_restored_with_its_attributes(heater):
     names = list(heater.attributes.values_list("name", flat=True))
     gateways.remove_device(heater.pk)
-    keep.prune()
+    prune.prune()
     assert not heater.attributes.exists()
     gateways.discover(heater.gateway_id, restore=True)
     assert list(heater.attributes.values_list("name", flat=True)) == names
@@ -75,7 +75,7 @@ def test_a_removed_gateway_is_out_of_sight_and_its_credential_is_gone(heater):
 def test_pruning_deletes_what_is_left_of_a_removed_gateway(heater):
     poll.poll()
     gateways.remove(heater.gateway_id)
-    pruned = keep.prune()
+    pruned = prune.prune()
     assert pruned["gateways"] == 1
     assert not Gateway.objects.exists()
     assert not Observation.objects.exists()
@@ -93,7 +93,9 @@ def test_a_gateway_moves_only_to_where_it_answers_itself(simulator, heater):
     assert gateways.move(heater.gateway_id, elsewhere).address == elsewhere
 
 
-@pytest.mark.parametrize("field", [{"zone": "Europe/Atlantis"}, {"rule": "magic"}, {"latitude": 91.0}])
+@pytest.mark.parametrize(
+    "field", [{"zone": "Europe/Atlantis"}, {"rule": "magic"}, {"latitude": 91.0}]
+)
 def test_what_a_device_cannot_have_is_refused(heater, field):
     with pytest.raises(ValidationError):
         gateways.change_device(heater.pk, **field)
@@ -102,7 +104,9 @@ def test_what_a_device_cannot_have_is_refused(heater, field):
 def test_a_change_of_what_somebody_else_changed_meanwhile_is_refused(heater):
     seen = heater.version
     gateways.change_device(heater.pk, version=seen, name="Boiler")
-    with pytest.raises(gateways.ChangedMeanwhile, match="Boiler was changed by somebody else") as refused:
+    with pytest.raises(
+        gateways.ChangedMeanwhile, match="Boiler was changed by somebody else"
+    ) as refused:
         gateways.change_device(heater.pk, version=seen, name="Kettle")
     assert refused.value.there.name == "Boiler"
     gateways.change_device(heater.pk, version=refused.value.there.version, name="Kettle")
@@ -111,7 +115,9 @@ def test_a_change_of_what_somebody_else_changed_meanwhile_is_refused(heater):
 
 
 def test_a_gateway_is_not_overwritten_either(heater):
-    gateway = gateways.change(heater.gateway_id, name="Hall", enabled=True, version=heater.gateway.version)
+    gateway = gateways.change(
+        heater.gateway_id, name="Hall", enabled=True, version=heater.gateway.version
+    )
     with pytest.raises(gateways.ChangedMeanwhile):
         gateways.change(gateway.pk, name="Attic", enabled=True, version=gateway.version - 1)
 

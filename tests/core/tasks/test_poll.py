@@ -10,7 +10,7 @@ from core.models import Attribute, Device, Gateway, Observation, Run, Secret
 from core.models.run import Outcome
 from core.simulator import Fault
 from core.tasks import gateways, poll
-from core.tasks.clients import client_for
+from core.tasks.polling.clients import client_for
 from core.tasks.runs import AlreadyRunning, running
 
 pytestmark = pytest.mark.django_db
@@ -42,12 +42,16 @@ def test_one_gateway_never_stops_another(home, simulator, settings):
     simulator.devices[1].faults = [Fault("garbage")]
     simulator.devices[2].faults = [Fault("unreachable")]
     summary = poll.poll()
-    assert [name for name, _ in sorted(summary.asked.failed)] == sorted(str(gateway) for gateway in home[:3])
+    assert [name for name, _ in sorted(summary.asked.failed)] == sorted(
+        str(gateway) for gateway in home[:3]
+    )
     assert summary.asked.recorded.stored > 0
     assert Run.objects.get().error.count("\n") == 2
 
 
-def test_a_gateway_that_fails_is_left_alone_for_longer_and_asked_at_once_on_request(home, simulator, time_machine):
+def test_a_gateway_that_fails_is_left_alone_for_longer_and_asked_at_once_on_request(
+    home, simulator, time_machine
+):
     simulator.devices[0].faults = [Fault("500")]
     for _ in range(2):
         poll.poll()

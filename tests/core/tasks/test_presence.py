@@ -9,9 +9,9 @@ from django.db.models import F
 from core.models import Device, Event, Presence, User
 from core.models.event import Kind
 from core.models.presence import LASTS
-from core.tasks import gateways, keep, presence
+from core.tasks import gateways, presence, prune
+from core.tasks.events.outbox import publishing
 from core.tasks.presence import Here
-from core.tasks.publish import publishing
 from tests.core.quietly import quietly
 from tests.core.tasks.homes import make_device, make_gateway
 
@@ -38,7 +38,10 @@ def told():
     """The events since it was last asked: (device, people, how many)."""
     events = list(Event.objects.filter(kind=Kind.PRESENCE).order_by("pk"))
     Event.objects.all().delete()
-    return [(event.device, [one["name"] for one in event.body["present"]], event.body["count"]) for event in events]
+    return [
+        (event.device, [one["name"] for one in event.body["present"]], event.body["count"])
+        for event in events
+    ]
 
 
 def time_passes(rows=None):
@@ -49,7 +52,11 @@ def test_who_comes_and_goes_is_told_with_all_who_are_there(plug, anna):
     presence.enter([Here("a", plug.pk, anna)])
     presence.enter([Here("b", plug.pk)])
     presence.leave(["a"])
-    assert told() == [(plug.pk, ["anna"], 1), (plug.pk, ["anna", "somebody"], 2), (plug.pk, ["somebody"], 1)]
+    assert told() == [
+        (plug.pk, ["anna"], 1),
+        (plug.pk, ["anna", "somebody"], 2),
+        (plug.pk, ["somebody"], 1),
+    ]
 
 
 def test_many_who_come_at_once_are_one_event_a_device(plug, anna, berta):
@@ -130,7 +137,7 @@ def test_a_lease_that_is_over_is_told_whoever_forgets_it(plug, anna):
     presence.enter([Here("a", plug.pk, anna), Here("b", plug.pk)])
     time_passes(Presence.objects.filter(pk="a"))
     told()
-    assert keep.prune()["presences"] == 1
+    assert prune.prune()["presences"] == 1
     assert told() == [(plug.pk, ["somebody"], 1)]
 
 

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from core.models import Lease, Run
 from core.models.run import Outcome
-from core.tasks.publish import publishing
+from core.tasks.events.outbox import publishing
 from core.tasks.runs import AlreadyRunning, LeaseLost, Terminated, health, missed_slots, running
 
 pytestmark = pytest.mark.django_db
@@ -25,7 +25,12 @@ def minutes(number: float) -> timedelta:
 def ran(*ages: float, outcome: Outcome = Outcome.DONE) -> None:
     with publishing():
         for age in ages:
-            Run.objects.create(task="poll", outcome=outcome, started_at=NOW - minutes(age), finished_at=NOW - minutes(age))
+            Run.objects.create(
+                task="poll",
+                outcome=outcome,
+                started_at=NOW - minutes(age),
+                finished_at=NOW - minutes(age),
+            )
 
 
 def test_a_run_that_ends_is_done_and_lets_go():
@@ -37,7 +42,11 @@ def test_a_run_that_ends_is_done_and_lets_go():
 
 
 def test_a_second_run_of_the_task_finds_it_taken():
-    with running("poll"), pytest.raises(AlreadyRunning, match="another run is at work"), running("poll"):
+    with (
+        running("poll"),
+        pytest.raises(AlreadyRunning, match="another run is at work"),
+        running("poll"),
+    ):
         pytest.fail("two runs at once")
 
 
@@ -70,7 +79,10 @@ def test_a_killed_run_is_taken_over_when_its_lease_is_over_and_called_vanished()
         Run.objects.create(task="poll")
     with running("poll") as holding:
         assert holding.token == 8
-    assert list(Run.objects.order_by("pk").values_list("outcome", flat=True)) == [Outcome.VANISHED, Outcome.DONE]
+    assert list(Run.objects.order_by("pk").values_list("outcome", flat=True)) == [
+        Outcome.VANISHED,
+        Outcome.DONE,
+    ]
 
 
 def test_a_killed_run_keeps_others_out_while_its_lease_lasts():

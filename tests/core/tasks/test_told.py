@@ -2,11 +2,12 @@
 
 import pytest
 
-from core.arbiter import Source
 from core.models import Attribute, Event
 from core.models.event import Kind
+from core.planning.precedence import Source
 from core.simulator import Fault
-from core.tasks import decide, gateways, holds, poll, send
+from core.tasks import decide, gateways, poll
+from core.tasks.orders import holds, send
 
 pytestmark = pytest.mark.django_db
 
@@ -63,7 +64,12 @@ def test_a_gateway_that_begins_to_fail_and_ceases_to_is_told_once_each(heater, t
 def test_an_order_is_told_at_every_step(heater, told):
     poll.poll(heater.gateway_id)
     told()
-    command = send.order(Attribute.objects.get(device=heater, name="on").pk, True, source=Source.HUMAN, reason="pressed")
+    command = send.order(
+        Attribute.objects.get(device=heater, name="on").pk,
+        True,
+        source=Source.HUMAN,
+        reason="pressed",
+    )
     send.send([command.pk])
     states = [body["state"] for kind, body in told() if kind == Kind.COMMAND]
     assert states == ["requested", "sending", "accepted", "confirmed"]

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from core import vendors
-from core.http import ApiError, ApiRefused, Http
+from core.net.http import ApiError, ApiRefused, Http
 from core.readings import AttributeSpec, DeviceSpec, Kind, Reading
 from core.vendors import Identity, Vendor
 
@@ -28,7 +28,11 @@ each_vendor = pytest.mark.parametrize("name", vendors.names())
 text = st.text(alphabet=st.characters(), max_size=20) | st.sampled_from(
     ["on", "unavailable", "nan", "1e999", "\x00", "\ud800", "9" * 300]
 )
-numbers = st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.sampled_from([10**400, -1, 0, 1e308])
+numbers = (
+    st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.sampled_from([10**400, -1, 0, 1e308])
+)
 anything = st.recursive(
     st.none() | st.booleans() | numbers | text,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(text, inner, max_size=4),
@@ -46,12 +50,18 @@ def recorded(name: str) -> list[str]:
 def damaged(draw: st.DrawFn, name: str) -> Any:
     """A recorded answer with one part of it replaced, or anything at all."""
     answers = recorded(name)
-    answer = json.loads(draw(st.sampled_from(answers))) if answers and draw(st.integers(0, 3)) else draw(anything)
+    answer = (
+        json.loads(draw(st.sampled_from(answers)))
+        if answers and draw(st.integers(0, 3))
+        else draw(anything)
+    )
     holder: Any = [answer]
     key: Any = 0
     while isinstance(holder[key], list | dict) and holder[key] and draw(st.integers(0, 5)):
         holder = holder[key]
-        key = draw(st.sampled_from(sorted(holder) if isinstance(holder, dict) else range(len(holder))))
+        key = draw(
+            st.sampled_from(sorted(holder) if isinstance(holder, dict) else range(len(holder)))
+        )
     if holder[key] is answer:
         return answer if draw(st.booleans()) else draw(anything)
     holder[key] = draw(anything)
@@ -128,7 +138,10 @@ def test_a_vendor_is_a_whole_client(name):
 def test_a_vendor_says_what_people_need_to_add_it(name):
     client = vendors.load(name)
     assert client.label and len(client.label) <= 40
-    assert urlsplit(client.address_example).scheme in ("http", "https") and urlsplit(client.address_example).hostname
+    assert (
+        urlsplit(client.address_example).scheme in ("http", "https")
+        and urlsplit(client.address_example).hostname
+    )
     assert client.credential_hint
 
 
@@ -142,7 +155,13 @@ def test_a_vendor_has_recorded_payloads(name):
 
 
 @each_vendor
-@settings(max_examples=150, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=150,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
 @given(data=st.data())
 def test_whatever_the_vendor_answers_is_refused_or_well_formed(name, data):
     answers = data.draw(st.lists(damaged(name), min_size=1, max_size=3))
@@ -171,8 +190,19 @@ def check_history(client: Vendor, vendor_id: str) -> None:
 
 
 @each_vendor
-@settings(max_examples=100, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
-@given(vendor_id=text, attribute=text | st.sampled_from(["on", "locked"]), value=st.booleans() | numbers | text, answer=anything)
+@settings(
+    max_examples=100,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
+@given(
+    vendor_id=text,
+    attribute=text | st.sampled_from(["on", "locked"]),
+    value=st.booleans() | numbers | text,
+    answer=anything,
+)
 @example(vendor_id="switch.a/../../x", attribute="on", value=True, answer=[])
 def test_whatever_is_ordered_is_sent_or_refused(name, vendor_id, attribute, value, answer):
     told(lambda: [vendors.load(name)(Parrot([answer])).write(vendor_id, attribute, value)])

@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 
-from core.http import ApiError, ApiRefused, Http
+from core.net.http import ApiError, ApiRefused, Http
 from core.readings import AttributeSpec, DeviceSpec, Kind, Unacceptable, Value, clean_value
 from core.vendors.home_assistant import Client
 
@@ -41,7 +41,9 @@ class Peer:
         self.hanging = threading.Event()
         self.hangs = False
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01})
+        self.thread = threading.Thread(
+            target=self.server.serve_forever, kwargs={"poll_interval": 0.01}
+        )
         self.thread.start()
 
     def _handler(peer) -> type[BaseHTTPRequestHandler]:
@@ -79,7 +81,9 @@ class Peer:
 
     def client(self, timeout_seconds: float = 5) -> Client:
         address = f"http://127.0.0.1:{self.server.server_port}"
-        return Client(Http(address, credential=TOKEN, networks=LOOPBACK, timeout_seconds=timeout_seconds))
+        return Client(
+            Http(address, credential=TOKEN, networks=LOOPBACK, timeout_seconds=timeout_seconds)
+        )
 
     def says(self, *states: dict[str, Any]) -> Client:
         """A client of a home that holds these states."""
@@ -89,7 +93,12 @@ class Peer:
         return self.client()
 
     def fails(self, status: int, body: Any = b"") -> Client:
-        for path in ("/api/config", "/api/states", "/api/states/switch.heater", "/api/services/switch/turn_on"):
+        for path in (
+            "/api/config",
+            "/api/states",
+            "/api/states/switch.heater",
+            "/api/services/switch/turn_on",
+        ):
             self.answers[path] = (status, body)
         return self.client()
 
@@ -144,7 +153,10 @@ def test_every_call_carries_the_token(peer):
 
 def test_the_key_stays_when_the_address_and_the_version_change(peer):
     before = peer.client().identify().key
-    peer.answers["/api/config"] = (200, payload("config") | {"version": "2027.1", "internal_url": "http://10.0.0.9:8123"})
+    peer.answers["/api/config"] = (
+        200,
+        payload("config") | {"version": "2027.1", "internal_url": "http://10.0.0.9:8123"},
+    )
     assert peer.client().identify().key == before
 
 
@@ -158,7 +170,9 @@ def test_the_key_does_not_tell_where_the_home_is(peer):
     assert "51.5" not in peer.client().identify().key
 
 
-@pytest.mark.parametrize("config", [{}, {"location_name": "Home"}, {"location_name": 5, "version": "2025.4"}, [], 7])
+@pytest.mark.parametrize(
+    "config", [{}, {"location_name": "Home"}, {"location_name": 5, "version": "2025.4"}, [], 7]
+)
 def test_something_else_than_home_assistant_is_told_apart(peer, config):
     peer.answers["/api/config"] = (200, config)
     with pytest.raises(ApiError, match="does not look like Home Assistant"):
@@ -191,9 +205,15 @@ def test_an_entity_without_a_name_goes_by_its_id(peer):
         ("sensor.heater_power", [AttributeSpec("power", unit="W")]),
         ("sensor.outside_temperature", [AttributeSpec("temperature", unit="°C")]),
         ("sensor.sun_next_rising", [AttributeSpec("value", Kind.TEXT)]),
-        ("sensor.thermostat", [AttributeSpec("value", Kind.CHOICE, choices=("away", "comfort", "eco", "sleep"))]),
+        (
+            "sensor.thermostat",
+            [AttributeSpec("value", Kind.CHOICE, choices=("away", "comfort", "eco", "sleep"))],
+        ),
         ("binary_sensor.movement_backyard", [AttributeSpec("motion", Kind.BOOLEAN)]),
-        ("number.temperature_setting", [AttributeSpec("value", unit="°C", minimum=15, maximum=35, writable=True)]),
+        (
+            "number.temperature_setting",
+            [AttributeSpec("value", unit="°C", minimum=15, maximum=35, writable=True)],
+        ),
         (
             "light.bed_light",
             [
@@ -205,7 +225,9 @@ def test_an_entity_without_a_name_goes_by_its_id(peer):
             "climate.heatpump",
             [
                 AttributeSpec("mode", Kind.CHOICE, choices=("heat", "off"), writable=True),
-                AttributeSpec("target_temperature", unit="°C", minimum=7, maximum=35, writable=True),
+                AttributeSpec(
+                    "target_temperature", unit="°C", minimum=7, maximum=35, writable=True
+                ),
                 AttributeSpec("temperature", unit="°C"),
             ],
         ),
@@ -225,12 +247,18 @@ def test_climate_speaks_the_unit_of_the_house(peer):
 
 
 def test_a_helper_number_is_written_like_a_number(peer):
-    device = found(peer.says(state("input_number.setback", "3", min=0, max=5, unit_of_measurement="K")))["input_number.setback"]
-    assert device.attributes == (AttributeSpec("value", unit="K", minimum=0, maximum=5, writable=True),)
+    device = found(
+        peer.says(state("input_number.setback", "3", min=0, max=5, unit_of_measurement="K"))
+    )["input_number.setback"]
+    assert device.attributes == (
+        AttributeSpec("value", unit="K", minimum=0, maximum=5, writable=True),
+    )
 
 
 def test_a_lamp_that_cannot_dim_has_no_brightness(peer):
-    device = found(peer.says(state("light.porch", "on", supported_color_modes=["onoff"], color_mode="onoff")))["light.porch"]
+    device = found(
+        peer.says(state("light.porch", "on", supported_color_modes=["onoff"], color_mode="onoff"))
+    )["light.porch"]
     assert names(device) == ["on"]
 
 
@@ -240,13 +268,17 @@ def test_an_old_integration_without_color_modes_dims_if_it_tells_a_brightness(pe
 
 
 def test_a_sensor_without_class_is_called_value(peer):
-    devices = found(peer.says(state("sensor.clicks", "5", state_class="total"), state("sensor.slogan", "hello")))
+    devices = found(
+        peer.says(state("sensor.clicks", "5", state_class="total"), state("sensor.slogan", "hello"))
+    )
     assert devices["sensor.clicks"].attributes == (AttributeSpec("value", Kind.NUMBER),)
     assert devices["sensor.slogan"].attributes == (AttributeSpec("value", Kind.TEXT),)
 
 
 def test_a_class_of_an_integrations_own_making_without_unit_is_text(peer):
-    device = found(peer.says(state("sensor.moon", "waxing", device_class="moon__phase")))["sensor.moon"]
+    device = found(peer.says(state("sensor.moon", "waxing", device_class="moon__phase")))[
+        "sensor.moon"
+    ]
     assert device.attributes == (AttributeSpec("moon__phase", Kind.TEXT),)
 
 
@@ -256,14 +288,18 @@ def test_a_unitless_class_of_numbers_is_a_number(peer):
 
 
 def test_options_that_are_no_words_are_left_out(peer):
-    device = found(peer.says(state("sensor.phase", "a", device_class="enum", options=["a", 5, "b" * 300, "", "a"])))[
-        "sensor.phase"
-    ]
+    device = found(
+        peer.says(
+            state("sensor.phase", "a", device_class="enum", options=["a", 5, "b" * 300, "", "a"])
+        )
+    )["sensor.phase"]
     assert device.attributes == (AttributeSpec("value", Kind.CHOICE, choices=("a",)),)
 
 
 def test_an_enum_without_options_is_text(peer):
-    device = found(peer.says(state("sensor.phase", "x", device_class="enum", options=None)))["sensor.phase"]
+    device = found(peer.says(state("sensor.phase", "x", device_class="enum", options=None)))[
+        "sensor.phase"
+    ]
     assert device.attributes == (AttributeSpec("value", Kind.TEXT),)
 
 
@@ -284,14 +320,29 @@ def test_a_thermostat_without_modes_cannot_be_switched(peer):
 
 AWAY = [
     state("light.bed", "unavailable", supported_color_modes=["brightness"]),
-    state("climate.hall", "unavailable", hvac_modes=["off", "heat"], min_temp=7, max_temp=35, supported_features=385),
+    state(
+        "climate.hall",
+        "unavailable",
+        hvac_modes=["off", "heat"],
+        min_temp=7,
+        max_temp=35,
+        supported_features=385,
+    ),
     state("number.volume", "unavailable", min=0, max=100, step=1),
-    state("sensor.power", "unavailable", device_class="power", unit_of_measurement="W", state_class="measurement"),
+    state(
+        "sensor.power",
+        "unavailable",
+        device_class="power",
+        unit_of_measurement="W",
+        state_class="measurement",
+    ),
     state("switch.heater", "unavailable"),
     state("binary_sensor.door", "unavailable", device_class="door"),
 ]
 BACK = [
-    state("light.bed", "off", supported_color_modes=["brightness"], brightness=None, color_mode=None),
+    state(
+        "light.bed", "off", supported_color_modes=["brightness"], brightness=None, color_mode=None
+    ),
     state(
         "climate.hall",
         "heat",
@@ -303,7 +354,13 @@ BACK = [
         current_temperature=19.5,
     ),
     state("number.volume", "42.0", min=0, max=100, step=1),
-    state("sensor.power", "12.5", device_class="power", unit_of_measurement="W", state_class="measurement"),
+    state(
+        "sensor.power",
+        "12.5",
+        device_class="power",
+        unit_of_measurement="W",
+        state_class="measurement",
+    ),
     state("switch.heater", "on"),
     state("binary_sensor.door", "on", device_class="door"),
 ]
@@ -317,7 +374,9 @@ def test_an_entity_away_at_discovery_has_the_attributes_it_has_later(peer):
 def test_what_is_read_has_the_names_that_were_discovered(peer, states):
     client = peer.says(*states)
     discovered = [(device.vendor_id, name) for device in client.devices() for name in names(device)]
-    assert [(r.vendor_id, r.attribute) for r in client.read([s["entity_id"] for s in states])] == discovered
+    assert [
+        (r.vendor_id, r.attribute) for r in client.read([s["entity_id"] for s in states])
+    ] == discovered
 
 
 def test_an_empty_home_has_no_devices(peer):
@@ -326,7 +385,10 @@ def test_an_empty_home_has_no_devices(peer):
 
 def test_malformed_states_do_not_hide_the_others(peer):
     good = state("switch.heater", "on")
-    peer.answers["/api/states"] = (200, [None, 5, {}, {"entity_id": 7}, {"entity_id": "switch.../../x"}, good])
+    peer.answers["/api/states"] = (
+        200,
+        [None, 5, {}, {"entity_id": 7}, {"entity_id": "switch.../../x"}, good],
+    )
     assert list(found(peer.client())) == ["switch.heater"]
 
 
@@ -357,14 +419,19 @@ def test_an_entity_is_read(peer, vendor_id, expected):
 
 def test_each_percent_of_brightness_is_read_back_as_it_was_ordered(peer):
     read = [
-        values(peer.says(state("light.a", "on", brightness=round(255 * percent / 100))), "light.a")["brightness"]
+        values(peer.says(state("light.a", "on", brightness=round(255 * percent / 100))), "light.a")[
+            "brightness"
+        ]
         for percent in (1, 5, 33, 41, 50, 99, 100)
     ]
     assert read == [1, 5, 33, 41, 50, 99, 100]
 
 
 def test_the_brightness_of_a_real_lamp_set_to_37_percent_is_37(peer):
-    assert values(peer.says(payload("state_light_at_37_percent")), "light.bed_light")["brightness"] == 37
+    assert (
+        values(peer.says(payload("state_light_at_37_percent")), "light.bed_light")["brightness"]
+        == 37
+    )
 
 
 def test_the_dimmest_light_is_not_dark(peer):
@@ -377,7 +444,9 @@ def test_only_a_locked_lock_is_locked(peer, jammed_or):
 
 
 def test_a_real_jammed_lock_is_not_locked(peer):
-    assert values(peer.says(payload("state_lock_jammed")), "lock.poorly_installed_door") == {"locked": False}
+    assert values(peer.says(payload("state_lock_jammed")), "lock.poorly_installed_door") == {
+        "locked": False
+    }
 
 
 def test_a_lock_still_unlocking_confirms_nothing(peer):
@@ -396,8 +465,16 @@ def test_the_real_heater_made_unavailable_has_no_value(peer):
 
 
 def test_a_thermostat_without_a_target_now_has_none(peer):
-    client = peer.says(state("climate.a", "off", hvac_modes=["off"], supported_features=1, current_temperature=None))
-    assert values(client, "climate.a") == {"mode": "off", "target_temperature": None, "temperature": None}
+    client = peer.says(
+        state(
+            "climate.a", "off", hvac_modes=["off"], supported_features=1, current_temperature=None
+        )
+    )
+    assert values(client, "climate.a") == {
+        "mode": "off",
+        "target_temperature": None,
+        "temperature": None,
+    }
 
 
 def test_a_missing_state_is_no_value(peer):
@@ -406,9 +483,14 @@ def test_a_missing_state_is_no_value(peer):
     assert values(peer.says(answer), "switch.heater") == {"on": None}
 
 
-@pytest.mark.parametrize("nonsense", ["nan", "inf", "-Infinity", "1e999", "1_000", " 12 ", "١٢", "0x10", "", "12,5", "1" * 60])
+@pytest.mark.parametrize(
+    "nonsense",
+    ["nan", "inf", "-Infinity", "1e999", "1_000", " 12 ", "١٢", "0x10", "", "12,5", "1" * 60],
+)
 def test_a_number_that_is_none_is_refused_where_readings_are_stored(peer, nonsense):
-    client = peer.says(state("sensor.power", nonsense, device_class="power", unit_of_measurement="W"))
+    client = peer.says(
+        state("sensor.power", nonsense, device_class="power", unit_of_measurement="W")
+    )
     with pytest.raises(Unacceptable):
         clean_value(values(client, "sensor.power")["power"], Kind.NUMBER)
 
@@ -430,9 +512,13 @@ def test_nonsense_is_refused_where_readings_are_stored(peer, nonsense, attribute
         clean_value(values(client, nonsense["entity_id"])[attribute], kind)
 
 
-@pytest.mark.parametrize(("text", "number"), [("0", 0), ("0.0", 0), ("-3.5", -3.5), ("1e3", 1000), ("+2", 2), ("007", 7)])
+@pytest.mark.parametrize(
+    ("text", "number"), [("0", 0), ("0.0", 0), ("-3.5", -3.5), ("1e3", 1000), ("+2", 2), ("007", 7)]
+)
 def test_numbers_come_as_text(peer, text, number):
-    assert values(peer.says(state("sensor.a", text, state_class="measurement")), "sensor.a") == {"value": number}
+    assert values(peer.says(state("sensor.a", text, state_class="measurement")), "sensor.a") == {
+        "value": number
+    }
 
 
 # When they said it
@@ -443,20 +529,29 @@ def test_the_time_is_when_it_was_last_reported(peer):
     assert reading.observed_at == datetime(2026, 11, 21, 12, 0, 2, 500_000, UTC)
 
 
-@pytest.mark.parametrize("reported", [None, "yesterday", 5, "0001-01-01T00:00:00+14:00", "2026-11-21T12:00:02"])
+@pytest.mark.parametrize(
+    "reported", [None, "yesterday", 5, "0001-01-01T00:00:00+14:00", "2026-11-21T12:00:02"]
+)
 def test_without_it_the_time_of_the_last_update_stands(peer, reported):
     [reading] = peer.says(state("switch.a", "on") | {"last_reported": reported}).read(["switch.a"])
     assert reading.observed_at == datetime(2026, 11, 21, 12, 0, 1, tzinfo=UTC)
 
 
 def test_a_time_that_cannot_be_read_is_none(peer):
-    [reading] = peer.says({"entity_id": "switch.a", "state": "on", "last_updated": "soon"}).read(["switch.a"])
+    [reading] = peer.says({"entity_id": "switch.a", "state": "on", "last_updated": "soon"}).read(
+        ["switch.a"]
+    )
     assert reading.observed_at is None
 
 
 def test_times_of_another_zone_are_utc(peer):
-    [reading] = peer.says(state("switch.a", "on") | {"last_reported": "2026-11-21T13:00:00+01:00"}).read(["switch.a"])
-    assert (reading.observed_at, reading.observed_at.tzinfo) == (datetime(2026, 11, 21, 12, tzinfo=UTC), UTC)
+    [reading] = peer.says(
+        state("switch.a", "on") | {"last_reported": "2026-11-21T13:00:00+01:00"}
+    ).read(["switch.a"])
+    assert (reading.observed_at, reading.observed_at.tzinfo) == (
+        datetime(2026, 11, 21, 12, tzinfo=UTC),
+        UTC,
+    )
 
 
 # How often they are asked
@@ -489,7 +584,10 @@ def test_a_missing_page_is_no_missing_entity(peer):
     assert caught.value.status == 404
 
 
-@pytest.mark.parametrize("vendor_id", ["switch.a/../../config", "switch.a?x=1", "../config", "switch.A", "", "switch", "sun.sun"])
+@pytest.mark.parametrize(
+    "vendor_id",
+    ["switch.a/../../config", "switch.a?x=1", "../config", "switch.A", "", "switch", "sun.sun"],
+)
 def test_an_id_that_is_none_reaches_no_path(peer, vendor_id):
     assert values(peer.client(), vendor_id) == {}
     assert peer.asked == []
@@ -508,7 +606,13 @@ def test_an_id_that_is_none_reaches_no_path(peer, vendor_id):
         ("light.bed_light", "brightness", 40.0, "light/turn_on", {"brightness_pct": 40}),
         ("light.bed_light", "brightness", 0.0, "light/turn_on", {"brightness_pct": 0}),
         ("climate.heatpump", "mode", "off", "climate/set_hvac_mode", {"hvac_mode": "off"}),
-        ("climate.heatpump", "target_temperature", 21.5, "climate/set_temperature", {"temperature": 21.5}),
+        (
+            "climate.heatpump",
+            "target_temperature",
+            21.5,
+            "climate/set_temperature",
+            {"temperature": 21.5},
+        ),
         ("number.volume", "value", 30.0, "number/set_value", {"value": 30.0}),
         ("input_number.setback", "value", 2.5, "input_number/set_value", {"value": 2.5}),
         ("lock.front_door", "locked", True, "lock/lock", {}),
@@ -631,11 +735,19 @@ def test_a_single_state_that_is_none_is_an_error(peer, answer):
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
 
-def history(peer: Peer, vendor_id: str, answer: Any, **window: datetime) -> list[tuple[str, Value | None]]:
+def history(
+    peer: Peer, vendor_id: str, answer: Any, **window: datetime
+) -> list[tuple[str, Value | None]]:
     since, until = window.get("since", NOON), window.get("until", NOON + timedelta(hours=1))
-    peer.answers[f"/api/states/{vendor_id}"] = (200, next(s for s in payload("states") if s["entity_id"] == vendor_id))
+    peer.answers[f"/api/states/{vendor_id}"] = (
+        200,
+        next(s for s in payload("states") if s["entity_id"] == vendor_id),
+    )
     peer.answers[f"/api/history/period/{since:%Y-%m-%dT%H:%M:%SZ}"] = (200, answer)
-    return [(reading.attribute, reading.value) for reading in peer.client().history(vendor_id, since, until)]
+    return [
+        (reading.attribute, reading.value)
+        for reading in peer.client().history(vendor_id, since, until)
+    ]
 
 
 def test_history_tells_what_a_sensor_measured(peer):
@@ -644,7 +756,11 @@ def test_history_tells_what_a_sensor_measured(peer):
 
 
 def test_history_tells_when_a_switch_was_away(peer):
-    assert history(peer, "switch.heater", payload("history_switch")) == [("on", False), ("on", True), ("on", None)]
+    assert history(peer, "switch.heater", payload("history_switch")) == [
+        ("on", False),
+        ("on", True),
+        ("on", None),
+    ]
 
 
 def test_history_asks_for_one_entity_and_no_more_than_it_needs(peer):
@@ -657,9 +773,12 @@ def test_history_asks_for_one_entity_and_no_more_than_it_needs(peer):
 
 
 def test_history_leaves_out_what_lies_outside(peer):
-    assert history(peer, "switch.heater", payload("history_switch"), until=NOON + timedelta(minutes=10, seconds=20)) == [
-        ("on", False)
-    ]
+    assert history(
+        peer,
+        "switch.heater",
+        payload("history_switch"),
+        until=NOON + timedelta(minutes=10, seconds=20),
+    ) == [("on", False)]
 
 
 def test_history_keeps_the_mode_and_not_the_temperatures(peer):
@@ -667,7 +786,9 @@ def test_history_keeps_the_mode_and_not_the_temperatures(peer):
     assert history(peer, "climate.heatpump", answer) == [("mode", "off")]
 
 
-@pytest.mark.parametrize("answer", [[], {}, [[]], [5], [[5, {}, {"state": 5}, {"state": "on"}]], None])
+@pytest.mark.parametrize(
+    "answer", [[], {}, [[]], [5], [[5, {}, {"state": 5}, {"state": "on"}]], None]
+)
 def test_history_without_anything_of_use_is_empty(peer, answer):
     assert history(peer, "switch.heater", answer) == []
 

@@ -14,14 +14,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from core.http import ApiError, ApiRefused, Http
+from core.net.http import ApiError, ApiRefused, Http
 from core.readings import AttributeSpec, Cause, Kind, Reading, Value
 from core.vendors.shelly import Client
 
 PAYLOADS = Path(__file__).parent / "payloads" / "shelly"
 LOOPBACK = (ip_network("127.0.0.0/8"),)
 ID = "shellyplus1pm-a8032abe54dc"
-INFO, STATUS, CONFIG = (f"/rpc/Shelly.{method}" for method in ("GetDeviceInfo", "GetStatus", "GetConfig"))
+INFO, STATUS, CONFIG = (
+    f"/rpc/Shelly.{method}" for method in ("GetDeviceInfo", "GetStatus", "GetConfig")
+)
 
 
 def payload(name: str) -> Any:
@@ -42,7 +44,9 @@ class Peer:
         self.hanging = threading.Event()
         self.is_("plus_1pm")
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01})
+        self.thread = threading.Thread(
+            target=self.server.serve_forever, kwargs={"poll_interval": 0.01}
+        )
         self.thread.start()
 
     def is_(self, model: str) -> None:
@@ -52,7 +56,9 @@ class Peer:
 
     def client(self, timeout_seconds: float = 5, credential: str = "") -> Client:
         address = f"http://127.0.0.1:{self.server.server_port}"
-        return Client(Http(address, credential=credential, networks=LOOPBACK, timeout_seconds=timeout_seconds))
+        return Client(
+            Http(address, credential=credential, networks=LOOPBACK, timeout_seconds=timeout_seconds)
+        )
 
     def status(self) -> dict[str, Any]:
         return self.answers[STATUS][1]
@@ -88,7 +94,9 @@ class Peer:
                 if peer.hangs:
                     peer.hanging.wait(10)
                     return
-                status, body = peer.answers.get(self.path, (404, {"code": 404, "message": f"No handler for {self.path}"}))
+                status, body = peer.answers.get(
+                    self.path, (404, {"code": 404, "message": f"No handler for {self.path}"})
+                )
                 content = body if isinstance(body, bytes) else json.dumps(body).encode()
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(content)))
@@ -136,12 +144,20 @@ def test_the_password_is_proved_where_one_is_set(peer):
 def test_the_password_answers_the_challenge_with_sha_256(peer):
     realm, nonce = ID, "60dc59c6"
     peer.answers[STATUS] = (401, {})
-    peer.headers = {"WWW-Authenticate": f'Digest qop="auth", realm="{realm}", nonce="{nonce}", algorithm=SHA-256'}
+    peer.headers = {
+        "WWW-Authenticate": f'Digest qop="auth", realm="{realm}", nonce="{nonce}", algorithm=SHA-256'
+    }
     with pytest.raises(ApiRefused):
         peer.client(credential="secret").read([ID])
-    told = dict(part.strip().split("=", 1) for part in (peer.authorizations[-1] or "").removeprefix("Digest ").split(","))
+    told = dict(
+        part.strip().split("=", 1)
+        for part in (peer.authorizations[-1] or "").removeprefix("Digest ").split(",")
+    )
     told = {key: value.strip('"') for key, value in told.items()}
-    ha1, ha2 = (hashlib.sha256(text.encode()).hexdigest() for text in (f"admin:{realm}:secret", f"GET:{STATUS}"))
+    ha1, ha2 = (
+        hashlib.sha256(text.encode()).hexdigest()
+        for text in (f"admin:{realm}:secret", f"GET:{STATUS}")
+    )
     expected = f"{ha1}:{nonce}:{told['nc']}:{told['cnonce']}:auth:{ha2}"
     assert told["response"] == hashlib.sha256(expected.encode()).hexdigest()
 
@@ -178,7 +194,9 @@ def test_an_outage_while_it_is_asked_who_it_is_may_pass(peer):
         peer.client().identify()
 
 
-@pytest.mark.parametrize("changed", [{"id": None}, {"mac": None}, {"mac": "nonsense"}, {"id": ["x"]}, {"id": "x\n"}])
+@pytest.mark.parametrize(
+    "changed", [{"id": None}, {"mac": None}, {"mac": "nonsense"}, {"id": ["x"]}, {"id": "x\n"}]
+)
 def test_a_device_that_does_not_say_who_it_is_is_not_taken(peer, changed):
     peer.answers[INFO][1].update(changed)
     with pytest.raises(ApiError, match="who it is"):
@@ -200,7 +218,16 @@ def test_a_plug_is_one_device_with_its_switch_first(peer):
     assert (device.vendor_id, device.name, device.model) == (ID, "Boiler", "Plus1PM")
     assert device.attributes[0] == AttributeSpec("on", Kind.BOOLEAN, writable=True)
     assert [attribute.name for attribute in device.attributes[1:]] == [
-        *("power", "voltage", "current", "energy", "energy_returned", "frequency", "chip_temperature", "input")
+        *(
+            "power",
+            "voltage",
+            "current",
+            "energy",
+            "energy_returned",
+            "frequency",
+            "chip_temperature",
+            "input",
+        )
     ]
     assert not any(attribute.writable for attribute in device.attributes[1:])
     assert peer.asked == [INFO, STATUS]
@@ -208,7 +235,9 @@ def test_a_plug_is_one_device_with_its_switch_first(peer):
 
 def test_nonsense_is_out_of_the_range_of_its_attribute(peer):
     peer.is_("plus_ht")
-    bounds = {name: (spec.unit, spec.minimum, spec.maximum) for name, spec in peer.attributes().items()}
+    bounds = {
+        name: (spec.unit, spec.minimum, spec.maximum) for name, spec in peer.attributes().items()
+    }
     assert bounds == {
         "temperature": ("°C", -100, 1000),
         "humidity": ("%", 0, 100),
@@ -232,11 +261,16 @@ def test_the_name_is_looked_for_in_the_configuration(peer):
 
 def test_the_only_named_component_names_a_nameless_device(peer):
     peer.is_("pro_4pm")
-    peer.answers[CONFIG] = (200, {"sys": {"device": {"name": None}}, "switch:0": {"name": "Pump"}, "switch:1": {"name": ""}})
+    peer.answers[CONFIG] = (
+        200,
+        {"sys": {"device": {"name": None}}, "switch:0": {"name": "Pump"}, "switch:1": {"name": ""}},
+    )
     assert [device.name for device in peer.client().devices()] == ["Pump"]
 
 
-@pytest.mark.parametrize("answer", [(404, b"Not Found"), (200, payload("no_handler")), (200, {"sys": 3}), (200, {})])
+@pytest.mark.parametrize(
+    "answer", [(404, b"Not Found"), (200, payload("no_handler")), (200, {"sys": 3}), (200, {})]
+)
 def test_firmware_without_the_configuration_is_called_by_its_id(peer, answer):
     peer.is_("pro_4pm")
     peer.answers[CONFIG] = answer
@@ -290,7 +324,11 @@ def test_three_phases_and_their_counters(peer):
     peer.is_("pro_3em")
     values = peer.values()
     assert (values["power"], values["power_a"], values["power_c"]) == (235.8, 951.2, -715.4)
-    assert (values["energy"], values["energy_returned"], values["energy_returned_c"]) == (666.66672, 98.7654, 98.7654)
+    assert (values["energy"], values["energy_returned"], values["energy_returned_c"]) == (
+        666.66672,
+        98.7654,
+        98.7654,
+    )
     assert (values["voltage_b"], values["current"], values["temperature"]) == (236.2, 7.056, 46.8)
 
 
@@ -306,26 +344,51 @@ def test_a_meter_beside_a_switch_keeps_its_names_apart(peer):
 def test_a_meter_alone_has_plain_names(peer):
     peer.is_("pm_mini_g3")
     assert peer.values() == {
-        **{"power": 0.0, "voltage": 238.3, "current": 0.0, "energy": 2.69073, "energy_returned": 0.0, "frequency": 50.0}
+        **{
+            "power": 0.0,
+            "voltage": 238.3,
+            "current": 0.0,
+            "energy": 2.69073,
+            "energy_returned": 0.0,
+            "frequency": 50.0,
+        }
     }
 
 
 def test_zero_degrees_and_an_empty_clock_are_values_like_any_other(peer):
     peer.is_("plus_ht")
-    assert peer.values() == {"temperature": 0.0, "humidity": 61.4, "battery": 64.0, "battery_voltage": 5.38}
+    assert peer.values() == {
+        "temperature": 0.0,
+        "humidity": 61.4,
+        "battery": 64.0,
+        "battery_voltage": 5.38,
+    }
 
 
 def test_sensors_of_an_add_on_are_told_apart_from_the_relay(peer):
     peer.is_("plus_1_addon")
     values = peer.values()
-    assert (values["chip_temperature"], values["temperature_100"], values["temperature_101"]) == (51.2, -3.6, None)
-    assert (values["humidity_100"], values["voltmeter_voltage_100"], values["input"]) == (88.1, 4.321, True)
+    assert (values["chip_temperature"], values["temperature_100"], values["temperature_101"]) == (
+        51.2,
+        -3.6,
+        None,
+    )
+    assert (values["humidity_100"], values["voltmeter_voltage_100"], values["input"]) == (
+        88.1,
+        4.321,
+        True,
+    )
 
 
 def test_a_dimmer_has_a_brightness(peer):
     peer.is_("dimmer_g3")
     values = peer.values()
-    assert (values["on"], values["brightness"], values["input"], values["input_percent_1"]) == (True, 40.0, None, 47.5)
+    assert (values["on"], values["brightness"], values["input"], values["input_percent_1"]) == (
+        True,
+        40.0,
+        None,
+        47.5,
+    )
 
 
 def test_a_cover_has_a_position_and_a_state(peer):
@@ -343,7 +406,9 @@ def test_a_cover_that_was_never_calibrated_cannot_be_sent_anywhere(peer):
 
 
 def test_alarms_are_read(peer):
-    peer.status().update({"smoke:0": {"id": 0, "alarm": True, "mute": False}, "flood:1": {"id": 1, "alarm": False}})
+    peer.status().update(
+        {"smoke:0": {"id": 0, "alarm": True, "mute": False}, "flood:1": {"id": 1, "alarm": False}}
+    )
     assert (peer.values()["smoke"], peer.values()["flood_1"]) == (True, False)
 
 
@@ -352,8 +417,14 @@ def test_alarms_are_read(peer):
     [
         ("init", Cause.RESTART),
         ("timer", Cause.TIMER),
-        *((order, Cause.ORDER) for order in ("HTTP_in", "HTTP", "http", "WS_in", "RPC", "MQTT", "loopback")),
-        *((person, Cause.PERSON) for person in ("button", "switch", "input", "UI", "SHC", "SHC_in", "cloud")),
+        *(
+            (order, Cause.ORDER)
+            for order in ("HTTP_in", "HTTP", "http", "WS_in", "RPC", "MQTT", "loopback")
+        ),
+        *(
+            (person, Cause.PERSON)
+            for person in ("button", "switch", "input", "UI", "SHC", "SHC_in", "cloud")
+        ),
         *((unknown, None) for unknown in ("", "limit_switch", None, 3, ["init"])),
     ],
 )
@@ -368,21 +439,36 @@ def test_each_component_has_its_own_cause(peer):
     peer.is_("pro_4pm")
     peer.status()["switch:0"]["source"], peer.status()["switch:2"]["source"] = "timer", "button"
     del peer.status()["switch:3"]["source"]
-    causes = {reading.attribute: reading.cause for reading in peer.client().read(["shellypro4pm-f008d1d8b8b8"])}
+    causes = {
+        reading.attribute: reading.cause
+        for reading in peer.client().read(["shellypro4pm-f008d1d8b8b8"])
+    }
     assert (causes["on"], causes["on_2"], causes["on_3"]) == (Cause.TIMER, Cause.PERSON, None)
 
 
 def test_brightness_and_position_have_a_cause_too(peer):
     peer.is_("dimmer_g3")
     peer.status()["light:0"]["source"] = "button"
-    causes = {reading.attribute: reading.cause for reading in peer.client().read(["shellydimmerg3-b08184f2e0a4"])}
-    assert (causes["on"], causes["brightness"], causes["chip_temperature"]) == (Cause.PERSON, Cause.PERSON, None)
+    causes = {
+        reading.attribute: reading.cause
+        for reading in peer.client().read(["shellydimmerg3-b08184f2e0a4"])
+    }
+    assert (causes["on"], causes["brightness"], causes["chip_temperature"]) == (
+        Cause.PERSON,
+        Cause.PERSON,
+        None,
+    )
 
 
 def test_null_is_the_answer_that_there_is_no_value(peer):
     peer.status()["switch:0"] |= {"output": None, "apower": None, "temperature": {"tC": None}}
     values = peer.values()
-    assert (values["on"], values["power"], values["chip_temperature"], values["voltage"]) == (None, None, None, 231.4)
+    assert (values["on"], values["power"], values["chip_temperature"], values["voltage"]) == (
+        None,
+        None,
+        None,
+        231.4,
+    )
 
 
 @pytest.mark.parametrize("odd", ["749", [1], {}, True, 10**17, -1e300])
@@ -401,10 +487,20 @@ def test_a_state_that_is_neither_on_nor_off_is_left_out(peer, odd):
 def test_missing_fields_cost_nothing_but_themselves(peer):
     del peer.status()["switch:0"]["apower"], peer.status()["switch:0"]["aenergy"]["total"]
     peer.status()["switch:0"]["temperature"] = None
-    assert peer.values().keys() == {"on", "voltage", "current", "energy_returned", "frequency", "input"}
+    assert peer.values().keys() == {
+        "on",
+        "voltage",
+        "current",
+        "energy_returned",
+        "frequency",
+        "input",
+    }
 
 
-@pytest.mark.parametrize("key", ["switch", "switch:", "switch:x", "switch:00", "switch:²", "switch:99999", "toaster:0", ":0"])
+@pytest.mark.parametrize(
+    "key",
+    ["switch", "switch:", "switch:x", "switch:00", "switch:²", "switch:99999", "toaster:0", ":0"],
+)
 def test_what_is_no_component_is_passed_over(peer, key):
     del peer.status()["switch:0"]
     peer.status()[key] = {"output": True}
@@ -421,7 +517,9 @@ def test_of_several_devices_once_at_an_address_only_the_present_one_is_read(peer
     assert {reading.vendor_id for reading in readings} == {ID}
 
 
-@pytest.mark.parametrize("system", [None, [], {}, {"mac": None}, {"mac": "A8032ABE54"}, {"mac": "A8032ABE54DZ"}])
+@pytest.mark.parametrize(
+    "system", [None, [], {}, {"mac": None}, {"mac": "A8032ABE54"}, {"mac": "A8032ABE54DZ"}]
+)
 def test_a_status_that_does_not_say_whose_it_is_is_not_taken(peer, system):
     peer.status()["sys"] = system
     with pytest.raises(ApiError, match="does not say whose it is"):
@@ -516,7 +614,8 @@ def test_an_order_reaches_the_component_its_attribute_stands_in(peer):
 
 
 @pytest.mark.parametrize(
-    ("attribute", "value", "params"), [("brightness", 80.0, {"id": 0, "brightness": 80}), ("on", False, {"id": 0, "on": False})]
+    ("attribute", "value", "params"),
+    [("brightness", 80.0, {"id": 0, "brightness": 80}), ("on", False, {"id": 0, "on": False})],
 )
 def test_a_light_is_dimmed_and_switched(peer, attribute, value, params):
     peer.is_("dimmer_g3")
@@ -529,7 +628,9 @@ def test_a_cover_is_sent_to_a_position(peer):
     peer.is_("plus_2pm_cover")
     peer.answers["/rpc"] = (200, {"id": 1, "src": "shellyplus2pm-5443b23d81f8", "result": None})
     peer.client().write("shellyplus2pm-5443b23d81f8", "position", 20)
-    assert peer.frames == [{"id": 1, "method": "Cover.GoToPosition", "params": {"id": 0, "pos": 20}}]
+    assert peer.frames == [
+        {"id": 1, "method": "Cover.GoToPosition", "params": {"id": 0, "pos": 20}}
+    ]
 
 
 def test_only_what_is_switched_has_a_timer(peer):
@@ -574,7 +675,16 @@ def test_a_refused_order_did_not_happen(peer):
 
 @pytest.mark.parametrize(
     "answer",
-    [None, [], "ok", {}, {"id": 1}, {"id": 2, "result": {"was_on": True}}, {"id": 1, "result": "ok"}, {"was_on": True}],
+    [
+        None,
+        [],
+        "ok",
+        {},
+        {"id": 1},
+        {"id": 2, "result": {"was_on": True}},
+        {"id": 1, "result": "ok"},
+        {"was_on": True},
+    ],
 )
 def test_only_a_well_formed_result_means_accepted(peer, answer):
     peer.answers["/rpc"] = (200, answer)
@@ -583,17 +693,55 @@ def test_only_a_well_formed_result_means_accepted(peer, answer):
 
 
 anything = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=4)
+    ),
     max_leaves=8,
 )
-FIELDS = ("id", "output", "apower", "voltage", "aenergy", "temperature", "tC", "rh", "state", "current_pos", "total", "battery")
-components = st.dictionaries(st.sampled_from(FIELDS), st.dictionaries(st.sampled_from(FIELDS), anything) | anything)
-KINDS = ("switch:0", "switch:1", "light:0", "cover:0", "pm1:0", "em:0", "em1:0", "emdata:0", "temperature:0", "voltmeter:0")
+FIELDS = (
+    "id",
+    "output",
+    "apower",
+    "voltage",
+    "aenergy",
+    "temperature",
+    "tC",
+    "rh",
+    "state",
+    "current_pos",
+    "total",
+    "battery",
+)
+components = st.dictionaries(
+    st.sampled_from(FIELDS), st.dictionaries(st.sampled_from(FIELDS), anything) | anything
+)
+KINDS = (
+    "switch:0",
+    "switch:1",
+    "light:0",
+    "cover:0",
+    "pm1:0",
+    "em:0",
+    "em1:0",
+    "emdata:0",
+    "temperature:0",
+    "voltmeter:0",
+)
 statuses = st.dictionaries(st.sampled_from(KINDS) | st.text(max_size=8), components | anything)
 
 
-@settings(max_examples=60, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=60,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
 @given(answer=anything | statuses, order=anything, knows_itself=st.booleans())
 def test_whatever_it_answers_is_a_reading_or_one_of_two_errors(peer, answer, order, knows_itself):
     if knows_itself and isinstance(answer, dict):
@@ -601,7 +749,10 @@ def test_whatever_it_answers_is_a_reading_or_one_of_two_errors(peer, answer, ord
     peer.answers[STATUS], peer.answers["/rpc"] = (200, answer), (200, order)
     try:
         readings = peer.client().read([ID])
-        assert all(isinstance(reading, Reading) and isinstance(reading.value, Value | None) for reading in readings)
+        assert all(
+            isinstance(reading, Reading) and isinstance(reading.value, Value | None)
+            for reading in readings
+        )
         names = [reading.attribute for reading in readings]
         assert len(names) == len(set(names))
         peer.client().devices()

@@ -14,8 +14,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from core import transport
-from core.http import ApiError, ApiRefused, Http
+from core.net import transport
+from core.net.http import ApiError, ApiRefused, Http
 from core.readings import Cause, Reading
 from core.vendors.shelly_cloud import Client, from_first_generation
 from tests.core.raw_server import Request, answer, serving
@@ -23,7 +23,13 @@ from tests.core.raw_server import Request, answer, serving
 PAYLOADS = Path(__file__).parent / "payloads" / "shelly_cloud"
 LOOPBACK = (ip_network("127.0.0.0/8"),)
 KEY = "MzQzMTAxdWlkA0B1+C2D3/E4F5=="
-PLUG, GEN_1, COVER, DIMMER, BULB = "b48a0a1cd978", "d9ab8f", "5443b23d81f8", "b08184f2e0a4", "a4cf12f45b10"
+PLUG, GEN_1, COVER, DIMMER, BULB = (
+    "b48a0a1cd978",
+    "d9ab8f",
+    "5443b23d81f8",
+    "b08184f2e0a4",
+    "a4cf12f45b10",
+)
 
 
 def payload(name: str) -> Any:
@@ -35,7 +41,9 @@ class Cloud:
 
     def __init__(self) -> None:
         self.states = payload("get")
-        self.answers: dict[str, bytes] = {"/device/all_status": answer(json.dumps(payload("all_status")).encode())}
+        self.answers: dict[str, bytes] = {
+            "/device/all_status": answer(json.dumps(payload("all_status")).encode())
+        }
         self.asked: list[str] = []
         self.bodies: list[Any] = []
 
@@ -49,7 +57,9 @@ class Cloud:
             return self.answers[target.path]
         if target.path.endswith("/get"):
             assert 1 <= len(body["ids"]) <= 10
-            return answer(json.dumps([state for state in self.states if state["id"] in body["ids"]]).encode())
+            return answer(
+                json.dumps([state for state in self.states if state["id"] in body["ids"]]).encode()
+            )
         return answer(b"")
 
     def plug(self) -> dict[str, Any]:
@@ -67,7 +77,12 @@ def cloud() -> Cloud:
 @contextmanager
 def connected(cloud: Cloud, **options: Any) -> Iterator[Client]:
     with serving(cloud) as server:
-        yield Client(Http(server.address, **{"credential": KEY, "networks": LOOPBACK, "timeout_seconds": 5.0, **options}))
+        yield Client(
+            Http(
+                server.address,
+                **{"credential": KEY, "networks": LOOPBACK, "timeout_seconds": 5.0, **options},
+            )
+        )
         transport.close_idle_connections()
 
 
@@ -95,7 +110,13 @@ def test_every_device_that_tells_something_is_listed_with_its_name(cloud):
     with connected(cloud) as client:
         devices = {device.vendor_id: device for device in client.devices()}
     assert list(devices) == [PLUG, GEN_1, COVER, DIMMER, BULB]
-    assert [device.name for device in devices.values()] == ["Boiler", "Freezer", COVER, DIMMER, BULB]
+    assert [device.name for device in devices.values()] == [
+        "Boiler",
+        "Freezer",
+        COVER,
+        DIMMER,
+        BULB,
+    ]
     assert devices[PLUG].model == "SNPL-00112EU"
     assert [spec.name for spec in devices[PLUG].attributes if spec.writable] == ["on"]
     assert [spec.name for spec in devices[BULB].attributes if spec.writable] == ["on", "brightness"]
@@ -104,7 +125,10 @@ def test_every_device_that_tells_something_is_listed_with_its_name(cloud):
 
 @pytest.mark.parametrize("found", [[], {}])
 def test_an_empty_account_has_no_devices(cloud, found):
-    cloud.fails("/device/all_status", answer(json.dumps({"isok": True, "data": {"devices_status": found}}).encode()))
+    cloud.fails(
+        "/device/all_status",
+        answer(json.dumps({"isok": True, "data": {"devices_status": found}}).encode()),
+    )
     with connected(cloud) as client:
         assert list(client.devices()) == []
         assert client.identify().name == "Shelly account with 0 devices"
@@ -151,17 +175,37 @@ def test_the_first_generation_is_told_in_the_words_of_the_second(cloud):
 
 
 def test_zero_is_a_value_like_any_other(cloud):
-    assert told(cloud, DIMMER) == {"on": False, "brightness": 0, "power": 0.0, "energy": 0.0, "chip_temperature": 0.0}
+    assert told(cloud, DIMMER) == {
+        "on": False,
+        "brightness": 0,
+        "power": 0.0,
+        "energy": 0.0,
+        "chip_temperature": 0.0,
+    }
 
 
 def test_a_roller_of_the_first_generation_has_no_relays_to_switch():
-    status = {"relays": [{"ison": True}], "rollers": [{"current_pos": 40, "positioning": True, "source": "input"}]}
-    assert from_first_generation(status) == {"cover:0": {"current_pos": 40, "pos_control": True, "source": "input"}}
+    status = {
+        "relays": [{"ison": True}],
+        "rollers": [{"current_pos": 40, "positioning": True, "source": "input"}],
+    }
+    assert from_first_generation(status) == {
+        "cover:0": {"current_pos": 40, "pos_control": True, "source": "input"}
+    }
 
 
 def test_meters_and_sensors_of_the_first_generation():
-    status = {"emeters": [{"power": -4.5, "voltage": 230.1, "total": 7.0, "is_valid": True}, {"power": 0, "is_valid": False}]}
-    sensors = {"tmp": {"value": 21.5, "tC": 21.5}, "hum": {"value": 0}, "bat": {"value": 97, "voltage": 2.9}}
+    status = {
+        "emeters": [
+            {"power": -4.5, "voltage": 230.1, "total": 7.0, "is_valid": True},
+            {"power": 0, "is_valid": False},
+        ]
+    }
+    sensors = {
+        "tmp": {"value": 21.5, "tC": 21.5},
+        "hum": {"value": 0},
+        "bat": {"value": 97, "voltage": 2.9},
+    }
     assert from_first_generation(status | sensors) == {
         "em1:0": {"act_power": -4.5, "voltage": 230.1},
         "em1data:0": {"total_act_energy": 7.0},
@@ -186,21 +230,32 @@ def test_a_device_that_left_the_account_tells_nothing(cloud):
 
 def test_a_missing_field_costs_nothing_but_itself(cloud):
     del cloud.plug()["status"]["switch:0"]["apower"], cloud.plug()["status"]["input:0"]
-    assert told(cloud, PLUG).keys() == {"on", "voltage", "current", "energy", "frequency", "chip_temperature"}
+    assert told(cloud, PLUG).keys() == {
+        "on",
+        "voltage",
+        "current",
+        "energy",
+        "frequency",
+        "chip_temperature",
+    }
 
 
 @pytest.mark.parametrize("field", ["status", "online", "gen", "code"])
 def test_a_missing_part_of_a_state_is_no_failure(cloud, field):
     del cloud.plug()[field]
     with connected(cloud) as client:
-        assert all(reading.value is None for reading in client.read([PLUG])) is (field in ("status", "online"))
+        assert all(reading.value is None for reading in client.read([PLUG])) is (
+            field in ("status", "online")
+        )
 
 
 def test_ten_devices_are_asked_for_in_a_call(cloud):
     ids = [f"{number:012x}" for number in range(25)]
     cloud.states = [cloud.plug() | {"id": one} for one in ids]
     with connected(cloud) as client:
-        assert [reading.vendor_id for reading in client.read(ids) if reading.attribute == "on"] == ids
+        assert [
+            reading.vendor_id for reading in client.read(ids) if reading.attribute == "on"
+        ] == ids
     assert [len(body["ids"]) for body in cloud.bodies] == [10, 10, 5]
 
 
@@ -233,18 +288,33 @@ def test_what_came_through_the_cloud_may_be_our_own_order(cloud, source, cause):
 
 def test_a_wrong_key_is_refused_without_repeating_it(cloud, caplog):
     caplog.set_level(logging.DEBUG)
-    cloud.fails("get", answer(json.dumps({"error": "UNAUTHORIZED", "key": KEY}).encode(), "401 Unauthorized"))
-    with connected(cloud) as client, pytest.raises(ApiRefused, match="changes with the account's password") as refused:
+    cloud.fails(
+        "get",
+        answer(json.dumps({"error": "UNAUTHORIZED", "key": KEY}).encode(), "401 Unauthorized"),
+    )
+    with (
+        connected(cloud) as client,
+        pytest.raises(ApiRefused, match="changes with the account's password") as refused,
+    ):
         list(client.read([PLUG]))
     assert refused.value.status == 401
     assert not [
-        word for word in ("MzQzMTAx", "A0B1") if word in f"{refused.value!r}{caplog.text}{client.http!r}{client.http.auth!r}"
+        word
+        for word in ("MzQzMTAx", "A0B1")
+        if word in f"{refused.value!r}{caplog.text}{client.http!r}{client.http.auth!r}"
     ]
 
 
-@pytest.mark.parametrize("status", ["400 Bad Request", "429 Too Many Requests", "503 Service Unavailable", "302 Found"])
+@pytest.mark.parametrize(
+    "status", ["400 Bad Request", "429 Too Many Requests", "503 Service Unavailable", "302 Found"]
+)
 def test_no_failure_repeats_the_key(cloud, status):
-    cloud.fails("get", answer(f"?auth_key={KEY}".encode(), status, f"Location: https://example.org/?auth_key={KEY}"))
+    cloud.fails(
+        "get",
+        answer(
+            f"?auth_key={KEY}".encode(), status, f"Location: https://example.org/?auth_key={KEY}"
+        ),
+    )
     with connected(cloud) as client, pytest.raises((ApiError, ApiRefused)) as failed:
         list(client.read([PLUG]))
     assert "MzQzMTAx" not in str(failed.value)
@@ -255,7 +325,9 @@ def test_too_many_calls_and_an_outage_are_no_refusal(cloud):
     with connected(cloud) as client, pytest.raises(ApiError) as failed:
         list(client.read([PLUG]))
     assert (failed.value.status, failed.value.retry_after) == (429, 7.0)
-    cloud.fails("get", answer(b'{"error":"UNEXPECTED_SUBSERVICE_ERROR"}', "500 Internal Server Error"))
+    cloud.fails(
+        "get", answer(b'{"error":"UNEXPECTED_SUBSERVICE_ERROR"}', "500 Internal Server Error")
+    )
     with connected(cloud) as client, pytest.raises(ApiError, match="UNEXPECTED_SUBSERVICE_ERROR"):
         list(client.read([PLUG]))
     cloud.fails("get", answer(b"", "503 Service Unavailable"))
@@ -270,13 +342,17 @@ def silence() -> Iterator[bytes]:
 
 def test_silence_ends_at_the_deadline():
     with serving(lambda request: silence()) as server:
-        client = Client(Http(server.address, credential=KEY, networks=LOOPBACK, timeout_seconds=0.2))
+        client = Client(
+            Http(server.address, credential=KEY, networks=LOOPBACK, timeout_seconds=0.2)
+        )
         with pytest.raises(ApiError, match="did not answer"):
             list(client.read([PLUG]))
         transport.close_idle_connections()
 
 
-@pytest.mark.parametrize("garbage", [b"<html>", b"{}", b'"no"', b"[1, null]", b'[{"id": null}, {"status": 3}]', b""])
+@pytest.mark.parametrize(
+    "garbage", [b"<html>", b"{}", b'"no"', b"[1, null]", b'[{"id": null}, {"status": 3}]', b""]
+)
 def test_garbage_is_an_error_or_nothing(cloud, garbage):
     cloud.fails("get", answer(garbage))
     with connected(cloud) as client:
@@ -299,7 +375,9 @@ def test_garbage_is_an_error_or_nothing(cloud, garbage):
         (COVER, "position", 20.0, "set/cover", {"position": 20}),
     ],
 )
-def test_an_order_goes_to_what_its_attribute_is_part_of(cloud, vendor_id, attribute, value, path, arguments):
+def test_an_order_goes_to_what_its_attribute_is_part_of(
+    cloud, vendor_id, attribute, value, path, arguments
+):
     write(cloud, vendor_id, attribute, value)
     assert cloud.asked == ["get", path]
     assert cloud.bodies[1] == {"id": vendor_id, "channel": 0, **arguments}
@@ -316,7 +394,9 @@ def test_each_channel_is_ordered_by_its_number(cloud):
     assert cloud.bodies[1]["channel"] == 3
 
 
-@pytest.mark.parametrize("order", [("power", 5.0), ("on_7", True), ("on", 1.0), ("on", True, timedelta(0))])
+@pytest.mark.parametrize(
+    "order", [("power", 5.0), ("on_7", True), ("on", 1.0), ("on", True, timedelta(0))]
+)
 def test_an_order_that_makes_no_sense_is_never_sent(cloud, order):
     with pytest.raises(ApiRefused):
         write(cloud, PLUG, *order)

@@ -10,11 +10,20 @@ from core.models import Device, User
 from core.simulator import Simulator
 from core.tasks import gateways
 
-ALL = ("add_devicecommand", "change_device", "delete_device", "add_gateway", "change_gateway", "delete_gateway")
+ALL = (
+    "add_devicecommand",
+    "change_device",
+    "delete_device",
+    "add_gateway",
+    "change_gateway",
+    "delete_gateway",
+)
 
 
 def log_in(*permissions: str) -> Client:
-    user = User.objects.create(username=f"user-{len(permissions)}")  # no password: hashing one takes half a second
+    user = User.objects.create(
+        username=f"user-{len(permissions)}"
+    )  # no password: hashing one takes half a second
     user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
     client = Client()
     client.force_login(user)

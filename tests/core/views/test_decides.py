@@ -5,9 +5,18 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from core.models import Device, FeedSource, Forecast, Measurement, Observation, Plan, Receipt, Series
+from core.models import (
+    Device,
+    FeedSource,
+    Forecast,
+    Measurement,
+    Observation,
+    Plan,
+    Receipt,
+    Series,
+)
 from core.tasks import gateways
-from core.tasks.publish import publishing
+from core.tasks.events.outbox import publishing
 from tests.core.tasks.homes import make_device, make_gateway
 
 pytestmark = pytest.mark.django_db
@@ -34,7 +43,9 @@ def series():
 
 def expect(series, issued_at, hours, value=200.0):
     starts = [issued_at + HOUR * place for place in range(hours)]
-    slots = [[at.timestamp(), (at + HOUR).timestamp(), value + place] for place, at in enumerate(starts)]
+    slots = [
+        [at.timestamp(), (at + HOUR).timestamp(), value + place] for place, at in enumerate(starts)
+    ]
     times = {"issued_at": issued_at, "known_at": issued_at, "ends_at": issued_at + HOUR * hours}
     return Forecast.objects.create(series=series, slots=slots, **times)
 
@@ -46,7 +57,13 @@ def measure(series, start, value):
 
 
 def make_plan(device, opens_at, deadline, windows=(), **fields):
-    given = {"rule": "cleanest_hours", "signal": "carbon_intensity", "region": "replay", "unit": "gCO2", "made_at": opens_at}
+    given = {
+        "rule": "cleanest_hours",
+        "signal": "carbon_intensity",
+        "region": "replay",
+        "unit": "gCO2",
+        "made_at": opens_at,
+    }
     packed = [[start.timestamp(), end.timestamp()] for start, end in windows]
     with publishing():
         return Plan.objects.create(
@@ -56,7 +73,14 @@ def make_plan(device, opens_at, deadline, windows=(), **fields):
 
 
 def receipt(device, time, sentence="on, because the grid is clean", **fields):
-    given = {"decided_at": time, "repeated_at": time, "voice": "rule", "rule": "awesome", "sentence": sentence, "inputs": {}}
+    given = {
+        "decided_at": time,
+        "repeated_at": time,
+        "voice": "rule",
+        "rule": "awesome",
+        "sentence": sentence,
+        "inputs": {},
+    }
     return Receipt.objects.create(device=device, **given | fields)
 
 
@@ -68,7 +92,13 @@ def page(client, device):
 
 def test_the_rule_and_its_options_are_told_in_words(client, heater):
     shown = page(client, heater)
-    for words in ("Rule: cleanest hours", "90 min", "2,000 W", "How long it has to run every day", "as usual"):
+    for words in (
+        "Rule: cleanest hours",
+        "90 min",
+        "2,000 W",
+        "How long it has to run every day",
+        "as usual",
+    ):
         assert words in shown, words
     assert "Guard:" not in shown
 
@@ -103,11 +133,14 @@ def test_the_limits_are_sentences(client, heater, fields, says):
 
 def test_where_the_vendor_has_no_timer_the_page_says_so(client):
     hub = make_gateway("Hub", vendor="home_assistant")
-    assert "No timer: if this server dies it stays as it is." in page(client, make_device(hub, rule="awesome"))
+    assert "No timer: if this server dies it stays as it is." in page(
+        client, make_device(hub, rule="awesome")
+    )
 
 
 @pytest.mark.parametrize(
-    ("rule", "options", "says"), [("gone", {}, "There is no rule"), ("awesome", {"x": 1}, "has no option x")]
+    ("rule", "options", "says"),
+    [("gone", {}, "There is no rule"), ("awesome", {"x": 1}, "has no option x")],
 )
 def test_a_rule_that_cannot_decide_any_more_says_why(client, heater, rule, options, says):
     Device.objects.filter(pk=heater.pk).update(rule=rule, options=options)
@@ -186,7 +219,13 @@ def test_a_place_that_is_missing_is_said(client, heater, settings):
 
 
 def test_settled_plans_are_told_with_their_sum(client, heater, now):
-    costs = {"predicted": 300.0, "actual": 310.0, "at_once": 400.0, "ideal": 300.0, "settled_at": now}
+    costs = {
+        "predicted": 300.0,
+        "actual": 310.0,
+        "at_once": 400.0,
+        "ideal": 300.0,
+        "settled_at": now,
+    }
     make_plan(heater, now - 30 * HOUR, now - 6 * HOUR, delivered=90, **costs)
     shown = page(client, heater)
     for words in ("Was it worth it?", "<b>90</b> gCO2", "90%", "Saved 90 gCO2"):
@@ -194,7 +233,14 @@ def test_settled_plans_are_told_with_their_sum(client, heater, now):
 
 
 def test_a_plan_that_could_not_be_settled_says_why(client, heater, now):
-    make_plan(heater, now - 30 * HOUR, now - 6 * HOUR, settled_at=now, actual=310.0, note="no measurement of 2 h")
+    make_plan(
+        heater,
+        now - 30 * HOUR,
+        now - 6 * HOUR,
+        settled_at=now,
+        actual=310.0,
+        note="no measurement of 2 h",
+    )
     assert "no measurement of 2 h" in page(client, heater)
 
 
@@ -221,7 +267,9 @@ def test_who_won_is_told(client, heater, now):
         assert words in shown
 
 
-def test_all_of_it_costs_the_same_whatever_is_stored(client, heater, series, now, django_assert_max_num_queries):
+def test_all_of_it_costs_the_same_whatever_is_stored(
+    client, heater, series, now, django_assert_max_num_queries
+):
     for days in range(9):
         expect(series, now - days * 24 * HOUR, 48)
         measure(series, now - days * HOUR - HOUR, 200.0)

@@ -22,8 +22,12 @@ def plug():
 
 @pytest.fixture
 def thermostat(plug):
-    Attribute.objects.create(device=plug, name="target", kind="number", unit="°C", minimum=5, maximum=30, writable=True)
-    Attribute.objects.create(device=plug, name="mode", kind="choice", choices=["off", "heat"], writable=True)
+    Attribute.objects.create(
+        device=plug, name="target", kind="number", unit="°C", minimum=5, maximum=30, writable=True
+    )
+    Attribute.objects.create(
+        device=plug, name="mode", kind="choice", choices=["off", "heat"], writable=True
+    )
     Attribute.objects.create(device=plug, name="note", kind="text", writable=True)
     return plug
 
@@ -38,7 +42,8 @@ def fill(attribute, step, count, value=lambda place: float(place % 100)):
     """`count` observations, `step` apart, the newest now."""
     now = timezone.now()
     Observation.objects.bulk_create(
-        Observation(attribute=attribute, observed_at=now - step * place, number=value(place)) for place in range(count)
+        Observation(attribute=attribute, observed_at=now - step * place, number=value(place))
+        for place in range(count)
     )
     attribute.number, attribute.observed_at, attribute.heard_at = value(0), now, now
     attribute.save()
@@ -90,7 +95,9 @@ def test_a_silence_is_a_gap_in_the_chart(client, plug):
     fill(power, timedelta(hours=1), 20)
     whole = page(client, f"/devices/{plug.pk}/?attribute={power.pk}").count("nothing heard")
     now = timezone.now()
-    Silence.objects.create(attribute=power, starts_at=now - timedelta(hours=8.5), ends_at=now - timedelta(hours=7.5))
+    Silence.objects.create(
+        attribute=power, starts_at=now - timedelta(hours=8.5), ends_at=now - timedelta(hours=7.5)
+    )
     broken = page(client, f"/devices/{plug.pk}/?attribute={power.pk}").count("nothing heard")
     assert broken - whole in range(8, 11)  # an hour of 240 columns a day
 
@@ -99,7 +106,9 @@ def test_the_same_value_told_again_is_no_gap(client, plug):
     on = plug.attributes.get(name="on")
     fill(on, timedelta(days=3), 2, lambda place: 1.0)
     Observation.objects.filter(observed_at__gt=timezone.now() - timedelta(days=1)).delete()
-    assert "nothing heard" not in page(client, f"/devices/{plug.pk}/?attribute={on.pk}").replace("<title>", "", 1)
+    assert "nothing heard" not in page(client, f"/devices/{plug.pk}/?attribute={on.pk}").replace(
+        "<title>", "", 1
+    )
 
 
 def test_an_attribute_that_was_never_heard_has_an_empty_chart(client, plug):
@@ -114,12 +123,16 @@ def test_text_is_listed_instead_of_drawn(client, thermostat):
     assert "<td>heat</td>" in shown
 
 
-@pytest.mark.parametrize("query", ["span=decade", "attribute=x", f"attribute={10**30}", "attribute=0"])
+@pytest.mark.parametrize(
+    "query", ["span=decade", "attribute=x", f"attribute={10**30}", "attribute=0"]
+)
 def test_nonsense_in_the_address_is_no_error(client, plug, query):
     page(client, f"/devices/{plug.pk}/?{query}")
 
 
-def test_a_device_page_costs_the_same_whatever_it_holds(client, thermostat, django_assert_max_num_queries):
+def test_a_device_page_costs_the_same_whatever_it_holds(
+    client, thermostat, django_assert_max_num_queries
+):
     for attribute in thermostat.attributes.filter(kind="number"):
         fill(attribute, MINUTE, 50)
     with django_assert_max_num_queries(9):
@@ -129,12 +142,18 @@ def test_a_device_page_costs_the_same_whatever_it_holds(client, thermostat, djan
 def test_pressing_orders_sends_reads_back_and_tells(owner, heater, simulator):
     simulator.devices[0].on = False
     on = heater.attributes.get(name="on")
-    response = owner.post(f"/attributes/{on.pk}/order/", {"value": "on", "next": "/?page=1"}, follow=True)
+    response = owner.post(
+        f"/attributes/{on.pk}/order/", {"value": "on", "next": "/?page=1"}, follow=True
+    )
     assert response.redirect_chain == [("/?page=1", 302)]
     assert simulator.devices[0].on
     assert "Heater, on: confirmed." in response.content.decode()
     command = DeviceCommand.objects.get()
-    assert (command.source, command.reason, command.user.username) == ("human", "Pressed by user-6", "user-6")
+    assert (command.source, command.reason, command.user.username) == (
+        "human",
+        "Pressed by user-6",
+        "user-6",
+    )
 
 
 def test_a_press_keeps_the_rule_away_and_says_so(owner, heater):
@@ -156,7 +175,15 @@ def test_a_device_that_lies_is_told_loudly(owner, heater, simulator):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("on", "maybe"), ("on", ""), ("target", "31"), ("target", "nan"), ("target", "x"), ("mode", "boil"), ("power", "5")],
+    [
+        ("on", "maybe"),
+        ("on", ""),
+        ("target", "31"),
+        ("target", "nan"),
+        ("target", "x"),
+        ("mode", "boil"),
+        ("power", "5"),
+    ],
 )
 def test_what_cannot_be_ordered_is_told_and_not_stored(owner, thermostat, name, value):
     attribute = thermostat.attributes.get(name=name)
@@ -165,10 +192,15 @@ def test_what_cannot_be_ordered_is_told_and_not_stored(owner, thermostat, name, 
     assert not DeviceCommand.objects.exists()
 
 
-@pytest.mark.parametrize("elsewhere", ["https://evil.example/", "//evil.example/", "javascript:alert(1)", "/\\evil.example"])
+@pytest.mark.parametrize(
+    "elsewhere",
+    ["https://evil.example/", "//evil.example/", "javascript:alert(1)", "/\\evil.example"],
+)
 def test_a_form_never_leads_to_another_site(owner, thermostat, elsewhere):
     attribute = thermostat.attributes.get(name="mode")
-    response = owner.post(f"/attributes/{attribute.pk}/order/", {"value": "boil", "next": elsewhere})
+    response = owner.post(
+        f"/attributes/{attribute.pk}/order/", {"value": "boil", "next": elsewhere}
+    )
     assert response.headers["Location"] == f"/devices/{thermostat.pk}/"
 
 
@@ -176,7 +208,10 @@ def test_an_order_needs_the_permission_and_a_token(client, reader, plug):
     from django.test import Client
 
     address = f"/attributes/{plug.attributes.get(name='on').pk}/order/"
-    assert client.post(address, {"value": "on", "next": "/?q=k"}).headers["Location"] == "/login/?next=/%3Fq%3Dk"
+    assert (
+        client.post(address, {"value": "on", "next": "/?q=k"}).headers["Location"]
+        == "/login/?next=/%3Fq%3Dk"
+    )
     assert reader.post(address, {"value": "on"}).status_code == 403
     assert Client(enforce_csrf_checks=True).post(address, {"value": "on"}).status_code == 403
     assert not DeviceCommand.objects.exists()
@@ -195,17 +230,25 @@ def test_ask_now_polls_the_gateway_at_once(owner, heater):
 def test_ask_now_tells_why_it_failed(owner, heater, simulator):
     poll.poll(heater.gateway_id)
     simulator.devices[0].faults = [Fault("500")]
-    assert "did not answer:" in owner.post(f"/devices/{heater.pk}/ask/", follow=True).content.decode()
+    assert (
+        "did not answer:" in owner.post(f"/devices/{heater.pk}/ask/", follow=True).content.decode()
+    )
 
 
 def test_ask_now_does_not_ask_twice_at_once(owner, heater):
     Gateway.objects.filter(pk=heater.gateway_id).update(claimed_until=timezone.now() + MINUTE)
-    assert "is being asked already" in owner.post(f"/devices/{heater.pk}/ask/", follow=True).content.decode()
+    assert (
+        "is being asked already"
+        in owner.post(f"/devices/{heater.pk}/ask/", follow=True).content.decode()
+    )
 
 
 def test_ask_now_has_nothing_to_ask_where_everything_is_disabled(owner, heater):
     Device.objects.filter(pk=heater.pk).update(enabled=False)
-    assert "has no device to ask for" in owner.post(f"/devices/{heater.pk}/ask/", follow=True).content.decode()
+    assert (
+        "has no device to ask for"
+        in owner.post(f"/devices/{heater.pk}/ask/", follow=True).content.decode()
+    )
 
 
 def test_a_number_field_starts_at_the_value_that_holds(owner, thermostat):
@@ -237,10 +280,19 @@ def test_a_device_is_changed_by_its_form(owner, plug):
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("name", ""), ("latitude", "91"), ("zone", "Mars/Olympus"), ("hold_minutes", "-1"), ("longitude", "nan")]
+    ("field", "value"),
+    [
+        ("name", ""),
+        ("latitude", "91"),
+        ("zone", "Mars/Olympus"),
+        ("hold_minutes", "-1"),
+        ("longitude", "nan"),
+    ],
 )
 def test_a_wrong_field_is_told_at_the_field_and_nothing_is_changed(owner, plug, field, value):
-    shown = owner.post(f"/devices/{plug.pk}/change/", {"name": "New", "enabled": "on", field: value}).content.decode()
+    shown = owner.post(
+        f"/devices/{plug.pk}/change/", {"name": "New", "enabled": "on", field: value}
+    ).content.decode()
     assert f'id="id_{field}_error"' in shown
     plug.refresh_from_db()
     assert plug.name == "Kettle"
@@ -248,7 +300,13 @@ def test_a_wrong_field_is_told_at_the_field_and_nothing_is_changed(owner, plug, 
 
 
 def save(client, device, **typed):
-    told = {"name": device.name, "enabled": "on", "min_on_minutes": 0, "min_off_minutes": 0, "most_switches_an_hour": 12}
+    told = {
+        "name": device.name,
+        "enabled": "on",
+        "min_on_minutes": 0,
+        "min_off_minutes": 0,
+        "most_switches_an_hour": 12,
+    }
     told |= {"fail_safe": "off", "fail_safe_minutes": 60, "hold_minutes": 120, **typed}
     return client.post(f"/devices/{device.pk}/change/", told)
 
@@ -260,7 +318,11 @@ def test_a_save_over_a_newer_change_is_refused_once_with_both_versions(owner, pl
     told = {row.label: (row.theirs, row.yours) for row in refused.context["seen"].differences}
     assert told == {"Name": ("Boiler", "Teapot"), "Place": ("", "Hall"), "Enabled": ("no", "yes")}
     shown = refused.content.decode()
-    for words in ("Boiler was changed by somebody else meanwhile", 'value="Teapot"', "<h1>Change Boiler</h1>"):
+    for words in (
+        "Boiler was changed by somebody else meanwhile",
+        'value="Teapot"',
+        "<h1>Change Boiler</h1>",
+    ):
         assert words in shown
     plug.refresh_from_db()
     assert (plug.name, plug.place) == ("Boiler", "")
@@ -272,7 +334,10 @@ def test_a_save_over_a_newer_change_is_refused_once_with_both_versions(owner, pl
 def test_a_typing_error_keeps_the_version_that_was_seen(owner, plug):
     seen = plug.version
     gateways.change_device(plug.pk, name="Boiler")
-    assert f'name="version" value="{seen}"' in save(owner, plug, latitude="91", version=seen).content.decode()
+    assert (
+        f'name="version" value="{seen}"'
+        in save(owner, plug, latitude="91", version=seen).content.decode()
+    )
 
 
 @pytest.mark.parametrize("version", ["-1", "soon", "9" * 30])
@@ -287,7 +352,10 @@ def test_a_save_that_tells_no_version_is_saved(owner, plug):
 
 def test_where_nothing_differs_in_the_form_that_is_said(owner, plug):
     gateways.set_rule(plug.pk, "awesome", {})
-    assert "What you typed here is as it is stored." in save(owner, plug, version=plug.version).content.decode()
+    assert (
+        "What you typed here is as it is stored."
+        in save(owner, plug, version=plug.version).content.decode()
+    )
 
 
 def test_removing_asks_first(owner, plug):
@@ -296,7 +364,10 @@ def test_removing_asks_first(owner, plug):
 
 
 def test_a_removed_device_is_gone(owner, plug):
-    assert "Kettle was removed" in owner.post(f"/devices/{plug.pk}/remove/", follow=True).content.decode()
+    assert (
+        "Kettle was removed"
+        in owner.post(f"/devices/{plug.pk}/remove/", follow=True).content.decode()
+    )
     assert not Device.objects.present().exists()
 
 

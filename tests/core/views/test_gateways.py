@@ -54,7 +54,11 @@ def test_adding_shows_an_example_for_each_vendor(owner):
 
 
 def test_a_gateway_that_answers_is_added_with_its_devices_and_asked_for_values(owner, simulator):
-    response = owner.post("/gateways/add/", {"vendor": "shelly", "address": simulator.address(0), "name": "Bath"}, follow=True)
+    response = owner.post(
+        "/gateways/add/",
+        {"vendor": "shelly", "address": simulator.address(0), "name": "Bath"},
+        follow=True,
+    )
     gateway = Gateway.objects.get()
     assert response.redirect_chain == [(f"/?gateway={gateway.pk}", 302)]
     assert gateway.name == "Bath"
@@ -87,7 +91,9 @@ def test_a_wrong_credential_is_told_at_the_credential_and_never_rendered_back(ow
 
 
 def test_the_same_gateway_twice_is_told(owner, heater, simulator):
-    shown = owner.post("/gateways/add/", {"vendor": "shelly", "address": simulator.address(0)}).content.decode()
+    shown = owner.post(
+        "/gateways/add/", {"vendor": "shelly", "address": simulator.address(0)}
+    ).content.decode()
     assert "already stored" in shown
     assert Gateway.objects.count() == 1
 
@@ -95,13 +101,18 @@ def test_the_same_gateway_twice_is_told(owner, heater, simulator):
 def test_a_gateway_is_renamed_and_disabled_and_keeps_its_credential(owner, hub):
     shown = page(owner, f"/gateways/{hub.pk}/")
     assert "old secret" not in shown
-    owner.post(f"/gateways/{hub.pk}/", {"name": "Attic hub", "address": hub.address, "credential": ""})
+    owner.post(
+        f"/gateways/{hub.pk}/", {"name": "Attic hub", "address": hub.address, "credential": ""}
+    )
     hub.refresh_from_db()
     assert (hub.name, hub.enabled, hub.credential.reveal()) == ("Attic hub", False, "old secret")
 
 
 def test_a_new_credential_takes_the_place_of_the_old(owner, hub):
-    owner.post(f"/gateways/{hub.pk}/", {"name": "Hub", "address": hub.address, "credential": "new secret", "enabled": "on"})
+    owner.post(
+        f"/gateways/{hub.pk}/",
+        {"name": "Hub", "address": hub.address, "credential": "new secret", "enabled": "on"},
+    )
     hub.refresh_from_db()
     assert hub.credential.reveal() == "new secret"
 
@@ -110,7 +121,10 @@ def test_a_credential_that_cannot_be_read_breaks_no_page(owner, hub):
     Gateway.objects.filter(pk=hub.pk).update(credential=Secret("garbage"))
     page(owner, "/gateways/")
     page(owner, f"/gateways/{hub.pk}/")
-    assert "Enter the credential again" in owner.post(f"/gateways/{hub.pk}/discover/", follow=True).content.decode()
+    assert (
+        "Enter the credential again"
+        in owner.post(f"/gateways/{hub.pk}/discover/", follow=True).content.decode()
+    )
 
 
 def test_a_gateway_moves_only_to_where_it_answers_itself(owner, heater, simulator):
@@ -125,7 +139,12 @@ def test_a_gateway_moves_only_to_where_it_answers_itself(owner, heater, simulato
 
 def test_a_save_over_a_newer_change_is_refused_once_with_both_versions(owner, hub):
     gateways.change(hub.pk, name="Attic hub", enabled=False)
-    typed = {"name": "Cellar hub", "address": hub.address, "enabled": "on", "credential": "new secret"}
+    typed = {
+        "name": "Cellar hub",
+        "address": hub.address,
+        "enabled": "on",
+        "credential": "new secret",
+    }
     refused = owner.post(f"/gateways/{hub.pk}/", {**typed, "version": hub.version})
     told = {row.label: (row.theirs, row.yours) for row in refused.context["seen"].differences}
     assert told == {
@@ -142,7 +161,12 @@ def test_a_save_over_a_newer_change_is_refused_once_with_both_versions(owner, hu
 
 def test_who_saved_but_for_the_address_is_not_refused_for_their_own_change(owner, heater):
     gateway = heater.gateway
-    typed = {"name": "Hall", "address": "http://127.0.0.1:9", "enabled": "on", "version": gateway.version}
+    typed = {
+        "name": "Hall",
+        "address": "http://127.0.0.1:9",
+        "enabled": "on",
+        "version": gateway.version,
+    }
     again = owner.post(f"/gateways/{gateway.pk}/", typed)
     assert 'id="id_address_error"' in again.content.decode()
     typed |= {"address": gateway.address, "version": again.context["seen"]["version"].value()}
@@ -152,7 +176,10 @@ def test_who_saved_but_for_the_address_is_not_refused_for_their_own_change(owner
 def test_discovering_again_tells_what_is_new_and_what_was_left_out(owner, heater):
     Device.objects.filter(pk=heater.pk).update(removed_at=timezone.now())
     address = f"/gateways/{heater.gateway_id}/discover/"
-    assert "1 removed by a person earlier, left out" in owner.post(address, follow=True).content.decode()
+    assert (
+        "1 removed by a person earlier, left out"
+        in owner.post(address, follow=True).content.decode()
+    )
     owner.post(address, {"restore": "1"})
     assert Device.objects.present().exists()
 
@@ -164,7 +191,10 @@ def test_discovering_again_tells_what_is_no_longer_there(owner, heater):
 
 
 def test_discovering_at_one_that_is_away_is_told(owner, hub):
-    assert "could not be asked" in owner.post(f"/gateways/{hub.pk}/discover/", follow=True).content.decode()
+    assert (
+        "could not be asked"
+        in owner.post(f"/gateways/{hub.pk}/discover/", follow=True).content.decode()
+    )
 
 
 def test_removing_asks_first_and_wipes_the_credential(owner, hub):
@@ -176,7 +206,12 @@ def test_removing_asks_first_and_wipes_the_credential(owner, hub):
 
 @pytest.mark.parametrize(
     ("path", "permission"),
-    [("add/", "add_gateway"), ("{}/", "change_gateway"), ("{}/discover/", "change_gateway"), ("{}/remove/", "delete_gateway")],
+    [
+        ("add/", "add_gateway"),
+        ("{}/", "change_gateway"),
+        ("{}/discover/", "change_gateway"),
+        ("{}/remove/", "delete_gateway"),
+    ],
 )
 def test_each_page_has_its_permission(client, reader, hub, path, permission):
     address = f"/gateways/{path.format(hub.pk)}"

@@ -6,7 +6,7 @@ import pytest
 from django.utils import timezone
 
 from core.models import Device
-from core.tasks import holds
+from core.tasks.orders import holds
 from tests.core.tasks.homes import make_device, make_gateway
 
 pytestmark = pytest.mark.django_db
@@ -29,7 +29,8 @@ def lasts(device):
 
 
 @pytest.mark.parametrize(
-    ("minutes", "held", "says"), [("60", 60, "for 1 h"), ("240", 240, "for 4 h"), ("", None, "until released")]
+    ("minutes", "held", "says"),
+    [("60", 60, "for 1 h"), ("240", 240, "for 4 h"), ("", None, "until released")],
 )
 def test_a_device_is_held(owner, plug, minutes, held, says):
     shown = post(owner, plug, "hold", minutes=minutes)

@@ -5,7 +5,7 @@ import re
 import pytest
 from django.test import AsyncClient
 
-from core.live import follower
+from core.live.follower import follower
 from tests.core.tasks.homes import make_device, make_gateway
 
 pytestmark = pytest.mark.django_db
@@ -28,7 +28,9 @@ def test_each_page_says_what_it_follows(client, plug):
 
 
 def test_a_page_says_up_to_which_event_it_holds_everything(client, plug, monkeypatch):
-    assert 'data-last=""' in main(client.get("/"))  # nobody follows here yet: the script fetches the page again
+    assert 'data-last=""' in main(
+        client.get("/")
+    )  # nobody follows here yet: the script fetches the page again
     monkeypatch.setattr(follower, "last", 118)
     for path in ("/", "/gateways/", f"/devices/{plug.pk}/"):
         assert 'data-last="118"' in main(client.get(path))

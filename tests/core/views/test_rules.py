@@ -22,7 +22,9 @@ def page(client, address):
 
 def save(client, device, place="rule", name="", version="", **typed):
     options = {f"{place}-{option}": value for option, value in typed.items()}
-    return client.post(f"/devices/{device.pk}/rule/", {"place": place, place: name, "version": version, **options})
+    return client.post(
+        f"/devices/{device.pk}/rule/", {"place": place, place: name, "version": version, **options}
+    )
 
 
 def stored(device):
@@ -62,9 +64,14 @@ def test_what_is_stored_is_filled_in(owner, plug):
 
 
 def test_a_rule_is_saved_with_the_options_that_were_typed(owner, plug):
-    response = save(owner, plug, name="cleanest_hours", minutes="120", before="06:30", contiguous="on", gain="")
+    response = save(
+        owner, plug, name="cleanest_hours", minutes="120", before="06:30", contiguous="on", gain=""
+    )
     assert response.headers["Location"] == f"/devices/{plug.pk}/"
-    assert stored(plug)[:2] == ("cleanest_hours", {"minutes": 120.0, "before": "06:30", "contiguous": "on"})
+    assert stored(plug)[:2] == (
+        "cleanest_hours",
+        {"minutes": 120.0, "before": "06:30", "contiguous": "on"},
+    )
 
 
 def test_a_guard_stands_beside_the_rule(owner, plug):
@@ -104,7 +111,9 @@ def test_what_the_rule_itself_refuses_is_told_and_what_was_typed_is_kept(owner, 
     assert stored(plug)[0] == ""
 
 
-@pytest.mark.parametrize(("place", "name"), [("rule", "magic"), ("guard", "awesome"), ("both", "awesome"), ("", "")])
+@pytest.mark.parametrize(
+    ("place", "name"), [("rule", "magic"), ("guard", "awesome"), ("both", "awesome"), ("", "")]
+)
 def test_what_is_no_choice_is_not_stored(owner, plug, place, name):
     assert owner.post(f"/devices/{plug.pk}/rule/", {"place": place, place: name}).status_code == 200
     assert stored(plug) == ("", {}, "", {})
@@ -124,15 +133,22 @@ def differences(response, place="rule"):
     return {row.label: (row.theirs, row.yours) for row in choice.seen.differences}
 
 
-def test_options_that_somebody_else_changed_meanwhile_are_not_overwritten_unless_told_again(owner, plug):
+def test_options_that_somebody_else_changed_meanwhile_are_not_overwritten_unless_told_again(
+    owner, plug
+):
     seen = gateways.set_rule(plug.pk, "cleanest_hours", {"minutes": 60.0, "gain": 5.0}).version
     there = gateways.set_rule(plug.pk, "cleanest_hours", {"minutes": 120.0, "contiguous": True})
-    refused = save(owner, plug, name="cleanest_hours", version=seen, minutes="90", contiguous="on", gain="5")
+    refused = save(
+        owner, plug, name="cleanest_hours", version=seen, minutes="90", contiguous="on", gain="5"
+    )
     told = differences(refused)
     assert told == {"Minutes": ("120", "90"), "Gain, %": ("", "5")}
     assert 'value="90"' in refused.content.decode()
     assert stored(plug)[1] == {"minutes": 120.0, "contiguous": True}
-    assert save(owner, plug, name="cleanest_hours", version=there.version, minutes="90").status_code == 302
+    assert (
+        save(owner, plug, name="cleanest_hours", version=there.version, minutes="90").status_code
+        == 302
+    )
     assert stored(plug)[1] == {"minutes": 90.0}
 
 

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from core.models import Run, User
 from core.models.run import Outcome
-from core.tasks.publish import publishing
+from core.tasks.events.outbox import publishing
 
 
 def polled(ago):
@@ -44,7 +44,10 @@ def test_healthz_tells_when_the_database_is_away(client, caplog):
 
     with connection.execute_wrapper(away):
         response = client.get("/healthz")
-    assert (response.status_code, response.content) == (503, b"The database does not answer (OperationalError).\n")
+    assert (response.status_code, response.content) == (
+        503,
+        b"The database does not answer (OperationalError).\n",
+    )
     assert "10.0.0.7" in caplog.text
 
 
@@ -62,7 +65,10 @@ def test_healthz_needs_neither_https_nor_session(settings, client):
 def test_a_person_logs_in_and_out():
     User.objects.create_user("anna", password="a good password")
     browser = Client()
-    response = browser.post("/login/?next=/gateways/", {"username": "anna", "password": "a good password", "next": "/gateways/"})
+    response = browser.post(
+        "/login/?next=/gateways/",
+        {"username": "anna", "password": "a good password", "next": "/gateways/"},
+    )
     assert response.headers["Location"] == "/gateways/"
     assert b"anna" in browser.get("/").content
     assert browser.post("/logout/").headers["Location"] == "/"
@@ -71,7 +77,10 @@ def test_a_person_logs_in_and_out():
 
 @pytest.mark.django_db
 def test_a_wrong_password_is_told(client):
-    assert 'role="alert"' in client.post("/login/", {"username": "anna", "password": "wrong"}).content.decode()
+    assert (
+        'role="alert"'
+        in client.post("/login/", {"username": "anna", "password": "wrong"}).content.decode()
+    )
 
 
 @pytest.mark.django_db

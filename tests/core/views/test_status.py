@@ -5,10 +5,20 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from core.models import Device, DeviceCommand, FeedSource, Forecast, Freshness, Gateway, Observation, Run, Series
+from core.models import (
+    Device,
+    DeviceCommand,
+    FeedSource,
+    Forecast,
+    Freshness,
+    Gateway,
+    Observation,
+    Run,
+    Series,
+)
 from core.models.device import STALE_AFTER, late_after
 from core.models.run import Outcome
-from core.tasks.publish import publishing
+from core.tasks.events.outbox import publishing
 from tests.core.tasks.homes import make_device, make_gateway
 
 pytestmark = pytest.mark.django_db
@@ -29,7 +39,9 @@ def hear(device, now, power=431.5, on=1.0):
     """As if the device had told these values for a day, every hour."""
     for attribute, number in zip(device.attributes.all(), (on, power), strict=True):
         times = [now - timedelta(hours=hours) for hours in range(24)]
-        Observation.objects.bulk_create(Observation(attribute=attribute, observed_at=time, number=number) for time in times)
+        Observation.objects.bulk_create(
+            Observation(attribute=attribute, observed_at=time, number=number) for time in times
+        )
         attribute.number, attribute.observed_at, attribute.heard_at = number, now, now
         attribute.save()
     Device.objects.filter(pk=device.pk).update(heard_at=now, measured_at=now)
@@ -38,7 +50,9 @@ def hear(device, now, power=431.5, on=1.0):
 
 def polled(now, ago=MINUTE):
     with publishing():
-        return Run.objects.create(task="poll", outcome=Outcome.DONE, started_at=now - ago, finished_at=now - ago)
+        return Run.objects.create(
+            task="poll", outcome=Outcome.DONE, started_at=now - ago, finished_at=now - ago
+        )
 
 
 def page(client, address="/"):
@@ -56,11 +70,21 @@ def test_an_empty_database_tells_a_newcomer_what_to_type(client):
 def test_a_device_is_shown_with_state_values_and_its_day(client, gateway, now):
     hear(make_device(gateway, "kettle", place="Kitchen"), now)
     shown = page(client)
-    for words in ("Kettle", "Kitchen", "Hall hub", "fresh", "431.5 W", "power, last day: 431.5 W", '<time datetime="'):
+    for words in (
+        "Kettle",
+        "Kitchen",
+        "Hall hub",
+        "fresh",
+        "431.5 W",
+        "power, last day: 431.5 W",
+        '<time datetime="',
+    ):
         assert words in shown
 
 
-def test_reading_costs_six_queries_for_an_anonymous_person(client, gateway, now, django_assert_max_num_queries):
+def test_reading_costs_six_queries_for_an_anonymous_person(
+    client, gateway, now, django_assert_max_num_queries
+):
     polled(now)
     for number in range(60):
         hear(make_device(gateway, f"plug {number}"), now)
@@ -68,7 +92,9 @@ def test_reading_costs_six_queries_for_an_anonymous_person(client, gateway, now,
         assert "Page 1 of 2" in page(client)
 
 
-def test_what_is_known_of_outside_costs_no_query_more(client, gateway, now, django_assert_max_num_queries):
+def test_what_is_known_of_outside_costs_no_query_more(
+    client, gateway, now, django_assert_max_num_queries
+):
     polled(now)
     expect_outside(now, [200.0, 100.0])
     for number in range(60):
@@ -77,15 +103,22 @@ def test_what_is_known_of_outside_costs_no_query_more(client, gateway, now, djan
         assert "Carbon intensity of the grid" in page(client)
 
 
-def expect_outside(now, values, signal="carbon_intensity", unit="gCO2/kWh", issued=timedelta(), region=""):
+def expect_outside(
+    now, values, signal="carbon_intensity", unit="gCO2/kWh", issued=timedelta(), region=""
+):
     """A forecast of the replay feed, an hour a slot, the first of them an hour that holds now."""
     source, _ = FeedSource.objects.get_or_create(feed="replay", region=region)
     series, _ = Series.objects.get_or_create(source=source, signal=signal, unit=unit)
     first = now - timedelta(minutes=30)
     starts = [first + timedelta(hours=place) for place in range(len(values))]
-    slots = [[at.timestamp(), (at + timedelta(hours=1)).timestamp(), value] for at, value in zip(starts, values, strict=True)]
+    slots = [
+        [at.timestamp(), (at + timedelta(hours=1)).timestamp(), value]
+        for at, value in zip(starts, values, strict=True)
+    ]
     ends_at = starts[-1] + timedelta(hours=1)
-    return Forecast.objects.create(series=series, issued_at=now - issued, known_at=now - issued, ends_at=ends_at, slots=slots)
+    return Forecast.objects.create(
+        series=series, issued_at=now - issued, known_at=now - issued, ends_at=ends_at, slots=slots
+    )
 
 
 def test_the_outside_signal_is_told_now_and_ahead(client, now):
@@ -204,7 +237,10 @@ def test_filters_by_state_and_gateway(client, gateway, now):
     assert "Lamp" not in page(client, f"/?gateway={gateway.pk}")
 
 
-@pytest.mark.parametrize("query", ["page=99", "page=x", "state=nonsense", "gateway=-1", f"gateway={10**30}", "q=%00", "q=%25"])
+@pytest.mark.parametrize(
+    "query",
+    ["page=99", "page=x", "state=nonsense", "gateway=-1", f"gateway={10**30}", "q=%00", "q=%25"],
+)
 def test_nonsense_in_the_address_is_no_error(client, gateway, query):
     make_device(gateway, "kettle")
     page(client, f"/?{query}")
@@ -260,9 +296,17 @@ def test_an_order_of_last_week_is_no_news(client, gateway, now):
 
 
 def order(device, time, state):
-    ordered = {"number": 1.0, "source": "human", "reason": "Pressed", "requested_at": time, "expires_at": time + MINUTE}
+    ordered = {
+        "number": 1.0,
+        "source": "human",
+        "reason": "Pressed",
+        "requested_at": time,
+        "expires_at": time + MINUTE,
+    }
     with publishing():
-        return DeviceCommand.objects.create(attribute=device.attributes.get(name="on"), state=state, **ordered)
+        return DeviceCommand.objects.create(
+            attribute=device.attributes.get(name="on"), state=state, **ordered
+        )
 
 
 def test_without_public_status_a_person_logs_in_first(client, settings, gateway):
@@ -308,5 +352,7 @@ def test_the_database_ranks_freshness_as_python_does(now, heard, measured, failu
     devices = Device.objects.select_related("gateway")
     for freshness in Freshness:
         in_python = {device.pk for device in devices if device.freshness(now) == freshness}
-        assert set(Device.objects.in_state(freshness, now).values_list("pk", flat=True)) == in_python
+        assert (
+            set(Device.objects.in_state(freshness, now).values_list("pk", flat=True)) == in_python
+        )
         assert Device.objects.count_by_freshness(now)[freshness] == len(in_python)

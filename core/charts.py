@@ -1,0 +1,226 @@
+"""The geometry of charts: pure functions from values in time to SVG paths, ticks and readouts. No clock, no database.
+
+Every line is a step: a value holds until another is told. Where nobody heard anything the line breaks.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+from core.planning.timeline import Piece
+
+WIDTH = 1000
+HEIGHT = 1000
+COLUMNS = 240
+"""Readouts side by side in one chart."""
+WIDEST_ZONE = timedelta(hours=14)
+HOUR = timedelta(hours=1)
+TICK_STEPS = tuple(HOUR * hours for hours in (1, 2, 4, 6, 12, 24, 48, 120, 240))
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """A labelled line across the chart. `place` is in percent of the width, or of the height from the top."""
+
+    place: float
+    label: str
+    shown: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """What one can read at a place of the chart: the last value of a short time, and how far it went. None: a gap."""
+
+    place: float
+    width: float
+    at: datetime
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """A stretch of time across the chart, in percent of its width."""
+
+    place: float
+    width: float
+
+    @property
+    def middle(self) -> float:
+        return round(self.place + self.width / 2, 3)
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    line: str
+    area: str
+    y_ticks: list[Tick]
+    x_ticks: list[Tick]
+    columns: list[Column]
+
+
+def sparkline(values: Sequence[float | None]) -> str:
+    """An SVG path of evenly spaced samples, in a box of 100 by 100. Empty if there is nothing to draw."""
+    known = [value for value in values if value is not None]
+    if not known:
+        return ""
+    low, high = min(known), max(known)
+    across = 100 / max(1, len(values) - 1)
+    path: list[str] = []
+    previous: float | None = None
+    for place, value in enumerate(values):
+        if value is not None:
+            y = 50.0 if high == low else 95 - 90 * (value - low) / (high - low)
+            x = _short(place * across)
+            path.append(f"H{x}V{_short(y)}" if previous is not None else f"M{x} {_short(y)}h0")
+        previous = value
+    return "".join(path)
+
+
+def draw(
+    pieces: Sequence[Piece],
+    start: datetime,
+    end: datetime,
+    words: tuple[str, str] | None = None,
+    beside: Sequence[Piece] = (),
+) -> Chart:
+    """The whole chart. `words` are what 0 and 1 mean, for something that is either one or the other. `beside` is what else
+    is drawn on the same scale."""
+    scale = round_levels(*_range([*pieces, *beside]))
+    levels = (
+        [(0.0, words[0]), (1.0, words[1])] if words else [(level, _plain(level)) for level in scale]
+    )
+    low, high = (-0.15, 1.15) if words else (levels[0][0], levels[-1][0])
+
+    def x(time: datetime) -> float:
+        return (time - start) / (end - start)
+
+    def y(value: float) -> float:
+        return 1 - (value - low) / (high - low)
+
+    runs = list(_runs(pieces))
+    return Chart(
+        line="".join(_line(run, x, y) for run in runs),
+        area="".join(_area(run, x, y, y(max(low, 0.0))) for run in runs),
+        y_ticks=[Tick(round(100 * y(level), 2), label) for level, label in levels],
+        x_ticks=time_ticks(start, end),
+        columns=list(_columns(pieces, start, end)),
+    )
+
+
+def place(time: datetime, start: datetime, end: datetime) -> float:
+    """Where a time is, in percent of the width."""
+    return round(100 * ((time - start) / (end - start)), 3)
+
+
+def bands(
+    stretches: Iterable[tuple[datetime, datetime]], start: datetime, end: datetime
+) -> list[Band]:
+    """What of these stretches of time is to be seen between `start` and `end`."""
+    seen = [(max(begin, start), min(until, end)) for begin, until in stretches]
+    wide = end - start
+    return [
+        Band(place(begin, start, end), round(100 * ((until - begin) / wide), 3))
+        for begin, until in seen
+        if begin < until
+    ]
+
+
+def _range(pieces: Sequence[Piece]) -> tuple[float, float]:
+    """Least and greatest to show: from zero where that costs less than half of the height, never flat."""
+    low = min((piece.value for piece in pieces), default=0.0)
+    high = max((piece.value for piece in pieces), default=1.0)
+    if high - low <= abs(high) * 1e-9:
+        margin = abs(high) / 10 or 1.0
+        return (low - margin, high + margin) if high else (0.0, 1.0)
+    if 0 <= low <= high / 2:
+        low = 0.0
+    elif low / 2 <= high <= 0:
+        high = 0.0
+    return low, high
+
+
+def round_levels(low: float, high: float, about: int = 4) -> list[float]:
+    """Levels at round steps (1, 2, 5 and their tens) from at or below `low` to at or above `high`."""
+    rough = (high - low) / about
+    magnitude = 10.0 ** math.floor(math.log10(rough))
+    step = next(nice * magnitude for nice in (1, 2, 5, 10) if nice * magnitude >= rough * 0.999)
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    return [float(f"{place * step:.12g}") for place in range(first, last + 1)]
+
+
+def time_ticks(start: datetime, end: datetime, most: int = 7) -> list[Tick]:
+    """Ticks at round hours or midnights of UTC. Those just outside are there, not shown: a page moves all to its own zone."""
+    span = end - start
+    step = next((step for step in TICK_STEPS if span / step <= most), TICK_STEPS[-1])
+    midnight = start.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    time = midnight - math.ceil((WIDEST_ZONE + HOUR) / step) * step
+    ticks = []
+    while time <= end + WIDEST_ZONE:
+        label = f"{time:%H:%M}" if step < 24 * HOUR else f"{time.day} {time:%b}"
+        if time >= start - WIDEST_ZONE:
+            ticks.append(Tick(round(100 * ((time - start) / span), 3), label, start <= time <= end))
+        time += step
+    return ticks
+
+
+def _runs(pieces: Sequence[Piece]) -> Iterator[list[Piece]]:
+    """Pieces that touch, together."""
+    run: list[Piece] = []
+    for piece in pieces:
+        if run and run[-1].end != piece.start:
+            yield run
+            run = []
+        run.append(piece)
+    if run:
+        yield run
+
+
+def _line(run: Sequence[Piece], x: Callable[[datetime], float], y: Callable[[float], float]) -> str:
+    path = [f"M{_short(WIDTH * x(run[0].start))} {_short(HEIGHT * y(run[0].value))}"]
+    path.append(f"H{_short(WIDTH * x(run[0].end))}")
+    path += [
+        f"V{_short(HEIGHT * y(piece.value))}H{_short(WIDTH * x(piece.end))}" for piece in run[1:]
+    ]
+    return "".join(path)
+
+
+def _area(
+    run: Sequence[Piece], x: Callable[[datetime], float], y: Callable[[float], float], ground: float
+) -> str:
+    steps = "".join(
+        f"V{_short(HEIGHT * y(piece.value))}H{_short(WIDTH * x(piece.end))}" for piece in run
+    )
+    return f"M{_short(WIDTH * x(run[0].start))} {_short(HEIGHT * ground)}{steps}V{_short(HEIGHT * ground)}Z"
+
+
+def _columns(pieces: Sequence[Piece], start: datetime, end: datetime) -> Iterator[Column]:
+    edges = [start + (end - start) * place / COLUMNS for place in range(COLUMNS + 1)]
+    first = 0
+    for place, (left, right) in enumerate(pairwise(edges)):
+        while first < len(pieces) and pieces[first].end < left:
+            first += 1
+        values = []
+        for piece in pieces[first:]:
+            if piece.start >= right:
+                break
+            values.append(piece.value)
+        yield Column(
+            place=round(100 * place / COLUMNS, 3),
+            width=round(100 / COLUMNS, 3),
+            at=left,
+            value=values[-1] if values else None,
+            low=min(values, default=None),
+            high=max(values, default=None),
+        )
+
+
+def _short(number: float) -> str:
+    return f"{number:.1f}".removesuffix(".0")
+
+
+def _plain(number: float) -> str:
+    return f"{number:,.12g}" if abs(number) < 1e9 else f"{number:g}"

@@ -1,0 +1,153 @@
+"""How values, times and states are said to people: one place for pages and for commands in a terminal."""
+
+from datetime import datetime, timedelta
+
+from core.feeds import Signal
+from core.models import Attribute, DeviceCommand, Freshness
+from core.models.device_command import State
+from core.planning.precedence import Source
+from core.readings import Kind, Value
+
+FRESHNESS_MEANS = {
+    Freshness.UNREACHABLE: "its gateway does not answer, or cannot reach it",
+    Freshness.STALE: "its own measurement is older than a day",
+    Freshness.LATE: "nobody asked for more than two intervals",
+    Freshness.NEVER: "not heard yet",
+    Freshness.FRESH: "heard lately",
+    Freshness.PAUSED: "a person disabled it",
+}
+
+STATE_WORDS = {
+    State.REQUESTED: "pressed, not sent yet",
+    State.SENDING: "being sent",
+    State.ACCEPTED: "accepted, not seen in effect yet",
+    State.CONFIRMED: "confirmed",
+    State.FAILED: "failed",
+    State.SUPERSEDED: "replaced by a newer order",
+    State.EXPIRED: "never sent: it took too long",
+    State.UNCONFIRMED: "accepted, but never seen in effect",
+}
+
+SIGNAL_WORDS = {
+    Signal.CARBON_INTENSITY: "carbon intensity of the grid",
+    Signal.MARGINAL_INTENSITY: "marginal carbon intensity of the grid",
+    Signal.PRICE: "price of electricity",
+    Signal.LIGHTNING: "lightning nearby",
+    Signal.LIGHTNING_POTENTIAL: "lightning potential",
+    Signal.CAPE: "energy for thunderstorms (CAPE)",
+}
+
+SOURCE_WORDS = {
+    Source.HUMAN: "a person",
+    Source.FAIL_SAFE: "the fail-safe",
+    Source.GUARD: "the guard",
+    Source.RULE: "the rule",
+}
+
+# What a person looks for first. Anything else follows in the vendor's order.
+FOREMOST = ("power", "temperature", "humidity", "brightness", "mode", "locked", "energy")
+
+
+def value_text(value: Value | None, unit: str = "") -> str:
+    """The value with its unit: on, 21.5 °C, 1,234 W. An en dash where there is none."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    text = number_text(value) if isinstance(value, int | float) else value
+    return f"{text}{'' if unit in ('%', '°') else ' '}{unit}" if unit else text
+
+
+def number_text(number: float) -> str:
+    """As many digits as a person reads: 0.031, 4.25, 21.5, 431.2, 12,345."""
+    size = abs(number)
+    if size >= 1e9 or 0 < size < 0.001:
+        return f"{number:.4g}"
+    text = f"{number:,.{0 if size >= 10_000 else 1 if size >= 100 else 2 if size >= 1 else 3}f}"
+    text = text.rstrip("0").rstrip(".") if "." in text else text
+    return "0" if text == "-0" else text
+
+
+def named_value(attribute: Attribute) -> str:
+    """The value with its name: power 1,850 W, locked on. What is called on needs no name."""
+    value = value_text(attribute.value, attribute.unit)
+    return value if attribute.name == "on" else f"{label(attribute)} {value}"
+
+
+def label(attribute: Attribute) -> str:
+    return attribute.name.replace("_", " ")
+
+
+def ago(time: datetime, now: datetime) -> str:
+    """How long ago, or how long from now, in the largest unit that fits."""
+    distance = abs(now - time)
+    if distance < timedelta(seconds=5):
+        return "just now"
+    seconds = distance.total_seconds()
+    size, unit = next(
+        row for row in ((86400, "d"), (3600, "h"), (60, "min"), (1, "s")) if seconds >= row[0]
+    )
+    words = f"{int(seconds // size)} {unit}"
+    return f"in {words}" if time > now else f"{words} ago"
+
+
+def span_text(minutes: float) -> str:
+    """A length of time: 45 min, 2 h, 2 h 30 min."""
+    hours, rest = divmod(round(minutes), 60)
+    return " ".join(
+        [*([f"{hours} h"] if hours else []), *([f"{rest} min"] if rest or not hours else [])]
+    )
+
+
+def option_label(name: str, unit: str = "") -> str:
+    """With its unit, unless it ends in it: Gain, %; Lead minutes."""
+    label = name.replace("_", " ").capitalize()
+    is_told = label.lower().split()[-1].startswith(unit.lower())
+    return label if is_told else f"{label}, {unit}"
+
+
+def option_text(value: object, unit: str = "") -> str:
+    """The value of a rule's option: 180 gCO2/kWh, on, carbon intensity, none."""
+    if isinstance(value, bool | int | float):
+        return value_text(value, unit)
+    text = str(value).replace("_", " ")
+    return (f"{text} {unit}" if unit else text) if text else "none"
+
+
+def press_text(attribute: Attribute, value: bool) -> str:
+    """What a button says that orders this value."""
+    if attribute.name == "locked":
+        return "Lock" if value else "Unlock"
+    return f"Turn {'' if attribute.name == 'on' else label(attribute) + ' '}{value_text(value)}"
+
+
+def order_text(command: DeviceCommand) -> str:
+    """What was ordered: on, target temperature 21 °C. The command's attribute is read."""
+    said = value_text(command.value, command.attribute.unit)
+    return said if command.attribute.name == "on" else f"{label(command.attribute)} {said}"
+
+
+def command_text(command: DeviceCommand) -> str:
+    """What was ordered, and what became of it. The command's attribute is read."""
+    return f"{order_text(command)}: {STATE_WORDS[State(command.state)]}"
+
+
+def foremost(attributes: list[Attribute], most: int) -> list[Attribute]:
+    """The attributes worth showing in a line; a switch has its own control and is left out."""
+    places = {name: place for place, name in enumerate(FOREMOST)}
+    values = [attribute for attribute in attributes if not attribute.is_switch]
+    return sorted(values, key=lambda one: (_prominence(one, places), one.pk))[:most]
+
+
+def drawn(attributes: list[Attribute]) -> Attribute | None:
+    """The attribute whose day is drawn: the foremost number that a sensor measures, else any number, else a switch."""
+    charted = foremost([one for one in attributes if one.has_chart], len(attributes))
+    return next(
+        (one for one in charted if one.is_measured),
+        next((one for one in charted), next((one for one in attributes if one.is_switch), None)),
+    )
+
+
+def _prominence(attribute: Attribute, places: dict[str, int]) -> int:
+    kind = {Kind.NUMBER: 0, Kind.BOOLEAN: 1, Kind.CHOICE: 1}.get(Kind(attribute.kind), 2)
+    return places.get(attribute.name, len(places) + kind)

@@ -1,0 +1,241 @@
+"""What people may type, checked before any task hears of it."""
+
+from collections.abc import Sequence
+from dataclasses import fields
+from datetime import datetime, timedelta
+from typing import Any
+
+from django import forms
+
+from core import formatting, rules, vendors
+from core.models import Attribute, Device, Freshness, Gateway
+from core.readings import LONGEST_TEXT, Kind, Value
+
+LARGEST_KEY = 2**63 - 1
+
+
+class FindDevices(forms.Form):
+    """Search and filters of the status page. What cannot be understood is left out, not complained about."""
+
+    q = forms.CharField(max_length=100, required=False)
+    state = forms.ChoiceField(
+        choices=[(freshness.value, freshness.value) for freshness in Freshness], required=False
+    )
+    gateway = forms.IntegerField(min_value=1, max_value=LARGEST_KEY, required=False)
+    page = forms.IntegerField(min_value=1, max_value=1_000_000, required=False)
+
+    def wanted(self) -> dict[str, Any]:
+        self.is_valid()
+        return {name: self.cleaned_data.get(name) or None for name in self.fields}
+
+
+class ChooseChart(forms.Form):
+    """Which chart the device page shows. What cannot be understood is left out."""
+
+    attribute = forms.IntegerField(min_value=1, max_value=LARGEST_KEY, required=False)
+    span = forms.ChoiceField(
+        choices=[(span, span) for span in ("day", "week", "month")], required=False
+    )
+
+    def wanted(self) -> dict[str, Any]:
+        self.is_valid()
+        return {
+            "attribute": self.cleaned_data.get("attribute"),
+            "span": self.cleaned_data.get("span") or "day",
+        }
+
+
+class OrderForm(forms.Form):
+    """A value for one attribute: a pair of buttons, a number in its range, a choice, or a text."""
+
+    value = forms.Field()
+
+    def __init__(self, attribute: Attribute, data: Any = None) -> None:
+        super().__init__(data, auto_id=f"%s-{attribute.pk}")
+        self.attribute = attribute
+        self.fields["value"] = field = _field(attribute)
+        field.label = f"New value of {attribute.name.replace('_', ' ')}"
+        if attribute.value is not None and not isinstance(attribute.value, bool):
+            field.initial = (
+                f"{attribute.value:.12g}" if isinstance(attribute.value, float) else attribute.value
+            )
+
+    def ordered(self) -> Value:
+        value: Value = self.cleaned_data["value"]
+        return value == "on" if self.attribute.kind == Kind.BOOLEAN else value
+
+
+def _field(attribute: Attribute) -> forms.Field:
+    if attribute.kind == Kind.BOOLEAN:
+        return forms.ChoiceField(choices=[("on", "on"), ("off", "off")])
+    if attribute.kind == Kind.NUMBER:
+        number = forms.FloatField(min_value=attribute.minimum, max_value=attribute.maximum)
+        number.widget.attrs["step"] = "any"
+        return number
+    if attribute.kind == Kind.CHOICE and attribute.choices:
+        return forms.ChoiceField(choices=[(choice, choice) for choice in attribute.choices])
+    return forms.CharField(max_length=LONGEST_TEXT)
+
+
+LIMITS = (
+    "min_on_minutes",
+    "min_off_minutes",
+    "most_switches_an_hour",
+    "fail_safe",
+    "fail_safe_minutes",
+    "hold_minutes",
+)
+
+
+class DeviceForm(forms.ModelForm):  # type: ignore[type-arg]  # generic only in the stubs
+    class Meta:
+        model = Device
+        fields = ("name", "place", "latitude", "longitude", "zone", "region", "enabled", *LIMITS)
+        help_texts = {
+            "enabled": "Polled and decided for",
+            "place": "Where it stands, in your words",
+            "latitude": "In degrees, south is negative",
+            "longitude": "In degrees, west is negative",
+            "zone": "Such as Europe/London",
+        }
+        labels = {
+            "zone": "Time zone",
+            "region": "Region of feeds",
+            "min_on_minutes": "Least minutes on",
+            "min_off_minutes": "Least minutes off",
+            "most_switches_an_hour": "Most switches an hour",
+            "fail_safe": "Fail-safe state",
+            "fail_safe_minutes": "Fail-safe after minutes",
+            "hold_minutes": "Minutes of a person's word",
+        }
+
+    def about(self) -> list[forms.BoundField]:
+        return [field for field in self if field.name not in LIMITS]
+
+    def limits(self) -> list[forms.BoundField]:
+        return [self[name] for name in LIMITS]
+
+
+class HoldForm(forms.Form):
+    """For how many minutes a device is to stay as it is; empty: until a person releases it."""
+
+    minutes = forms.IntegerField(min_value=1, max_value=7 * 24 * 60, required=False)
+
+    def until(self, now: datetime) -> datetime | None:
+        minutes = self.cleaned_data["minutes"]
+        return now + timedelta(minutes=minutes) if minutes else None
+
+
+class ChooseRule(forms.Form):
+    """The rule (or guard) whose options are to be filled in. What is not known is nobody."""
+
+    def __init__(
+        self, place: str, label: str, known: Sequence[tuple[str, str]], nobody: str, data: Any
+    ) -> None:
+        super().__init__(data)
+        self.place = place
+        self.fields[place] = forms.ChoiceField(
+            label=label, choices=[("", nobody), *known], required=False
+        )
+
+    @property
+    def field(self) -> forms.BoundField:
+        return self[self.place]
+
+    def wanted(self) -> str:
+        return str(self.cleaned_data[self.place]) if self.is_valid() else ""
+
+
+class RuleForm(forms.Form):
+    """A field for each option of a rule. What is left empty is as the rule has it."""
+
+    def __init__(self, rule: rules.Rule, data: Any = None, **options: Any) -> None:
+        super().__init__(data, **options)
+        self.rule = rule
+        for option in fields(rule.options):
+            self.fields[option.name] = _option_field(option)
+
+    def clean(self) -> dict[str, Any]:
+        written = {
+            name: value for name, value in self.cleaned_data.items() if value not in ("", None)
+        }
+        try:
+            self.rule.read(written)
+        except ValueError as error:
+            name, _, why = str(error).partition(": ")
+            self.add_error(
+                name if name in self.fields else None, why if name in self.fields else str(error)
+            )
+        return written
+
+
+def _option_field(option: Any) -> forms.Field:
+    """What the option is, is told by its type; what it stands at if nothing is typed, by its placeholder."""
+    unit = option.metadata.get("unit", "")
+    shown = formatting.option_text(option.default, unit)
+    about = {
+        "required": False,
+        "label": formatting.option_label(option.name, unit),
+        "help_text": option.metadata.get("help", ""),
+    }
+    if option.type is bool:
+        return forms.ChoiceField(
+            choices=[("", f"as usual: {shown}"), ("on", "on"), ("off", "off")], **about
+        )
+    if chosen := option.metadata.get("choices"):
+        said = [(choice, formatting.option_text(choice)) for choice in chosen]
+        return forms.ChoiceField(choices=[("", f"as usual: {shown}"), *said], **about)
+    if option.type in (int, float):
+        field = (forms.IntegerField if option.type is int else forms.FloatField)(**about)
+        field.widget.attrs |= {"step": "any", "placeholder": f"{option.default:.12g}"}
+        return field
+    return forms.CharField(
+        max_length=LONGEST_TEXT,
+        widget=forms.TextInput(attrs={"placeholder": option.default}),
+        **about,
+    )
+
+
+def _credential(**options: Any) -> forms.CharField:
+    """Written, never shown again: the field is empty whenever the page is."""
+    widget = forms.PasswordInput(render_value=False, attrs={"autocomplete": "off"})
+    return forms.CharField(max_length=4000, required=False, widget=widget, **options)
+
+
+def _address() -> forms.CharField:
+    return forms.CharField(
+        max_length=500,
+        widget=forms.TextInput(
+            attrs={"inputmode": "url", "autocapitalize": "none", "spellcheck": "false"}
+        ),
+    )
+
+
+class AddGatewayForm(forms.Form):
+    vendor = forms.ChoiceField(choices=vendors.choices)
+    address = _address()
+    credential = _credential()
+    name = forms.CharField(
+        max_length=120, required=False, help_text="Left empty, it is called what it calls itself"
+    )
+
+    def __init__(self, data: Any = None) -> None:
+        super().__init__(data)
+        kinds = [(name, vendors.load(name)) for name in vendors.names()]
+        # Rows of text: a template would call a class.
+        self.hints = [
+            (name, kind.label, kind.address_example, kind.credential_hint) for name, kind in kinds
+        ]
+
+
+class GatewayForm(forms.Form):
+    name = forms.CharField(max_length=120)
+    address = _address()
+    credential = _credential(
+        label="New credential", help_text="Left empty, the stored one stays. It is never shown."
+    )
+    enabled = forms.BooleanField(required=False, help_text="Asked at each poll")
+
+    def __init__(self, gateway: Gateway, data: Any = None) -> None:
+        stored = {"name": gateway.name, "address": gateway.address, "enabled": gateway.enabled}
+        super().__init__(data, initial=stored)

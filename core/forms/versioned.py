@@ -1,0 +1,137 @@
+"""Two people change the same thing: whoever saves second is told so with both versions, and may then overwrite knowingly."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple, cast
+
+from django import forms
+from django.http import QueryDict
+
+from core.models import Device, Gateway
+
+UNKNOWN = -1
+"""A version that nothing ever has."""
+
+
+class Difference(NamedTuple):
+    """One field, in words: as it is stored and as it was typed."""
+
+    label: str
+    theirs: str
+    yours: str
+
+
+class VersionField(forms.IntegerField):
+    """Hidden in a form: the version that the page showed. A form that comes without it is saved whatever is there."""
+
+    def __init__(self) -> None:
+        super().__init__(required=False, min_value=0, max_value=2**31 - 1, widget=forms.HiddenInput)
+
+    def clean(self, value: Any) -> int | None:
+        try:
+            return super().clean(value)  # type: ignore[no-any-return]  # untyped in the stubs
+        except forms.ValidationError:
+            return UNKNOWN
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        return False  # nothing that anybody changed
+
+
+class Seen(forms.Form):
+    """The version that a page showed, beside the form that changes the thing."""
+
+    version = VersionField()
+
+    def __init__(self, stored: Device | Gateway, sent: Any = None) -> None:
+        super().__init__(sent, initial={"version": stored.version}, auto_id=False)
+        self.there: Device | Gateway | None = None
+        """How it is, where that is not what was seen."""
+        self.differences: list[Difference] = []
+
+    def wanted(self) -> int | None:
+        self.is_valid()
+        return self.cleaned_data["version"]  # type: ignore[no-any-return]  # untyped in the stubs
+
+    def renew(self, stored: Device | Gateway) -> None:
+        """The form that comes back is of this version: to save it again overwrites that."""
+        self.data = {"version": stored.version}
+
+    def meet(
+        self, there: Device | Gateway, theirs: Mapping[str, str], yours: Mapping[str, str]
+    ) -> None:
+        """Show both, as stored() and typed() tell them."""
+        self.renew(there)
+        self.there, self.differences = there, differences(theirs, yours)
+
+
+class VersionedForm(forms.ModelForm):  # type: ignore[type-arg]  # generic only in the stubs
+    """The same for the admin. The row must be locked when it is read, so that it stays as it is compared here."""
+
+    version = VersionField()
+
+    class Meta:
+        exclude = ("version",)  # noqa: DJ006 (it grows by itself; which fields there are, the admin says)
+
+    def __init__(self, *args: Any, **named: Any) -> None:
+        super().__init__(*args, **named)
+        self.fields["version"].initial = self.instance.version
+
+    def clean(self) -> dict[str, Any] | None:
+        cleaned = super().clean()
+        seen = self.cleaned_data.get("version")
+        if seen is not None and seen != self.instance.version:
+            self.data = cast(QueryDict, self.data).copy()
+            self.data[self.add_prefix("version")] = str(self.instance.version)
+            raise forms.ValidationError(
+                in_words(self.instance, differences(stored(self), typed(self)))
+            )
+        return cleaned
+
+    def save(self, commit: bool = True) -> Any:
+        self.instance.version += 1
+        return super().save(commit)
+
+
+def stored(form: forms.BaseForm) -> dict[str, str]:
+    """What a form begins with, in words by label."""
+    return {str(field.label): _in_words(field, field.initial) for field in form.visible_fields()}
+
+
+def typed(form: forms.BaseForm) -> dict[str, str]:
+    """What was typed into it."""
+    return {
+        str(field.label): _in_words(field, _typed(form, field)) for field in form.visible_fields()
+    }
+
+
+def _typed(form: forms.BaseForm, field: forms.BoundField) -> Any:
+    """As it is understood, if it is."""
+    return field.data if field.errors else form.cleaned_data.get(field.name)
+
+
+def differences(theirs: Mapping[str, str], yours: Mapping[str, str]) -> list[Difference]:
+    rows = [
+        Difference(label, theirs.get(label, ""), yours.get(label, ""))
+        for label in dict.fromkeys([*theirs, *yours])
+    ]
+    return [row for row in rows if row.theirs != row.yours]
+
+
+def in_words(there: Device | Gateway, rows: list[Difference]) -> list[str]:
+    told = [
+        f"{row.label}: stored {row.theirs or 'nothing'}, typed {row.yours or 'nothing'}."
+        for row in rows
+    ]
+    begin = f"{there} was changed by somebody else meanwhile. Nothing of yours was saved; save again to overwrite it."
+    return [begin, *(told or ["What you typed is as it is stored."])]
+
+
+def _in_words(field: forms.BoundField, value: Any) -> str:
+    if isinstance(field.field.widget, forms.PasswordInput):
+        return "(a new one: type it again)" if value else "(never shown)"
+    if value in (None, ""):
+        return ""
+    if isinstance(field.field, forms.ChoiceField):
+        return str(dict(cast(Iterable[tuple[Any, Any]], field.field.choices)).get(value, value))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.12g}" if isinstance(value, float) else str(value)

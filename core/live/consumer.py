@@ -1,0 +1,229 @@
+"""The socket that live pages and programs follow. docs/socket.md describes its messages."""
+
+import asyncio
+import json
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any
+
+from channels.exceptions import StopConsumer  # type: ignore[import-untyped]
+from channels.generic.websocket import AsyncWebsocketConsumer  # type: ignore[import-untyped]
+from django.conf import settings
+
+from core.live import catch_up, handshake, protocol
+from core.live.actions import WISHES, Refused
+from core.live.connections import BEHIND, FULL, RESTART, TOO_BIG, TOO_FAST, sockets
+from core.live.follower import follower
+from core.live.presence import present
+from core.live.protocol import Asked, Bucket, Message, Reference
+from core.live.sessions import NotAdmitted, Visitor, admit
+from core.live.subscriber import Reader
+from core.live.threads import reading, writing
+from core.tasks.orders.send import send
+
+logger = logging.getLogger(__name__)
+
+VERSION = 1
+LARGEST_MESSAGE = 4096
+MESSAGES_A_SECOND = 5.0
+MESSAGES_AT_ONCE = 20
+MOST_TOPICS = 200
+MOVES_A_SECOND = 0.1
+MOVES_AT_ONCE = 5
+"""From one device's page to another: each is told to all who are at either, and kept in the log."""
+
+
+class Events(AsyncWebsocketConsumer):  # type: ignore[misc]  # its base is untyped
+    """Nothing here waits for the client but the one task that sends, so a client that reads slowly holds up itself alone."""
+
+    visitor: Visitor
+    is_alive = True
+    is_finished = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reader = Reader(
+            overflow=lambda: sockets.finish(self, BEHIND, "too slow: come again and resume")
+        )
+        self.bucket = Bucket(MESSAGES_A_SECOND, MESSAGES_AT_ONCE)
+        self.moves = Bucket(MOVES_A_SECOND, MOVES_AT_ONCE)
+        self._sending: asyncio.Task[None] | None = None
+        self._catching_up: asyncio.Task[None] | None = None
+        self._wishing: set[asyncio.Task[None]] = set()
+        self._committing = asyncio.Lock()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._leave()  # also when the server ends us in the middle
+
+    async def dispatch(self, message: Message) -> None:
+        """Without the change of thread for each message that Channels makes for its database connections: we use none."""
+        handle: Callable[[Message], Awaitable[None]] = getattr(
+            self, message["type"].replace(".", "_")
+        )
+        await handle(message)
+
+    # Opening and closing
+
+    async def websocket_connect(self, message: Message) -> None:
+        request = handshake.request_of(self.scope)
+        try:
+            if not handshake.is_from_here(request):
+                raise NotAdmitted
+            self.visitor = await reading(admit, handshake.session_key(request))
+        except NotAdmitted:
+            await self.close()
+            return
+        self.reader.has_log_in = self.visitor.user_pk is not None
+        await self.accept()
+        if sockets.is_closing:
+            await self.finish(RESTART, "restart: come again")
+        elif not sockets.has_room:
+            await self.finish(FULL, "too many sockets: try again later")
+        else:
+            await self._begin()
+
+    async def _begin(self) -> None:
+        sockets.add(self)
+        await follower.ready()
+        self.tell(
+            {
+                "hello": {
+                    "version": VERSION,
+                    "heartbeat_seconds": settings.SOCKET_HEARTBEAT_SECONDS,
+                    "last": follower.last,
+                }
+            }
+        )
+        follower.readers.add(self.reader)
+        self.reader.send = self._send_text
+        self._sending = asyncio.create_task(self._send_all())
+
+    async def websocket_disconnect(self, message: Message) -> None:
+        raise StopConsumer
+
+    async def finish(self, code: int, reason: str) -> None:
+        """Say why and hang up; after 5 s also on those who do not answer."""
+        if self.is_finished:
+            return
+        self.is_finished = True
+        self._leave()
+        with suppress(OSError, RuntimeError):  # gone already
+            await self.close(code, reason)
+        hang_up(self.base_send)
+
+    def _leave(self) -> None:
+        sockets.remove(self)
+        follower.readers.discard(self.reader)
+        present.away(self)
+        for task in (self._sending, self._catching_up):
+            if task is not None:
+                task.cancel()
+
+    # To the client
+
+    def tell(self, message: Message) -> None:
+        self.reader.put(json.dumps(message, separators=(",", ":")))
+
+    def ping(self) -> None:
+        """Says up to which event everything was told, where that is so."""
+        self.tell({"ping": {"last": follower.last if self.reader.is_caught_up else None}})
+
+    async def _send_all(self) -> None:
+        with suppress(OSError, RuntimeError):  # gone: the disconnect comes by itself
+            while True:
+                await self._send_text(await self.reader.take())
+
+    async def _send_text(self, text: str) -> None:
+        await self.base_send({"type": "websocket.send", "text": text})
+
+    # From the client
+
+    async def websocket_receive(self, message: Message) -> None:
+        if self.is_finished:
+            return
+        self.is_alive = True
+        text = message.get("text") or ""
+        if len(text.encode()) > LARGEST_MESSAGE:
+            sockets.finish(self, TOO_BIG, f"a message is larger than {LARGEST_MESSAGE} bytes")
+        elif self.bucket.take():
+            self._obey(text)
+        elif self.bucket.is_deep_in_debt:
+            sockets.finish(self, TOO_FAST, "too many messages")
+        else:
+            self.tell({"error": f"Too many messages: at most {MESSAGES_A_SECOND:g} a second."})
+
+    def _obey(self, text: str) -> None:
+        ref: Reference = None
+        try:
+            message, ref = protocol.read(text)
+            self._do(protocol.asked(message), ref)
+        except Refused as error:
+            self.answer({"error": str(error)}, ref)
+
+    def answer(self, message: Message, ref: Reference) -> None:
+        self.tell(message if ref is None else message | {"ref": ref})
+
+    def _do(self, asked: Asked, ref: Reference) -> None:
+        verb, body = asked
+        if verb == "subscribe":
+            self._subscribe(body)
+        elif verb == "unsubscribe":
+            self.reader.topics -= protocol.topics(body)
+        elif verb == "resume":
+            self._catch_up(catch_up.resume(protocol.after(body)))
+        elif verb == "snapshot":
+            self._catch_up(catch_up.snapshot)
+        elif verb == "here":
+            self._enter(*protocol.place(body))
+        elif verb == "away":
+            present.away(self)
+        elif verb in WISHES:
+            task = asyncio.create_task(self._grant(verb, body, ref))
+            self._wishing.add(task)
+            task.add_done_callback(self._wishing.discard)
+
+    def _enter(self, device_pk: int, is_changing: bool) -> None:
+        if not self.moves.take():
+            raise Refused("You go from page to page too fast: wait ten seconds.")
+        present.here(self, self.visitor.user_pk, device_pk, is_changing)
+
+    def _subscribe(self, body: Message) -> None:
+        topics = self.reader.topics | protocol.topics(body)
+        if len(topics) > MOST_TOPICS:
+            raise Refused(f"At most {MOST_TOPICS} subscriptions: subscribe to all.")
+        self.reader.topics = topics
+
+    def _catch_up(self, way: catch_up.Way) -> None:
+        if self._catching_up is not None:
+            self._catching_up.cancel()
+        self._catching_up = asyncio.create_task(catch_up.catch_up(self.reader, way))
+
+    async def _grant(self, verb: str, body: Message, ref: Reference) -> None:
+        """Committed, in the order in which they came, and answered at once; then sent, where a vendor may take its time."""
+        try:
+            async with self._committing:
+                answer = await writing(WISHES[verb], self.visitor, body)
+            if verb == "order":
+                self.reader.commands.append(answer["ordered"]["id"])
+            self.answer(answer, ref)
+            if verb == "order":
+                await writing(send, [answer["ordered"]["id"]])
+        except Refused as error:
+            self.answer({"error": str(error)}, ref)
+        except (
+            Exception
+        ) as error:  # such as a database that is away; what was committed, the next run sends
+            logger.exception("A socket's %s failed", verb)
+            self.answer({"error": f"It did not work ({type(error).__name__})."}, ref)
+
+
+def hang_up(send: Any) -> None:
+    """After the close frame has had its time. Without it a client that never reads would hold its buffer and its place in the
+    table of files for hours: a server closes a connection only when everything is delivered."""
+    transport = getattr(getattr(send, "__self__", None), "transport", None)
+    if transport is not None:
+        transport.abort()

@@ -1,0 +1,158 @@
+"""Follows the event log for this process: each event is read once, written as JSON once, and handed to whoever wants it.
+
+    follower    one for the process; begins with its first reader, connects again by itself, keeps the latest events
+    reader      one for a socket (core/live/subscriber.py)
+
+Everything here runs in one asyncio loop and nothing but catching up waits, so a reader that is caught up misses nothing.
+"""
+
+import asyncio
+import json
+import logging
+from collections import deque
+from collections.abc import Collection
+from typing import Any
+
+from core.live.log import Row, change_log
+from core.live.subscriber import Reader, Told
+from core.live.threads import reading
+from core.models import Event
+
+logger = logging.getLogger(__name__)
+
+BATCH = 500
+"""Events read at once."""
+STORED_BATCH = 100
+"""Events read for one who resumes from before the recent ones. Nobody shares them."""
+RECENT = 2000
+"""Events kept for whoever resumes: after a restart a thousand clients cost no query."""
+RESUME_AT_MOST = 10_000
+"""Events. Whoever missed more is quicker with a snapshot."""
+FIRST_DELAY_SECONDS = 0.1
+LONGEST_DELAY_SECONDS = 5.0
+NEWER_WAIT_SECONDS = 2.0
+"""An event that another process has told a client already arrives here so soon."""
+
+
+class StartOver(Exception):
+    """What came after that event is not known any more; the message says why, for programs' logs."""
+
+
+class Follower:
+    def __init__(self) -> None:
+        self.last = 0
+        """The newest event that was handed out."""
+        self.readers: set[Reader] = set()
+        self._recent: deque[Told] = deque(maxlen=RECENT)
+        self._recent_after = 0
+        """Every event after this one is among the recent."""
+        self._ready = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    async def ready(self) -> None:
+        """Returns when the log has been read to its end once."""
+        if self._task is None or self._task.done():
+            self._ready = asyncio.Event()
+            self._task = asyncio.create_task(self._follow())
+        await self._ready.wait()
+
+    def stop(self) -> None:
+        """Before the loop ends: psycopg needs a moment to let go."""
+        if self._task is not None:
+            self._task.cancel()
+
+    async def missed(self, after: int) -> list[Told]:
+        """The next events after that one; none when it is the newest. Raises StartOver."""
+        if after > self.last:
+            await self._wait_for(after)
+        if after >= self._recent_after:
+            return [told for told in self._recent if told.id > after][:BATCH]
+        if self.last - after > RESUME_AT_MOST:
+            raise StartOver(f"more than {RESUME_AT_MOST} events were missed")
+        return await reading(_stored_after, after)
+
+    async def _wait_for(self, id: int) -> None:
+        for _ in range(round(NEWER_WAIT_SECONDS / 0.05)):
+            await asyncio.sleep(0.05)
+            if id <= self.last:
+                return
+        raise StartOver("that event is newer than the newest")
+
+    async def _follow(self) -> None:
+        delay = FIRST_DELAY_SECONDS
+        while True:
+            log = change_log()
+            try:
+                await log.open()
+                while True:
+                    await self._catch_up(log)
+                    delay = FIRST_DELAY_SECONDS
+                    await log.wait()
+            except Exception as error:  # whatever it is, it must not end: pages would stand still
+                logger.warning(
+                    "The event log cannot be read (%s: %s): again in %.1f s",
+                    type(error).__name__,
+                    error,
+                    delay,
+                )
+            finally:
+                await log.close()
+            await asyncio.sleep(delay)
+            delay = min(2 * delay, LONGEST_DELAY_SECONDS)
+
+    async def _catch_up(self, log: Any) -> None:
+        if not self._ready.is_set():
+            self._recent.clear()
+            self.last = self._recent_after = max(0, (await log.newest() or 0) - RECENT)
+        is_first = True
+        while rows := await log.read(self.last, BATCH):
+            self._hand_out([Told.of(row) for row in rows])
+            is_first = False
+            if len(rows) < BATCH:
+                break
+            await asyncio.sleep(0)  # others have their turn
+        if is_first and (newest := await log.newest()) is not None and newest < self.last:
+            self._start_over(newest)
+        self._ready.set()
+
+    def _hand_out(self, events: list[Told]) -> None:
+        if not self._recent:
+            self._recent_after = events[0].id - 1  # what came before may have been pruned
+        full = len(self._recent) + len(events) - RECENT
+        if full > 0:
+            self._recent_after = self._recent[full - 1].id
+        self._recent.extend(events)
+        self.last = events[-1].id
+        for reader in list(self.readers):
+            if reader.is_caught_up:
+                reader.tell(events)
+
+    def _start_over(self, newest: int) -> None:
+        """The log began anew, as after a backup was restored."""
+        logger.warning(
+            "The event log ends at %s, after %s was read: everybody starts over", newest, self.last
+        )
+        self._recent.clear()
+        self.last = self._recent_after = newest
+        for reader in list(self.readers):
+            reader.is_caught_up = False
+            reader.put(over("the event log began anew"))
+
+
+def over(why: str) -> str:
+    return json.dumps({"over": {"reason": why}})
+
+
+def _stored_after(after: int) -> list[Told]:
+    """From the database. Raises StartOver where the log was pruned past it."""
+    events = Event.objects.after(after).values_list("pk", "kind", "device", "gateway", "body")
+    rows: Collection[Any] = list(events[:STORED_BATCH])
+    oldest = (
+        Event.objects.order_by("pk").values_list("pk", flat=True).first()
+    )  # after them: it may be pruned meanwhile
+    if oldest is None or oldest > after + 1:
+        raise StartOver("the event log was pruned past that event")
+    return [Told.of(Row(*row)) for row in rows]
+
+
+follower = Follower()

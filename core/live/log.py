@@ -1,0 +1,174 @@
+"""The change log as a web process reads it: over a connection of its own, so that busy pages never hold it up.
+
+Both logs are used in one asyncio loop. `wait()` returns when something may have been committed, and after a second in any
+case: what told us may itself be lost.
+"""
+
+import asyncio
+import json
+import secrets
+import sqlite3
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from django.conf import settings
+from django.db import connection
+
+from core.live.threads import reading
+from core.models import Event
+from core.tasks.events.outbox import CHANNEL
+
+if TYPE_CHECKING:
+    import psycopg
+
+LOOK_SECONDS = 1.0
+"""How often the log is read even if nothing wakes us."""
+SQLITE_LOOK_SECONDS = 0.02
+ANSWER_SECONDS = 10.0
+"""A database that does not answer for so long is gone: the connection is made anew."""
+READ = (
+    f"SELECT id, kind, device, gateway, body FROM {Event._meta.db_table} "  # noqa: S608 (our own table's name)
+    "WHERE id > {after} ORDER BY id LIMIT {limit}"
+)
+NEWEST = f"SELECT max(id) FROM {Event._meta.db_table}"  # noqa: S608 (our own table's name)
+
+
+class Row(NamedTuple):
+    id: int
+    kind: str
+    device: int | None
+    gateway: int | None
+    body: Any
+
+
+class ChangeLog(Protocol):
+    async def open(self) -> None: ...
+
+    async def read(self, after: int, limit: int) -> list[Row]:
+        """What came after that id, in order."""
+
+    async def newest(self) -> int | None:
+        """The last id; None where the log is empty."""
+
+    async def wait(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+def change_log() -> ChangeLog:
+    return (
+        PostgresLog()
+        if connection.vendor == "postgresql"
+        else SqliteLog(Path(connection.settings_dict["NAME"]))
+    )
+
+
+class SqliteLog:
+    """`PRAGMA data_version` changes on a connection when another one commits: 10 us, asked 50 times a second."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    async def open(self) -> None:
+        self._file = self._path.stat().st_ino
+        self._connection = sqlite3.connect(self._path, isolation_level=None)
+        self._connection.execute("PRAGMA query_only = ON")
+        self._version = self._data_version()
+
+    async def read(self, after: int, limit: int) -> list[Row]:
+        rows = self._connection.execute(READ.format(after="?", limit="?"), [after, limit])
+        return [
+            Row(id, kind, device, gateway, json.loads(body))
+            for id, kind, device, gateway, body in rows
+        ]
+
+    async def newest(self) -> int | None:
+        newest: int | None = self._connection.execute(NEWEST).fetchone()[0]
+        return newest
+
+    async def wait(self) -> None:
+        for _ in range(round(LOOK_SECONDS / SQLITE_LOOK_SECONDS)):
+            await asyncio.sleep(SQLITE_LOOK_SECONDS)
+            if self._version != (version := self._data_version()):
+                self._version = version
+                return
+        if self._path.stat().st_ino != self._file:
+            raise FileNotFoundError(f"{self._path} was replaced by another file")
+
+    async def close(self) -> None:
+        if hasattr(self, "_connection"):
+            self._connection.close()
+
+    def _data_version(self) -> int:
+        version: int = self._connection.execute("PRAGMA data_version").fetchone()[0]
+        return version
+
+
+class PostgresLog:
+    """LISTEN on a connection of its own; where that does not work, as through a pooler, a look each second."""
+
+    _connection: "psycopg.AsyncConnection[Any]"
+
+    async def open(self) -> None:
+        import psycopg
+
+        opening = psycopg.AsyncConnection.connect(autocommit=True, **connection_parameters())
+        self._connection = await asyncio.wait_for(opening, ANSWER_SECONDS)
+        await self._execute(f"LISTEN {CHANNEL}")
+        self.is_woken = await self._hears()
+
+    async def read(self, after: int, limit: int) -> list[Row]:
+        rows = await self._execute(READ.format(after="%s", limit="%s"), [after, limit])
+        return [Row(*row) for row in rows]
+
+    async def newest(self) -> int | None:
+        [[newest]] = await self._execute(NEWEST)
+        return newest  # type: ignore[no-any-return]  # of an untyped row
+
+    async def wait(self) -> None:
+        if not self.is_woken:
+            await asyncio.sleep(LOOK_SECONDS)
+            return
+        async for _ in self._connection.notifies(timeout=LOOK_SECONDS, stop_after=1):
+            pass
+
+    async def close(self) -> None:
+        if hasattr(self, "_connection"):
+            with suppress(Exception):
+                await asyncio.wait_for(self._connection.close(), 1)
+
+    async def _execute(
+        self, statement: str, values: list[int] | None = None
+    ) -> list[tuple[Any, ...]]:
+        cursor = await asyncio.wait_for(
+            self._connection.execute(statement.encode(), values), ANSWER_SECONDS
+        )
+        return await cursor.fetchall() if cursor.description else []
+
+    async def _hears(self) -> bool:
+        """Whether a notification that came over another connection arrives here."""
+        word = secrets.token_hex(8)
+        await reading(_notify, word)
+        async for heard in self._connection.notifies(timeout=2 * LOOK_SECONDS):
+            if heard.payload == word:
+                return True
+        return False
+
+
+def connection_parameters() -> dict[str, Any]:
+    """How to reach the database without a pooler between, where LIVE_DATABASE_URL says so."""
+    alive = {"keepalives_idle": 20, "keepalives_interval": 5, "keepalives_count": 3}
+    if settings.LIVE_DATABASE_URL:
+        return {"conninfo": settings.LIVE_DATABASE_URL, **alive}
+    parameters = connection.get_connection_params()
+    return {
+        name: value
+        for name, value in parameters.items()
+        if name not in ("cursor_factory", "context")
+    } | alive
+
+
+def _notify(word: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_notify(%s, %s)", [CHANNEL, word])

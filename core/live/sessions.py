@@ -1,0 +1,70 @@
+"""Who is at the other end of a socket: looked up when it opens, and looked after as long as it is open."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from importlib import import_module
+
+from django.conf import settings
+from django.contrib.auth import get_user
+from django.contrib.sessions.models import Session
+from django.db.models import CharField, Value
+from django.db.models.functions import Cast
+from django.http import HttpRequest
+from django.utils import timezone
+
+from core.models import User
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """A log-in as it was when the socket opened; all empty: nobody in particular."""
+
+    session: str = ""
+    user_pk: int | None = None
+    password: str = ""
+    """As it is stored: with another one the log-in is over."""
+
+
+class NotAdmitted(Exception):
+    """The log-in is over or there never was one, and the pages are not public."""
+
+
+def admit(session_key: str) -> Visitor:
+    """By the session's cookie, "" without one. Raises NotAdmitted. A cookie of a session that is over is refused also where
+    anybody may read: the page that opened the socket is then older than the log-out."""
+    if not session_key:
+        return _anybody()
+    if "\0" in session_key:  # PostgreSQL takes none
+        raise NotAdmitted
+    request = HttpRequest()
+    request.session = import_module(settings.SESSION_ENGINE).SessionStore(session_key)
+    user = get_user(request)
+    if request.session.session_key is None:  # there is no such session, or it is over
+        raise NotAdmitted
+    return Visitor(session_key, user.pk, user.password) if isinstance(user, User) else _anybody()
+
+
+def _anybody() -> Visitor:
+    if not settings.PUBLIC_STATUS:
+        raise NotAdmitted
+    return Visitor()
+
+
+def still_there(visitors: Collection[Visitor]) -> set[Visitor]:
+    """Those whose log-in holds: the session is there and not over, the user active, the password the same. One query."""
+    known = [visitor for visitor in visitors if visitor.user_pk is not None]
+    sessions = Session.objects.filter(
+        session_key__in={one.session for one in known}, expire_date__gt=timezone.now()
+    )
+    users = User.objects.filter(pk__in={one.user_pk for one in known}, is_active=True)
+    rows = set(
+        sessions.values_list("session_key", Value("session")).union(
+            users.values_list(Cast("pk", CharField(max_length=40)), "password"), all=True
+        )
+    )
+    return {
+        one
+        for one in visitors
+        if one.user_pk is None
+        or {(one.session, "session"), (str(one.user_pk), one.password)} <= rows
+    }

@@ -1,0 +1,95 @@
+"""Snapshots, shared: of a thousand clients that begin at once, one pays."""
+
+import asyncio
+import json
+from collections.abc import Collection, Set
+from time import monotonic
+from typing import NamedTuple
+
+from django.db.models import Q
+from django.utils import timezone
+
+from core import serializers
+from core.live.follower import follower
+from core.live.subscriber import ALL, CHANGES, Topic
+from core.live.threads import reading
+from core.models import Device
+
+PAGE = 25
+"""Devices, some 40 KiB: what is kept at least for a client that does not read."""
+
+
+def snapshot(
+    everything: bool,
+    device_pks: Collection[int] = (),
+    gateway_pks: Collection[int] = (),
+    page: int = PAGE,
+) -> list[list[str]]:
+    """Present devices as readers may see them, all or these, each a JSON text; at least one page."""
+    now = timezone.now()
+    wanted = Q() if everything else Q(pk__in=device_pks) | Q(gateway__in=gateway_pks)
+    devices = (
+        Device.objects.present()
+        .filter(wanted)
+        .order_by("pk")
+        .select_related("gateway")
+        .prefetch_related("attributes")
+    )
+    texts = []
+    for device in devices:
+        attributes = sorted(device.attributes.all(), key=lambda one: one.pk)
+        for attribute in attributes:
+            attribute.device = device
+        texts.append(
+            json.dumps(serializers.public_device(device, attributes, now), separators=(",", ":"))
+        )
+    return [texts[start : start + page] for start in range(0, len(texts), page)] or [[]]
+
+
+KEPT_SECONDS = 2.0
+"""As long as events are kept that came since, an older one is as good; freshness is the client's to reckon anyway."""
+MOST_KEPT = 50
+
+
+class Snapshot(NamedTuple):
+    last: int
+    """It holds at least everything up to this event."""
+    pages: list[list[str]]
+
+
+class Snapshots:
+    """One is made at a time: of all that were asked for, and given up again, no more than one waits for the database."""
+
+    def __init__(self) -> None:
+        self._kept: dict[frozenset[Topic], tuple[float, Snapshot]] = {}
+        self._making: asyncio.Task[None] | None = None
+
+    async def of(self, topics: Set[Topic]) -> Snapshot:
+        wanted = frozenset([ALL]) if {ALL, CHANGES} & topics else frozenset(topics)
+        self._forget()
+        while wanted not in self._kept:
+            if self._making is None or self._making.done():
+                self._making = asyncio.create_task(self._make(wanted))
+                await asyncio.shield(self._making)  # others may wait for it too
+            else:
+                await asyncio.wait([self._making])
+        return self._kept[wanted][1]
+
+    async def _make(self, wanted: frozenset[Topic]) -> None:
+        last = (
+            follower.last
+        )  # before the rows are read: what changes meanwhile is told again as an event
+        devices = [topic.pk for topic in wanted if topic.kind == "device"]
+        gateways = [topic.pk for topic in wanted if topic.kind == "gateway"]
+        made = Snapshot(last, await reading(snapshot, ALL in wanted, devices, gateways))
+        self._kept[wanted] = monotonic(), made
+
+    def _forget(self) -> None:
+        """Those that are older than KEPT_SECONDS and, of many, the oldest."""
+        now = monotonic()
+        for wanted, (made_at, _) in list(self._kept.items()):
+            if now - made_at > KEPT_SECONDS or len(self._kept) > MOST_KEPT:
+                del self._kept[wanted]
+
+
+snapshots = Snapshots()

@@ -1,0 +1,23 @@
+"""The two errors from the network. Apart from `core.http`, which loads requests: a poll that asks nobody never pays for it."""
+
+
+class ApiError(Exception):
+    """The vendor did not answer, or answered that it cannot now: try again later.
+
+    `status` is the HTTP status if there was one; `retry_after` the seconds that the vendor asked us to wait, a day at most.
+    """
+
+    def __init__(
+        self, message: str, *, status: int | None = None, retry_after: float | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.retry_after = retry_after
+
+
+class ApiRefused(Exception):
+    """The vendor, or our own rules, said no: a person must act. `status` is the HTTP status if there was one."""
+
+    def __init__(self, message: str, *, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status

@@ -1,0 +1,188 @@
+"""Many slow calls at once: threads do the waiting, the caller's thread does everything else."""
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+from time import monotonic
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+AHEAD = 1000
+"""Items taken from the caller beyond those in work, so that workers stay busy while the caller stores what came back."""
+TICK_SECONDS = 1.0
+
+
+def in_threads(
+    work: Callable[[Item], Result],
+    items: Iterable[Item],
+    *,
+    workers: int,
+    deadline_seconds: float,
+    tick: Callable[[], None] | None = None,
+) -> Iterator[tuple[Item, Result | Exception]]:
+    """Each item with what `work` returned for it or the exception it raised, in the order they end.
+
+    Items are taken and results yielded in the caller's thread; never more than `workers` + AHEAD items are taken and not
+    yet yielded. Work that has not ended `deadline_seconds` after it began is yielded with TimeoutError, whatever comes of
+    it later, and its thread is replaced. Should as many replacements hang too, the items left are yielded with TimeoutError
+    as well. `tick` is called at least every second while the caller waits here; what it raises ends everything.
+
+    Threads are daemons: they never hold up the end of the process. They are gone when the last item is yielded. A caller
+    that stops early leaves each to end by itself, after the item it is at; items not begun are not begun any more.
+    """
+    crew = _Crew(work, workers, deadline_seconds)
+    waiting = iter(items)
+    more = True
+    ticked_at = monotonic()
+    try:
+        while True:
+            while more and crew.has_room:
+                try:
+                    crew.give(next(waiting))
+                except StopIteration:
+                    more = False
+            if not crew.open:
+                crew.join()
+                return
+            yield from crew.wait(until=ticked_at + TICK_SECONDS)
+            if monotonic() >= ticked_at + TICK_SECONDS:
+                ticked_at = monotonic()
+                if tick:
+                    tick()
+    finally:
+        crew.dismiss()
+
+
+class _Job(Generic[Item]):
+    __slots__ = ("item", "started_at", "thread")
+
+    def __init__(self, item: Item) -> None:
+        self.item = item
+        self.started_at: float | None = None
+        self.thread: threading.Thread | None = None
+
+
+class _Crew(Generic[Item, Result]):
+    """The threads and the jobs. Everything but `_run` is called in one thread and needs no lock."""
+
+    def __init__(self, work: Callable[[Item], Result], size: int, deadline_seconds: float) -> None:
+        self.work = work
+        self.size = max(1, size)
+        self.deadline_seconds = deadline_seconds
+        self.threads: set[threading.Thread] = set()
+        self.hanging: set[threading.Thread] = set()
+        self.dismissed = False
+        self.jobs: SimpleQueue[_Job[Item] | None] = SimpleQueue()
+        self.ended: SimpleQueue[tuple[_Job[Item], Result | Exception, bool]] = SimpleQueue()
+        self.open: dict[
+            _Job[Item], None
+        ] = {}  # in the order given, which is the order they begin in
+
+    @property
+    def has_room(self) -> bool:
+        return len(self.open) < self.size + AHEAD
+
+    @property
+    def able(self) -> int:
+        """How many threads work or can: those whose job was given up do not count."""
+        return len(self.threads) - len(self.hanging)
+
+    def give(self, item: Item) -> None:
+        job = _Job(item)
+        self.open[job] = None
+        self.jobs.put(job)
+        self._start_thread()
+
+    def wait(self, until: float) -> Iterator[tuple[Item, Result | Exception]]:
+        """All that has ended or run out of time, as soon as there is any; nothing, at `until` (monotonic) or before."""
+        oldest = next(iter(self.open))
+        runs_out_at = (oldest.started_at or monotonic()) + self.deadline_seconds
+        with suppress(Empty):
+            yield from self._settle(
+                *self.ended.get(timeout=max(0.0, min(until, runs_out_at) - monotonic()))
+            )
+            while True:
+                yield from self._settle(*self.ended.get_nowait())
+        yield from self._give_up()
+
+    def join(self) -> None:
+        """Wait until the threads, which have nothing left to do, are gone; not for those that hang."""
+        self.dismiss()
+        for thread in self.threads - self.hanging:
+            thread.join()
+
+    def dismiss(self) -> None:
+        """Threads end after the job they are at."""
+        if not self.dismissed:
+            self.dismissed = True
+            for _ in self.threads:
+                self.jobs.put(None)
+
+    def _settle(
+        self, job: _Job[Item], outcome: Result | Exception, leaves: bool
+    ) -> Iterator[tuple[Item, Result | Exception]]:
+        if job in self.open:
+            del self.open[job]
+            yield job.item, outcome
+        elif job.thread:  # given up, and came back after all
+            self.hanging.discard(job.thread)
+            if leaves:
+                self.threads.discard(job.thread)
+            if not self.jobs.empty():
+                self._start_thread()
+
+    def _give_up(self) -> Iterator[tuple[Item, Exception]]:
+        """Jobs that began too long ago, and when that leaves nobody to begin the others, the others."""
+        while (job := next(iter(self.open), None)) and job.started_at and job.thread:
+            if monotonic() < job.started_at + self.deadline_seconds:
+                return
+            del self.open[job]
+            self.hanging.add(job.thread)
+            self._start_thread()
+            yield job.item, TimeoutError(f"it did not end within {self.deadline_seconds:g} s")
+        if not self.able:
+            with suppress(Empty):
+                while job := self.jobs.get_nowait():
+                    del self.open[job]
+                    yield (
+                        job.item,
+                        TimeoutError(f"it was not begun: {len(self.hanging)} others hang"),
+                    )
+
+    def _start_thread(self) -> None:
+        if self.able >= self.size or self.able + len(self.hanging) >= 2 * self.size:
+            return
+        # With the default stack, although they may be many: it is only reserved, and a deep JSON answer needs it.
+        thread = threading.Thread(target=self._run, name="in_threads", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # the system allows no more threads (256 on a small dyno)
+            if not self.threads:
+                raise
+            self.size = max(1, self.able)
+        else:
+            self.threads.add(thread)
+
+    def _run(self) -> None:
+        while (job := self.jobs.get()) and not self.dismissed:
+            job.thread = threading.current_thread()
+            job.started_at = monotonic()
+            outcome = self._outcome(job.item)
+            leaves = job.thread in self.hanging  # it was replaced
+            self.ended.put((job, outcome, leaves))
+            if leaves:
+                return
+            del job, outcome  # a thread that waits keeps nothing alive
+
+    def _outcome(self, item: Item) -> Result | Exception:
+        try:
+            return self.work(item)
+        except Exception as error:
+            return error
+        except (
+            BaseException
+        ) as error:  # SystemExit and the like would end the thread in silence and its item with it
+            return RuntimeError(f"{type(error).__name__}: {error}")

@@ -1,0 +1,222 @@
+"""What is expected of an outside signal, from the best source there is: the ladder of forecasts. Pure functions.
+
+The rungs: a live forecast; the last one, as far as it reaches; a typical day, from what was measured at the same time of day
+in the weeks before; none, and then a rule can only meet its deadline.
+"""
+
+from bisect import bisect_left, bisect_right
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, time, timedelta
+from enum import StrEnum
+from itertools import pairwise
+from statistics import median
+
+from core.feeds import Signal, Slot
+
+DAY = timedelta(days=1)
+TYPICAL_OF = timedelta(days=28)
+"""The weeks that a typical day is made of."""
+LEAST_OF_A_TYPICAL_DAY = timedelta(days=3)
+LIVE_FOR = 3
+"""A forecast is live until it is as old as so many intervals of its feed."""
+
+
+class Rung(StrEnum):
+    LIVE = "live forecast"
+    LAST = "last forecast"
+    TYPICAL = "typical day"
+    NONE = "no forecast"
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """`slots` in order of time, without overlap, from the one that holds now on. `rung` is that of the slot that holds now
+    (or the first one); from `typical_from` on they are of a typical day. `issued_at` is of the forecast, None without one."""
+
+    signal: Signal
+    slots: tuple[Slot, ...] = ()
+    rung: Rung = Rung.NONE
+    issued_at: datetime | None = None
+    typical_from: datetime | None = None
+
+    def at(self, time: datetime) -> Slot | None:
+        """The slot that holds a time."""
+        return next((slot for slot in self.slots if slot.starts_at <= time < slot.ends_at), None)
+
+    def source(self, now: datetime) -> str:
+        """Where it comes from, for the end of a sentence: "" for a live forecast, else such as
+        "by the last forecast, 5 h old", "by a typical day", "by the forecast, and a typical day after 14:00 UTC"."""
+        if self.rung in (Rung.TYPICAL, Rung.NONE):
+            return "by a typical day" if self.rung is Rung.TYPICAL else "without a forecast"
+        age = (
+            f", {_age(now - self.issued_at)} old"
+            if self.rung is Rung.LAST and self.issued_at
+            else ""
+        )
+        if self.typical_from is None:
+            return f"by the last forecast{age}" if self.rung is Rung.LAST else ""
+        day = "" if self.typical_from.date() == now.date() else f" on {self.typical_from:%A}"
+        forecast = "forecast" if self.rung is Rung.LIVE else "last forecast"
+        return f"by the {forecast}{age}, and a typical day after {self.typical_from:%H:%M} UTC{day}"
+
+
+def outlook(
+    signal: Signal,
+    now: datetime,
+    until: datetime,
+    forecast: Sequence[Slot],
+    measurements: Sequence[Slot],
+    every: timedelta,
+) -> Outlook:
+    """`forecast` is the newest issue known at `now`; `measurements` those of the weeks before, as known at `now`.
+
+    Both in order of time. A last slot that begins before `until` is whole.
+    """
+    ahead = _between(forecast, now, until)
+    reach = ahead[-1].ends_at if ahead else now
+    typical = _typical(measurements, now, reach, until, cut=bool(ahead)) if reach < until else ()
+    slots = (*ahead, *typical)
+    if not slots:
+        return Outlook(signal)
+    return Outlook(
+        signal,
+        slots,
+        rung=_rung(ahead, now, every),
+        issued_at=ahead[0].issued_at if ahead else None,
+        typical_from=typical[0].starts_at if typical else None,
+    )
+
+
+def apart(slots: Sequence[Slot]) -> Sequence[Slot]:
+    """Slots in order of their starts, none twice, with what overlaps the next one cut off."""
+    if all(slot.ends_at <= later.starts_at for slot, later in pairwise(slots)):
+        return slots
+    first = dict(reversed([(slot.starts_at, slot) for slot in slots]))
+    ordered = [first[start] for start in sorted(first)]
+    cut = [
+        replace(slot, ends_at=later.starts_at) if slot.ends_at > later.starts_at else slot
+        for slot, later in pairwise(ordered)
+    ]
+    return [*cut, ordered[-1]]
+
+
+def _between(slots: Sequence[Slot], since: datetime, until: datetime) -> Sequence[Slot]:
+    """Those that overlap this time."""
+    first = bisect_right(slots, since, key=_end)
+    return apart(slots[first : bisect_left(slots, until, lo=first, key=_start)])
+
+
+def _rung(ahead: Sequence[Slot], now: datetime, every: timedelta) -> Rung:
+    if not ahead:
+        return Rung.TYPICAL
+    issued_at = ahead[0].issued_at
+    is_young = issued_at is not None and now - issued_at < LIVE_FOR * every
+    return Rung.LIVE if is_young and ahead[0].starts_at <= now else Rung.LAST
+
+
+def _typical(
+    measurements: Sequence[Slot], now: datetime, since: datetime, until: datetime, cut: bool
+) -> tuple[Slot, ...]:
+    """Slots of a typical day; the first one begins at `since` if it is to be `cut`, else before, if it holds it."""
+    first = bisect_left(measurements, now - TYPICAL_OF, key=_start)
+    usual = _Usual.of(measurements[first : bisect_left(measurements, now, lo=first, key=_start)])
+    slots = tuple(usual.slots(since, until)) if usual else ()
+    if cut and slots and slots[0].starts_at < since:
+        return (replace(slots[0], starts_at=since), *slots[1:])
+    return slots
+
+
+@dataclass(frozen=True, slots=True)
+class _Usual:
+    """What was measured, by the slot of the (UTC) day it was measured in, on working days and at weekends."""
+
+    like: Slot
+    length: timedelta
+    values: Mapping[tuple[int, bool], Sequence[float]]
+
+    @classmethod
+    def of(cls, measurements: Sequence[Slot]) -> "_Usual | None":
+        """None if too little was measured. Slots of another length than most are left out."""
+        if not measurements:
+            return None
+        [(length, count)] = Counter(
+            slot.ends_at - slot.starts_at for slot in measurements
+        ).most_common(1)
+        if length > DAY or count * length < LEAST_OF_A_TYPICAL_DAY:
+            return None
+        seconds, values = length.total_seconds(), dict[tuple[int, bool], list[float]]()
+        for slot in measurements:
+            start = slot.starts_at
+            if slot.ends_at - start == length:
+                place = int((start.hour * 3600 + start.minute * 60 + start.second) // seconds)
+                values.setdefault((place, start.weekday() >= 5), []).append(slot.value)
+        return cls(measurements[-1], length, values)
+
+    def slots(self, since: datetime, until: datetime) -> Iterator[Slot]:
+        """Those that overlap this time, where anything is known. The last one of a day ends at midnight."""
+        midnight = datetime.combine(since, time(), since.tzinfo)
+        start = midnight + (since - midnight) // self.length * self.length
+        while start < until:
+            end = min(start + self.length, midnight + DAY)
+            value = self.value((start - midnight) // self.length, start.weekday() >= 5)
+            if value is not None:
+                yield replace(self.like, starts_at=start, ends_at=end, value=value)
+            if end == midnight + DAY:
+                midnight = end
+            start = end
+
+    def value(self, place: int, at_weekend: bool) -> float | None:
+        """The median of the same kind of days if there are two of each kind, else of all days."""
+        same, other = (
+            self.values.get((place, at_weekend), ()),
+            self.values.get((place, not at_weekend), ()),
+        )
+        values = same if min(len(same), len(other)) >= 2 else (*same, *other)
+        return median(values) if values else None
+
+
+def _age(age: timedelta) -> str:
+    minutes = max(0, age // timedelta(minutes=1))
+    if minutes < 60:
+        return f"{minutes} min"
+    return f"{minutes // 60} h" if minutes < 48 * 60 else f"{minutes // (24 * 60)} days"
+
+
+def _start(slot: Slot) -> datetime:
+    return slot.starts_at
+
+
+def _end(slot: Slot) -> datetime:
+    return slot.ends_at
+
+
+Outlooks = Mapping[Signal, Outlook]
+
+
+def smoothed(slots: Sequence[Slot], span: timedelta) -> list[Slot]:
+    """Each slot halfway to the mean of all from `span` before its start to `span` after its end.
+
+    Half of what makes a slot of a forecast lower than those around it is noise, and a planner that looks for the lowest finds
+    just those: what statisticians call shrinkage. Measured in bench/README.md.
+    """
+    edges = [time for slot in slots for time in (slot.starts_at, slot.ends_at)]
+    sums, lengths = [0.0], [0.0]
+    for slot in slots:  # holes count as nothing, in both
+        seconds = (slot.ends_at - slot.starts_at).total_seconds()
+        sums += [sums[-1], sums[-1] + slot.value * seconds]
+        lengths += [lengths[-1], lengths[-1] + seconds]
+
+    def until(time: datetime) -> tuple[float, float]:
+        place = bisect_right(edges, time)
+        if place % 2 == 0:  # in no slot
+            return sums[place], lengths[place]
+        into = (time - edges[place - 1]).total_seconds()
+        return sums[place] + slots[place // 2].value * into, lengths[place] + into
+
+    halfway = []
+    for slot in slots:
+        (low, first), (high, last) = until(slot.starts_at - span), until(slot.ends_at + span)
+        halfway.append(replace(slot, value=(slot.value + (high - low) / (last - first)) / 2))
+    return halfway

@@ -1,0 +1,61 @@
+"""Values held over time: each holds until another is told, and where nobody heard anything there is a gap."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A value that held from `start` to `end`; the two are equal where it was seen only once."""
+
+    start: datetime
+    end: datetime
+    value: float
+
+
+def held(
+    points: Sequence[tuple[datetime, float]],
+    silences: Sequence[tuple[datetime, datetime]],
+    start: datetime,
+    until: datetime,
+) -> list[Piece]:
+    """Pieces of the line between `start` and `until`. Points and silences in order of time; the first may be before `start`.
+
+    A value told before a silence and not since holds again after it: the device was heard, and had nothing new to say.
+    """
+    ends = [*(at for at, _ in points[1:]), until][: len(points)]
+    pieces: list[Piece] = []
+    first = 0
+    for (at, value), end in zip(points, ends, strict=True):
+        begin, end = max(at, start), min(end, until)
+        while first < len(silences) and silences[first][1] <= begin:
+            first += 1
+        if begin < end or begin == end == at:
+            pieces += _without(islice(silences, first, None), begin, end, value)
+    return pieces
+
+
+def _without(
+    silences: Iterator[tuple[datetime, datetime]], begin: datetime, end: datetime, value: float
+) -> Iterator[Piece]:
+    heard_from = begin
+    for silent_from, silent_to in silences:
+        if silent_from > end:
+            break
+        if silent_from >= heard_from:
+            yield Piece(heard_from, silent_from, value)
+        heard_from = silent_to
+    if heard_from < end or heard_from == begin:
+        yield Piece(heard_from, end, value)
+
+
+def from_samples(times: Sequence[datetime], values: Sequence[float | None]) -> list[Piece]:
+    """Pieces from samples: each holds until the next, unless nobody knew the next."""
+    nexts = [*zip(times[1:], values[1:], strict=True), (times[-1], None)] if times else []
+    return [
+        Piece(time, time if after is None else following, value)
+        for time, value, (following, after) in zip(times, values, nexts, strict=True)
+        if value is not None
+    ]

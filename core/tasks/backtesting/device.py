@@ -1,0 +1,143 @@
+"""A device of the past that obeys at once, and what production would have kept of it in the database."""
+
+from bisect import bisect_left
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Any
+
+from core import rules
+from core.feeds import Signal
+from core.models import Plan
+from core.planning import Window, precedence, score
+from core.planning.precedence import HOUR, Limits, Source
+from core.rules import Decision, Rule, Situation
+from core.tasks.backtesting.past import Past
+from core.tasks.decisions import plans
+
+SWITCH = "on"
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What is played again: from `since` up to `until` (UTC), a decision every so often. `zone` is the device's."""
+
+    rule: Rule
+    options: Any
+    since: datetime
+    until: datetime
+    every: timedelta = timedelta(minutes=10)
+    zone: tzinfo = UTC
+    limits: Limits = Limits(most_switches_an_hour=12)
+
+    @property
+    def watts(self) -> float:
+        return float(getattr(self.options, "watts", 1000))
+
+
+class Replayed:
+    """`on` is when it ran, `held` when its rule held it off as a guard, `rows` its plans, one a deadline, not saved."""
+
+    def __init__(self, terms: Terms, pasts: Mapping[Signal, Past]) -> None:
+        self.terms, self.pasts = terms, pasts
+        self.is_on = False
+        self.changed_at: datetime | None = None
+        self.switched: list[datetime] = []
+        self.on: list[Window] = []
+        self.held: list[Window] = []
+        self.held_off_since: datetime | None = None
+        self.held_off_until: datetime | None = None
+        self.row: Plan | None = None
+        self.rows: list[Plan] = []
+        self.undecided = self.waited = 0
+
+    def tick(self, now: datetime) -> None:
+        try:
+            decision = self._decision(now)
+        except rules.Undecided:
+            self.undecided += 1
+            self._hold(None, now)
+            return
+        self._follow_plan(decision, now)
+        self._hold(decision, now)
+        if decision is not None:
+            self._switch(bool(decision.value), Source.GUARD if decision.guard else Source.RULE, now)
+        elif self.terms.rule.is_guard:  # nothing to avert: the device does what it is there for
+            self._switch(True, Source.RULE, now)
+
+    def _decision(self, now: datetime) -> Decision | None:
+        decision = self.terms.rule.decide(self._situation(now))
+        if decision is not None and (
+            not isinstance(decision.value, bool) or decision.attribute not in ("", SWITCH)
+        ):
+            raise ValueError(
+                f"A backtest can only follow a rule that switches, and {self.terms.rule.name} sets something else."
+            )
+        return decision
+
+    def _situation(self, now: datetime) -> Situation:
+        terms = self.terms
+        if self.row and self.row.deadline <= now:
+            self.row = None
+        delivered = self._minutes(self.row.opens_at, now) if self.row else 0
+        if self.row:
+            self.row.delivered = delivered
+        return Situation(
+            now=now,
+            device="the device",
+            values={SWITCH: self.is_on},
+            switch=SWITCH,
+            outlooks={signal: past.outlook(now) for signal, past in self.pasts.items()},
+            options=terms.options,
+            zone=terms.zone,
+            changed_at=self.changed_at,
+            plan=plans.of_row(self.row) if self.row else None,
+            delivered=delivered,
+            held_off_since=self.held_off_since,
+            held_off_until=self.held_off_until,
+            limits=terms.limits,
+        )
+
+    def _minutes(self, since: datetime, now: datetime) -> float:
+        """How long it ran since then."""
+        running = [Window(self.changed_at, now)] if self.is_on and self.changed_at else []
+        first = bisect_left(self.on, since, key=lambda window: window.ends_at)
+        return score.minutes_of(score.within([*self.on[first:], *running], since, now))
+
+    def _follow_plan(self, decision: Decision | None, now: datetime) -> None:
+        if decision is None or decision.plan is None:
+            return
+        row = plans.store(self.row, 0, decision.plan, {"predicted_at_once": None}, now)
+        if row is not self.row:
+            self.rows.append(row)
+        self.row = row
+
+    def _hold(self, decision: Decision | None, now: datetime) -> None:
+        is_held = decision is not None and decision.guard and decision.value is False
+        if is_held:
+            self.held_off_since = self.held_off_since or now
+        elif self.held_off_since:
+            self.held.append(Window(self.held_off_since, now))
+            self.held_off_since = None
+        self.held_off_until = decision.until if decision and is_held else None
+
+    def _switch(self, wanted: bool, source: Source, now: datetime) -> None:
+        if wanted == self.is_on:
+            return
+        recent = len(self.switched) - bisect_left(self.switched, now - HOUR)
+        if precedence.waits(
+            self.terms.limits, source, self.is_on, wanted, self.changed_at, recent, now
+        ):
+            self.waited += 1
+            return
+        if self.is_on and self.changed_at:
+            self.on.append(Window(self.changed_at, now))
+        self.is_on, self.changed_at = wanted, now
+        self.switched.append(now)
+
+    def stop(self, now: datetime) -> None:
+        """End what is under way, so that `on` and `held` are complete."""
+        self._hold(None, now)
+        if self.is_on and self.changed_at and self.changed_at < now:
+            self.on.append(Window(self.changed_at, now))
+        self.is_on = False

@@ -1,0 +1,192 @@
+"""Plans as rows: how they are packed, what of them was delivered, how they change."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import fields
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from core import planning
+from core.models import Attribute, Observation, Plan, Silence
+from core.planning import Job, Window, timeline
+
+TOLERANCE = timedelta(minutes=10)
+"""Windows that differ by less are the same: a round of deciding."""
+LONGEST_COUNT = timedelta(days=2)
+
+Packed = dict[str, Any]
+
+
+def pack_windows(windows: Sequence[Window]) -> list[list[float]]:
+    return [[window.starts_at.timestamp(), window.ends_at.timestamp()] for window in windows]
+
+
+def unpack_windows(packed: Sequence[Sequence[float]]) -> tuple[Window, ...]:
+    return tuple(
+        Window(datetime.fromtimestamp(start, UTC), datetime.fromtimestamp(end, UTC))
+        for start, end in packed
+    )
+
+
+def pack_job(job: Job) -> Packed:
+    """Spans in seconds; what changes while it is done (delivered) is not in it, nor are the times, which are columns."""
+    packed = {field.name: getattr(job, field.name) for field in fields(Job)}
+    for name in ("opens_at", "deadline", "delivered"):
+        del packed[name]
+    return {
+        name: value.total_seconds() if isinstance(value, timedelta) else value
+        for name, value in packed.items()
+    }
+
+
+def unpack_job(packed: Packed, opens_at: datetime, deadline: datetime, delivered: float = 0) -> Job:
+    terms = {field.name: packed[field.name] for field in fields(Job) if field.name in packed}
+    for name in ("min_on", "min_off"):
+        terms[name] = timedelta(seconds=terms.get(name, 0))
+    return Job(opens_at=opens_at, deadline=deadline, delivered=delivered, **terms)
+
+
+def pack(plan: planning.Plan) -> Packed:
+    return {
+        "job": pack_job(plan.job),
+        "opens_at": plan.job.opens_at.timestamp(),
+        "deadline": plan.job.deadline.timestamp(),
+        "delivered": plan.job.delivered,
+        "windows": pack_windows(plan.windows),
+        "cost": plan.cost,
+        "unit": plan.unit,
+        "short_minutes": plan.short_minutes,
+    }
+
+
+def unpack(packed: Packed) -> planning.Plan:
+    opens_at, deadline = (
+        datetime.fromtimestamp(packed[name], UTC) for name in ("opens_at", "deadline")
+    )
+    job = unpack_job(packed["job"], opens_at, deadline, packed["delivered"])
+    return planning.Plan(
+        job,
+        unpack_windows(packed["windows"]),
+        packed["cost"],
+        packed["unit"],
+        packed["short_minutes"],
+    )
+
+
+def of_row(row: Plan) -> planning.Plan:
+    """What was planned, with what was delivered since."""
+    job = unpack_job(row.job, row.opens_at, row.deadline, row.delivered)
+    return planning.Plan(job, unpack_windows(row.windows), row.predicted or 0.0, row.unit)
+
+
+def store(
+    row: Plan | None, device_pk: int, plan: planning.Plan, told: Mapping[str, Any], now: datetime
+) -> Plan:
+    """The row for a plan, changed or new, not saved. `told` holds rule, signal, region and what at once would have cost.
+
+    A plan without a unit was made without a forecast: nothing was predicted.
+    """
+    if row is None or row.deadline != plan.job.deadline:
+        return Plan(
+            device_id=device_pk,
+            opens_at=plan.job.opens_at,
+            deadline=plan.job.deadline,
+            job=pack_job(plan.job),
+            windows=pack_windows(plan.windows),
+            unit=plan.unit,
+            made_at=now,
+            counted_until=plan.job.opens_at,
+            predicted=plan.cost if plan.unit else None,
+            **told,
+        )
+    before = unpack_windows(row.windows)
+    if differ(before, plan.windows, now):
+        row.windows = pack_windows([*_until(before, now), *_since(plan.windows, now)])
+        row.changed_at, row.changes = now, row.changes + 1
+    row.job = pack_job(plan.job)
+    if (
+        row.predicted is None and plan.unit and not row.delivered
+    ):  # the first one was made without a forecast
+        row.predicted, row.unit, row.predicted_at_once = (
+            plan.cost,
+            plan.unit,
+            told["predicted_at_once"],
+        )
+    return row
+
+
+def _since(windows: Sequence[Window], now: datetime) -> list[Window]:
+    return [
+        Window(max(window.starts_at, now), window.ends_at)
+        for window in windows
+        if window.ends_at > now
+    ]
+
+
+def _until(windows: Sequence[Window], now: datetime) -> list[Window]:
+    return [
+        Window(window.starts_at, min(window.ends_at, now))
+        for window in windows
+        if window.starts_at < now
+    ]
+
+
+def differ(before: Sequence[Window], after: Sequence[Window], now: datetime) -> bool:
+    """Whether what is still to come differs."""
+    old, new = (
+        [window for window in _since(windows, now) if window.ends_at - window.starts_at > TOLERANCE]
+        for windows in (before, after)
+    )
+    return len(old) != len(new) or any(
+        abs(one.starts_at - other.starts_at) > TOLERANCE
+        or abs(one.ends_at - other.ends_at) > TOLERANCE
+        for one, other in zip(old, new, strict=True)
+    )
+
+
+def count(rows: Collection[Plan], switches: Mapping[int, Attribute], now: datetime) -> None:
+    """Bring `delivered` up to what was heard by now: the minutes in which the switch was known to be on. Not saved.
+
+    `switches` are the main switches by device. Time in which nobody heard it counts as nothing.
+    """
+    due = [
+        row
+        for row in rows
+        if row.device_id in switches and row.opens_at < now and row.counted_until < now
+    ]
+    if not due:
+        return
+    since = max(min(row.counted_until for row in due), now - LONGEST_COUNT)
+    seen = running([switches[row.device_id] for row in due], since, now)
+    for row in due:
+        switch = switches[row.device_id]
+        until = min(now, row.deadline, switch.heard_at or now)
+        if until > row.counted_until:
+            row.delivered += _minutes_on(seen[switch.pk], row.counted_until, until)
+            row.counted_until = until
+
+
+def running(
+    switches: Sequence[Attribute], since: datetime, until: datetime
+) -> dict[int, list[timeline.Piece]]:
+    """By attribute: what each switch was known to be, in pieces, between two times. Three queries for any number."""
+    pks = [switch.pk for switch in switches]
+    points: dict[int, list[tuple[datetime, float]]] = {pk: [] for pk in pks}
+    for pk, [first] in Observation.objects.all().sample(pks, [since]).items():
+        if first is not None:
+            points[pk].append((since, first))
+    told = Observation.objects.between(since, until).filter(attribute__in=pks, number__isnull=False)
+    for pk, at, number in told.values_list("attribute_id", "observed_at", "number"):
+        points[pk].append((at, number or 0.0))
+    silences: dict[int, list[tuple[datetime, datetime]]] = {pk: [] for pk in pks}
+    silent = Silence.objects.filter(
+        attribute__in=pks, ends_at__gt=since, starts_at__lt=until
+    ).order_by("starts_at")
+    for pk, start, end in silent.values_list("attribute_id", "starts_at", "ends_at"):
+        silences[pk].append((start, end))
+    heard = {switch.pk: min(until, switch.heard_at or since) for switch in switches}
+    return {pk: timeline.held(points[pk], silences[pk], since, max(heard[pk], since)) for pk in pks}
+
+
+def _minutes_on(pieces: Sequence[timeline.Piece], since: datetime, until: datetime) -> float:
+    spans = (min(piece.end, until) - max(piece.start, since) for piece in pieces if piece.value)
+    return sum(max(span, timedelta()).total_seconds() for span in spans) / 60

@@ -1,0 +1,148 @@
+"""When a plan's deadline is over and measurements are there: what it cost, and what else it might have."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from core import formatting
+from core.feeds import Signal, Slot
+from core.models import Attribute, Plan
+from core.models.attribute import main_switch
+from core.planning import Window, score, timeline
+from core.tasks.decisions import plans
+from core.tasks.events.outbox import publishing
+from core.tasks.forecasts.as_of import Known
+from core.tasks.forecasts.regions import Region
+
+WAIT = timedelta(days=3)
+"""So long for measurements that are missing, and for a device to be heard again; then a plan is settled as far as it goes."""
+MOST_AT_ONCE = 500
+"""Plans of one region and signal in one run: what is left over is for the next."""
+SETTLED_FIELDS = (
+    "unit",
+    "actual",
+    "at_once",
+    "ideal",
+    "delivered",
+    "counted_until",
+    "settled_at",
+    "note",
+)
+
+
+@dataclass(frozen=True)
+class Settled:
+    """How many plans were settled in full, in part, and how many of those looked at wait for measurements."""
+
+    full: int = 0
+    partly: int = 0
+    waiting: int = 0
+
+    def __add__(self, other: "Settled") -> "Settled":
+        return Settled(
+            self.full + other.full, self.partly + other.partly, self.waiting + other.waiting
+        )
+
+
+def settle(now: datetime) -> Settled:
+    """Settle every plan whose deadline is over, at most 500 of each region and signal, oldest first. Safe to repeat."""
+    due = Plan.objects.unsettled().filter(deadline__lte=now)
+    done = Settled()
+    for region, signal in due.order_by().values_list("region", "signal").distinct():
+        rows = due.filter(region=region, signal=signal).order_by("deadline", "pk")
+        done += _settle(
+            list(
+                rows.select_related("device").prefetch_related("device__attributes")[:MOST_AT_ONCE]
+            ),
+            now,
+        )
+    return done
+
+
+def _settle(rows: Sequence[Plan], now: datetime) -> Settled:
+    """Those of one region and signal."""
+    since, until = min(row.opens_at for row in rows), max(row.deadline for row in rows)
+    measured = _measured(rows[0], since, until, now)
+    switches = {row.device_id: main_switch(list(row.device.attributes.all())) for row in rows}
+    seen = plans.running([switch for switch in switches.values() if switch], since, until)
+    settled = [
+        row for row in rows if _settle_one(row, switches[row.device_id], seen, measured, now)
+    ]
+    with publishing() as outbox:
+        outbox.changed_pks(Plan, [plan.pk for plan in settled])
+        Plan.objects.bulk_update(settled, SETTLED_FIELDS, batch_size=100)
+    full = sum(None not in (row.actual, row.at_once, row.ideal) for row in settled)
+    return Settled(full, len(settled) - full, len(rows) - len(settled))
+
+
+def _measured(row: Plan, since: datetime, until: datetime, now: datetime) -> list[Slot]:
+    """A plan that was made without any feed has neither region nor signal."""
+    feed, _, region = row.region.partition(":")
+    return (
+        Known(now).measurements(Region(feed, region), Signal(row.signal), since, until)
+        if row.signal
+        else []
+    )
+
+
+def _settle_one(
+    row: Plan,
+    switch: Attribute | None,
+    seen: Mapping[int, list[timeline.Piece]],
+    measured: Sequence[Slot],
+    now: datetime,
+) -> bool:
+    """Fill in the row, and say whether it is settled."""
+    job = plans.unpack_job(row.job, row.opens_at, row.deadline)
+    pieces = seen[switch.pk] if switch else []
+    result = score.settle(
+        job, windows_on(pieces), measured_within(measured, row.opens_at, row.deadline)
+    )
+    is_heard = switch is None or switch.heard_at is not None and switch.heard_at >= row.deadline
+    if (result.missing or not is_heard) and now - row.deadline < WAIT:
+        return False
+    row.actual, row.at_once, row.ideal = (
+        result.costs.actual,
+        result.costs.at_once,
+        result.costs.ideal,
+    )
+    row.unit = row.unit or result.costs.unit  # made without a forecast, it had none
+    row.delivered, row.counted_until = result.minutes + result.beyond, row.deadline
+    row.settled_at, row.note = now, note(row, result, _unheard(row, pieces))[:200]
+    return True
+
+
+def windows_on(pieces: Iterable[timeline.Piece]) -> list[Window]:
+    """When a switch was known to be on, in order of time."""
+    return score.joined(Window(piece.start, piece.end) for piece in pieces if piece.value)
+
+
+def measured_within(measured: Sequence[Slot], since: datetime, until: datetime) -> list[Slot]:
+    return [slot for slot in measured if slot.ends_at > since and slot.starts_at < until]
+
+
+def _unheard(row: Plan, pieces: Iterable[timeline.Piece]) -> float:
+    """Minutes between opening and deadline in which nobody knew what the device did."""
+    heard = score.within(
+        (Window(piece.start, piece.end) for piece in pieces), row.opens_at, row.deadline
+    )
+    return (row.deadline - row.opens_at) / score.MINUTE - score.minutes_of(heard)
+
+
+def note(row: Plan, result: score.Settled, unheard: float) -> str:
+    """What one has to know to read the numbers; "" if they speak for themselves."""
+    asked, parts = row.job["minutes"], []
+    if result.missing:
+        parts.append(f"not measured: {', '.join(result.missing)}")
+    if result.minutes < asked - 1:
+        parts.append(f"ran {result.minutes:.0f} of {asked:.0f} min, and is compared with as many")
+    if result.beyond >= 1:
+        cost = (
+            ""
+            if result.beyond_cost is None
+            else f", for {formatting.number_text(result.beyond_cost)} {row.unit} more"
+        )
+        parts.append(f"ran {result.beyond:.0f} min longer than asked{cost}")
+    if unheard >= 1:
+        parts.append(f"not heard for {unheard:.0f} min, which count as off")
+    return "; ".join(parts)

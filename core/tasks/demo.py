@@ -1,0 +1,203 @@
+"""The demo: a simulated home behind real HTTP, driven by the same tasks as any other."""
+
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+
+from django.conf import settings
+from django.contrib.auth.models import Permission
+
+from core.models import Device, User
+from core.net import http
+from core.simulator import KINDS, PUMP, Simulator
+from core.tasks import decide, gateways, poll, status
+from core.tasks.decisions.verdicts import Verdict
+from core.tasks.runs import AlreadyRunning, Terminated
+
+Say = Callable[[str], object]
+
+HOME = (*KINDS, PUMP)
+SIMULATOR_PORT = 8100
+POLL_EVERY_SECONDS = 5
+DECIDE_EVERY_POLLS = 6
+RULES: dict[str, tuple[str, dict[str, object]]] = {
+    "Heater": ("cleanest_hours", {"minutes": 360, "before": "22:00", "watts": 1850}),
+    "Car charger": (
+        "cleanest_hours",
+        {"minutes": 180, "before": "07:00", "watts": 7200, "contiguous": True},
+    ),
+    "Pump": ("lightning_guard", {"flashes": 20}),
+}
+PERMISSIONS = (
+    "add_devicecommand",
+    "change_device",
+    "delete_device",
+    "add_gateway",
+    "change_gateway",
+    "delete_gateway",
+)
+
+
+class CannotStart(Exception):
+    """Something is in the way; the message says what to do."""
+
+
+def run(say: Say, port: int | None) -> None:
+    """Set the home up, poll, decide, print the table. With a port, serve the page there until Ctrl-C."""
+    if port is not None:
+        _need_free(port)
+    with ExitStack() as stack:
+        _add_home(stack.enter_context(_home()))
+        _poll(say)
+        for verdict in _decide():
+            say(f"{verdict.device}: {verdict.sentence}{verdict.receipt_words}")
+        _poll(say)
+        say(f"\n{status.overview().in_words()}")
+        if port is not None:
+            stack.enter_context(_page(port))
+            say(_welcome(port))
+            _go_on(say)
+
+
+def _need_free(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise CannotStart(
+                f"Port {port} of this machine cannot be used ({error.strerror}). If the demo runs already, it is at "
+                f"http://127.0.0.1:{port}/; otherwise choose another: make demo PORT={port + 1}"
+            ) from None
+
+
+@contextmanager
+def _home() -> Iterator[list[str]]:
+    """The addresses of the simulated devices: of a demo that runs already, or of a simulator of our own."""
+    running = [f"http://127.0.0.1:{SIMULATOR_PORT}/{number}" for number in range(len(HOME))]
+    if _answers(running[0]):
+        yield running
+        return
+    try:
+        simulator = Simulator(devices=len(HOME), kinds=HOME, port=SIMULATOR_PORT)
+        simulator.start()
+    except OSError:
+        simulator = Simulator(devices=len(HOME), kinds=HOME)
+        simulator.start()
+    try:
+        yield [simulator.address(number) for number in range(len(HOME))]
+    finally:
+        simulator.stop()
+
+
+def _answers(address: str) -> bool:
+    try:
+        http.Http(address, networks=settings.GATEWAY_NETWORKS, timeout_seconds=1).get(
+            "/rpc/Shelly.GetDeviceInfo"
+        )
+    except (http.ApiError, http.ApiRefused):
+        return False
+    return True
+
+
+def _add_home(addresses: list[str]) -> None:
+    """Store the devices as gateways, or find the ones of an earlier demo and tell them the address of today."""
+    for address in addresses:
+        try:
+            gateway = gateways.add("shelly", address).gateway
+        except gateways.AlreadyThere as there:
+            gateway = there.gateway
+            if gateway.address != address:
+                gateways.move(gateway.pk, address)
+            continue
+        except (http.ApiError, http.ApiRefused) as error:
+            raise CannotStart(f"The simulated devices do not answer: {error}") from error
+        for device in Device.objects.filter(gateway=gateway, name__in=RULES):
+            gateways.set_rule(device.pk, *RULES[device.name])
+
+
+def _poll(say: Say) -> None:
+    try:
+        summary = poll.poll(force=True)
+    except AlreadyRunning:
+        return  # the demo runs twice, or a scheduler polls too: somebody does it
+    for name, why in summary.asked.failed:
+        say(f"{name}: {why}")
+
+
+def _decide() -> list[Verdict]:
+    try:
+        return decide.decide()
+    except AlreadyRunning:
+        return []
+
+
+@contextmanager
+def _page(port: int) -> Iterator[None]:
+    """The page, served as in production. In a session of its own, so that Ctrl-C reaches us first and we end it."""
+    command = [
+        sys.executable,
+        "-m",
+        "gunicorn",
+        "--log-level",
+        "warning",
+        "--bind",
+        f"127.0.0.1:{port}",
+        "iotapp.asgi",
+    ]
+    server = subprocess.Popen(  # noqa: S603 (our own words)
+        command,
+        cwd=settings.BASE_DIR,
+        env=os.environ | {"WEB_CONCURRENCY": "1"},
+        start_new_session=True,
+    )
+    try:
+        yield
+    finally:
+        server.terminate()
+        try:
+            server.wait(timeout=15)
+        except subprocess.TimeoutExpired:
+            server.kill()
+
+
+def _welcome(port: int) -> str:
+    """Where to look, and how to log in: a new password each time, for a user who may do what the demo shows."""
+    password = secrets.token_urlsafe(9)
+    user, _ = User.objects.get_or_create(username="demo")
+    user.set_password(password)
+    user.save()
+    user.user_permissions.set(
+        Permission.objects.filter(content_type__app_label="core", codename__in=PERMISSIONS)
+    )
+    return (
+        f"\nThe page: http://127.0.0.1:{port}/   log in as demo with the password {password}\n"
+        f"Polling every {POLL_EVERY_SECONDS} s, deciding every {POLL_EVERY_SECONDS * DECIDE_EVERY_POLLS} s. Ctrl-C ends it."
+    )
+
+
+def _go_on(say: Say) -> None:
+    def end(signum: int, frame: object) -> None:
+        raise Terminated(0)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        rounds = 0
+        while True:
+            time.sleep(POLL_EVERY_SECONDS)
+            rounds += 1
+            _poll(say)
+            if rounds % DECIDE_EVERY_POLLS == 0:
+                for verdict in _decide():
+                    if verdict.command:
+                        say(f"{verdict.device}: {verdict.sentence}")
+    except (KeyboardInterrupt, Terminated):
+        say("\nThe demo has ended. Its devices stay stored: python manage.py status")
+    finally:
+        signal.signal(signal.SIGTERM, before)

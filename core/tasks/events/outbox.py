@@ -1,0 +1,101 @@
+"""Changes that open pages hear of: `publishing()` around a change writes its events with it, in the same transaction.
+
+Events become visible in the order of their keys, so whoever reads `Event.objects.after(last)` misses nothing. On PostgreSQL
+that takes one lock for all writers, held from the last statements of a transaction to its commit: nobody waits while
+another works, and as no row is locked after it, nobody waits for one who waits. SQLite has one writer at a time anyway.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, cast
+
+from django.db import connection, models, transaction
+
+from core.models.event import Kind
+from core.models.evented import opened, telling_here
+from core.tasks.events.rows import Changed, Row, kind_of, rows_of, source_of, store
+
+CHANNEL = "iotapp_events"
+"""What PostgreSQL notifies at the commit: LISTEN to it, then read."""
+LOCK = 4_711_000_001
+"""Any number that no other advisory lock in this database has."""
+
+
+class Outbox:
+    """What changed in one transaction, as far as it was told. An object is read again at the end and told as it is then, once
+    however often it changed; one that is no longer there, or has `removed_at`, is told as removed."""
+
+    def __init__(self) -> None:
+        self._changed: list[Changed] = []
+        self._readings: list[Row] = []
+
+    def readings(self, device_pk: int, gateway_pk: int, body: dict[str, Any]) -> None:
+        """What a device told at one poll. Its row must be locked, so that two polls are told in their order."""
+        self._readings.append((Kind.READINGS, device_pk, gateway_pk, body))
+
+    def changed(self, instance: models.Model) -> None:
+        """A stored Device, Gateway, DeviceCommand, Run or Plan was added, changed or is about to be deleted. A gateway's devices
+        go with it, without events of their own."""
+        kind = kind_of(type(instance))
+        self._changed.append(Changed(kind, instance.pk, *source_of(instance)))
+
+    def changed_pks(self, model: type[models.Model], pks: Iterable[int]) -> None:
+        """The same for rows that were changed in bulk."""
+        kind = kind_of(model)
+        self._changed += [Changed(kind, pk) for pk in pks]
+
+    def present(self, device_pks: Iterable[int]) -> None:
+        """Others are at the pages of these devices than before."""
+        self._changed += [Changed(Kind.PRESENCE, pk) for pk in device_pks]
+
+    def flush(self) -> None:
+        """The last statements of the transaction. Changed rows are read under the lock: what an earlier event tells was
+        committed before it, so a later one never tells something older."""
+        if not (self._changed or self._readings) or connection.get_rollback():
+            return
+        if connection.vendor == "postgresql":
+            with connection.cursor() as cursor:
+                cursor.execute(
+                    "SELECT pg_advisory_xact_lock(%s), pg_notify(%s, '')", [LOCK, CHANNEL]
+                )
+        store([*rows_of(self._changed), *self._readings])
+
+    def _mark(self) -> tuple[int, int]:
+        return len(self._changed), len(self._readings)
+
+    def _drop_since(self, mark: tuple[int, int]) -> None:
+        del self._changed[mark[0] :]
+        del self._readings[mark[1] :]
+
+
+@contextmanager
+def publishing() -> Iterator[Outbox]:
+    """Use it in place of `transaction.atomic()` wherever devices, gateways, device commands, runs or plans change.
+
+    The inner of two joins the outer, and what it told is dropped if it is rolled back. The outermost is the transaction
+    itself: within a bare `atomic()` it raises RuntimeError, because the lock would then be held while others work on.
+    """
+    outer = cast(Outbox | None, telling_here())
+    if outer is None:
+        with transaction.atomic(durable=True), opened(Outbox()) as outbox:
+            yield outbox
+            outbox.flush()
+    else:
+        with _joined(outer):
+            yield outer
+
+
+def is_publishing() -> bool:
+    return telling_here() is not None
+
+
+@contextmanager
+def _joined(outbox: Outbox) -> Iterator[None]:
+    mark, is_kept = outbox._mark(), False
+    try:
+        with transaction.atomic():
+            yield
+            is_kept = not connection.get_rollback()
+    finally:
+        if not is_kept:
+            outbox._drop_since(mark)

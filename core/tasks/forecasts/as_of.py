@@ -1,0 +1,109 @@
+"""What was known of the world outside at a time: for a decision now, and to look at an earlier one again."""
+
+from bisect import bisect_left, bisect_right
+from datetime import datetime, timedelta
+from functools import cached_property
+
+from core import feeds
+from core.feeds import Signal, Slot
+from core.models import FeedSource, Forecast, Measurement, Series
+from core.planning.forecast import LIVE_FOR, TYPICAL_OF, Outlook, apart, outlook
+from core.tasks.forecasts.regions import Region
+
+LONGEST_SLOT = timedelta(days=1)
+
+
+class Known:
+    """What was known at a time; later fetches, and later revisions of a measurement, are not seen. Each signal of a region is
+    read from the database once: make it after fetching, use it for one run, throw it away."""
+
+    def __init__(self, at: datetime) -> None:
+        self.at = at
+        self._forecasts: dict[int, list[Slot]] = {}
+        self._measured: dict[int, tuple[datetime, list[Slot]]] = {}
+        self._outlooks: dict[tuple[Region, Signal, datetime], Outlook] = {}
+
+    def outlook(self, region: Region, signal: Signal, until: datetime) -> Outlook:
+        """From the slot that holds `at` up to `until`, by the ladder of forecasts. Raises feeds.UnknownFeed."""
+        key = (region, signal, until)
+        if key not in self._outlooks:
+            self._outlooks[key] = self._outlook(region, signal, until)
+        return self._outlooks[key]
+
+    def measurements(
+        self, region: Region, signal: Signal, since: datetime, until: datetime
+    ) -> list[Slot]:
+        """What was measured in this time: one slot a start, its latest revision known then, in order of time."""
+        series = self._series.get((*region, signal))
+        if series is None:
+            return []
+        slots = self._measurements_since(series, since)
+        first = bisect_right(slots, since, key=lambda slot: slot.ends_at)
+        return slots[first : bisect_left(slots, until, lo=first, key=lambda slot: slot.starts_at)]
+
+    def error(self, region: Region) -> str:
+        """Why a region is not fresh, "" if nothing is wrong."""
+        source = self._sources.get(region)
+        if source is None or source.fetched_at is None and not source.error:
+            return f"{region} was not asked yet. Run: python manage.py fetch_forecasts"
+        if source.error:
+            return source.error
+        every = feeds.load(region.feed).every
+        if source.fetched_at and self.at - source.fetched_at > LIVE_FOR * every:
+            return f"{region} was last asked at {source.fetched_at:%Y-%m-%d %H:%M} UTC. Does the scheduler run?"
+        return ""
+
+    def _outlook(self, region: Region, signal: Signal, until: datetime) -> Outlook:
+        every = feeds.load(region.feed).every
+        series = self._series.get((*region, signal))
+        if series is None:
+            return Outlook(signal)
+        forecast = self._forecast(series)
+        reaches = bool(forecast) and forecast[-1].ends_at >= until
+        weeks = [] if reaches else self._measurements_since(series, self.at - TYPICAL_OF)
+        return outlook(signal, self.at, until, forecast, weeks, every)
+
+    def _forecast(self, series: Series) -> list[Slot]:
+        if series.pk not in self._forecasts:
+            newest = Forecast.objects.filter(series=series).as_known_at(self.at).first()
+            if newest:
+                newest.series = series
+            self._forecasts[series.pk] = list(apart(newest.as_slots())) if newest else []
+        return self._forecasts[series.pk]
+
+    def _measurements_since(self, series: Series, since: datetime) -> list[Slot]:
+        """All that overlap the time since then, or an earlier one that was asked for before."""
+        read = self._measured.get(series.pk)
+        if read is None or since < read[0]:
+            since = min(since, self.at - TYPICAL_OF)
+            read = self._measured[series.pk] = (since, self._read(series, since))
+        return read[1]
+
+    def _read(self, series: Series, since: datetime) -> list[Slot]:
+        rows = (
+            Measurement.objects.filter(
+                series=series,
+                known_at__lte=self.at,
+                starts_at__gt=since - LONGEST_SLOT,
+                ends_at__gt=since,
+            )
+            .order_by("starts_at", "known_at")
+            .values_list("starts_at", "ends_at", "value")
+        )
+        signal, unit = Signal(series.signal), series.unit
+        latest = {
+            start: Slot(start, end, value, unit, signal=signal)
+            for start, end, value in rows.iterator()
+        }
+        return list(apart(list(latest.values())))
+
+    @cached_property
+    def _series(self) -> dict[tuple[str, str, str], Series]:
+        return {
+            (one.source.feed, one.source.region, one.signal): one
+            for one in Series.objects.select_related("source")
+        }
+
+    @cached_property
+    def _sources(self) -> dict[Region, FeedSource]:
+        return {Region(source.feed, source.region): source for source in FeedSource.objects.all()}

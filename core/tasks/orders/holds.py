@@ -1,0 +1,171 @@
+"""Holds: a person's word, which no rule touches. Given on a page or the command line, or seen at the device itself."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from django.db.models import F, Q, QuerySet
+from django.utils import timezone
+
+from core import formatting
+from core.models import Attribute, Device, DeviceCommand
+from core.models.attribute import as_value
+from core.models.device_command import DeviceCommandQuerySet, Event, is_same
+from core.planning.precedence import Source
+from core.readings import Cause
+from core.tasks.events.outbox import publishing
+
+MOST_AT_ONCE = 500
+TIMER_SLACK = timedelta(seconds=30)
+"""A device's timer began when it heard the order, and its clock is not ours."""
+HOLD_FIELDS = ["held_at", "held_until", "hold_reason"]
+
+
+def hold(device_pk: int, until: datetime | None, reason: str) -> Device:
+    """Keep rules away from a device until then; None: until it is released. Raises Device.DoesNotExist."""
+    now = timezone.now()
+    with publishing():
+        device = (
+            Device.objects.present().select_for_update(of=("self",), no_key=True).get(pk=device_pk)
+        )
+        _hold(device, until, reason, now)
+        # What a rule ordered and nobody has sent yet is taken back.
+        waiting = (
+            DeviceCommand.objects.waiting()
+            .filter(attribute__device=device)
+            .exclude(source=Source.HUMAN)
+        )
+        supersede(waiting, now)
+    return device
+
+
+def release(device_pk: int) -> Device:
+    """Let rules decide again. Raises Device.DoesNotExist."""
+    with publishing():
+        device = (
+            Device.objects.present().select_for_update(of=("self",), no_key=True).get(pk=device_pk)
+        )
+        device.held_at = device.held_until = None
+        device.hold_reason = ""
+        device.save(update_fields=HOLD_FIELDS)
+    return device
+
+
+def hold_for_a_person(device: Device, reason: str, now: datetime) -> None:
+    """What a person's change means for a device that something decides for. Its row is locked by the caller. A longer hold
+    stays as it is."""
+    until = now + timedelta(minutes=device.hold_minutes)
+    stays = device.is_held(now) and (device.held_until is None or device.held_until > until)
+    if device.hold_minutes and not stays:
+        _hold(device, until, reason, now)
+
+
+def _hold(device: Device, until: datetime | None, reason: str, now: datetime) -> None:
+    device.held_at, device.held_until, device.hold_reason = now, until, reason[:200]
+    device.save(update_fields=HOLD_FIELDS)
+
+
+def notice() -> list[str]:
+    """Find what changed without an order of ours, and hold for whoever did it. Returns a sentence for each new hold.
+
+    A change counts as a person's unless it is our order that shows, our own timer's way back, or told by the device to come
+    from a timer or from a restart. Attributes with an order under way wait for what becomes of it.
+    """
+    said: list[str] = []
+    while changed := list(_changed()[:MOST_AT_ONCE]):
+        with publishing():
+            said += _notice(changed)
+    return said
+
+
+def _changed() -> QuerySet[Attribute]:
+    """Attributes of devices that something decides for, which are not as our orders left them."""
+    other_number = (
+        Q(expected_number=None)
+        | Q(number__lt=F("expected_number"))
+        | Q(number__gt=F("expected_number"))
+    )
+    other_text = Q(expected_text=None) | ~Q(text=F("expected_text"))
+    under_way = DeviceCommand.objects.open().values("attribute")
+    devices = Device.objects.ruled()
+    return (
+        Attribute.objects.filter(writable=True, available=True, device__in=devices)
+        .filter(Q(number__isnull=False) & other_number | Q(text__isnull=False) & other_text)
+        .exclude(pk__in=under_way)
+        .order_by("pk")
+    )
+
+
+def _notice(changed: Sequence[Attribute]) -> list[str]:
+    now = timezone.now()
+    pks = {attribute.device_id for attribute in changed}
+    devices = {
+        one.pk: one
+        for one in Device.objects.select_for_update(no_key=True).filter(pk__in=pks).order_by("pk")
+    }
+    latest = _latest_sent([attribute.pk for attribute in changed])
+    said = []
+    for attribute in (
+        Attribute.objects.select_for_update()
+        .filter(pk__in=[one.pk for one in changed])
+        .order_by("pk")
+    ):
+        device = devices[attribute.device_id]
+        if _is_a_persons(attribute, latest.get(attribute.pk)):
+            reason = f"changed at the device itself: {_change(attribute)}"
+            before = device.held_at
+            hold_for_a_person(device, reason, now)
+            said += [f"{device}: {reason}"] if device.held_at != before else []
+        attribute.expected_number, attribute.expected_text = attribute.number, attribute.text
+        attribute.expected_at = attribute.heard_at
+        attribute.save(update_fields=["expected_number", "expected_text", "expected_at"])
+    return said
+
+
+def _latest_sent(attribute_pks: Sequence[int]) -> dict[int, DeviceCommand]:
+    """The newest order of each attribute that was sent."""
+    sent = DeviceCommand.objects.filter(attribute__in=attribute_pks, attempts__gt=0).order_by("pk")
+    return {command.attribute_id: command for command in sent}
+
+
+def _is_a_persons(attribute: Attribute, command: DeviceCommand | None) -> bool:
+    value = (attribute.number, attribute.text)
+    expected = (attribute.expected_number, attribute.expected_text)
+    if expected == (None, None) or is_same(expected, value):
+        return False
+    if attribute.cause in (Cause.TIMER, Cause.RESTART):
+        return False
+    return command is None or not (_shows(attribute, command) or _is_way_back(attribute, command))
+
+
+def _shows(attribute: Attribute, command: DeviceCommand) -> bool:
+    """Whether it is as ordered, by an order that is newer than what was expected so far."""
+    known = attribute.expected_at is None or (
+        command.sent_at is not None and command.sent_at >= attribute.expected_at
+    )
+    return known and command.matches(attribute.number, attribute.text)
+
+
+def _is_way_back(attribute: Attribute, command: DeviceCommand) -> bool:
+    """Whether the timer that went with the order brought the value back. An order of unknown outcome may have set it too."""
+    if command.revert_after is None or command.sent_at is None or attribute.changed_at is None:
+        return False
+    is_back = command.number is not None and attribute.number == 1.0 - command.number
+    due_at = command.sent_at + command.revert_after - TIMER_SLACK
+    return (
+        is_back
+        and attribute.changed_at >= due_at
+        and (attribute.expected_at is None or attribute.expected_at < due_at)
+    )
+
+
+def _change(attribute: Attribute) -> str:
+    before = as_value(attribute.kind, attribute.expected_number, attribute.expected_text)
+    told = f"{formatting.value_text(before, attribute.unit)} to {formatting.value_text(attribute.value, attribute.unit)}"
+    return told if attribute.name == "on" else f"{formatting.label(attribute)} {told}"
+
+
+def supersede(older: DeviceCommandQuerySet, now: datetime) -> None:
+    """Inside a transaction. What is being sent stays: nobody knows yet what becomes of it."""
+    for command in older.select_for_update(of=("self",)).order_by("pk"):
+        if command.move(Event.SUPERSEDE, now):
+            command.save(update_fields=["state", "finished_at", "steps"])

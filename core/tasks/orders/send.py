@@ -1,0 +1,296 @@
+"""Orders to devices: committed before they are sent, read back before they are believed.
+
+order() commits; send() claims, writes and reads back; carry_on() finishes what a dead process left half done. Which state
+follows which is the table in models/device_command.py; what became of an order is decided in tasks/judge.py alone.
+"""
+
+import time
+from collections.abc import Collection
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import IntegrityError
+from django.db.models import F, Q
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from core import vendors
+from core.models import Attribute, Device, DeviceCommand, SecretUnreadable, User
+from core.models.device_command import CONFIRM_WITHIN, Event, State, after, told
+from core.net.errors import ApiRefused
+from core.net.threads import in_threads
+from core.planning.precedence import Source
+from core.readings import Kind, Unacceptable, clean_value
+from core.tasks.events.outbox import publishing
+from core.tasks.orders.confirm import MOST_AT_ONCE, is_heard, judge, with_device
+from core.tasks.orders.holds import hold_for_a_person, supersede
+from core.tasks.polling.ask import ask
+from core.tasks.polling.backoff import complaint
+from core.tasks.polling.clients import client_for, give_back
+from core.tasks.runs import Holding
+
+WRITE_DEADLINE = timedelta(seconds=5)
+WRITE_LASTS = 2 * WRITE_DEADLINE
+"""With the wait for the vendor's budget: after this its thread is written off."""
+CLAIM = 3 * WRITE_DEADLINE
+"""After this nobody believes that the process which claimed a command still writes it."""
+LONGEST_SETTLE_WAIT = timedelta(seconds=3)
+"""A vendor that settles sooner is read back at once; a slower one by the next poll."""
+READS_AT_ONCE = 2
+SECOND_READ_SECONDS = 1.0
+EXPIRES_AFTER = dict.fromkeys(Source, timedelta(minutes=10)) | {Source.HUMAN: timedelta(minutes=2)}
+"""A person who pressed and saw nothing happen has walked on; a rule decides anew."""
+
+
+def order(
+    attribute_pk: int,
+    value: object,
+    *,
+    source: Source,
+    reason: str,
+    user: User | None = None,
+    expires_in: timedelta | None = None,
+    revert_after: timedelta | None = None,
+) -> DeviceCommand:
+    """Commit an order, in place of any open one for the same attribute that can still be taken back.
+
+    `revert_after`: the device itself goes back after so long. A person's order keeps the device's rules away for a while.
+    Raises Unacceptable with a sentence for people: not writable, out of range, device removed, no timer, or a rule that
+    unlocks. Attribute.DoesNotExist.
+    """
+    now = timezone.now()
+    with publishing():
+        # Devices are locked before their attributes, as record() does.
+        device = Device.objects.select_for_update(no_key=True).get(attributes=attribute_pk)
+        attribute = (
+            Attribute.objects.select_for_update(of=("self",))
+            .select_related("device__gateway")
+            .get(pk=attribute_pk)
+        )
+        cleaned = _acceptable(attribute, value, source)
+        if revert_after is not None and not vendors.load(attribute.device.gateway.vendor).has_timer:
+            raise Unacceptable(f"{device} has no timer of its own: it cannot go back by itself")
+        if source is Source.HUMAN and device.has_decider:
+            hold_for_a_person(device, reason, now)
+        supersede(DeviceCommand.objects.open().filter(attribute=attribute), now)
+        number, text = (cleaned, None) if isinstance(cleaned, float) else (None, cleaned)
+        return DeviceCommand.objects.create(
+            attribute=attribute,
+            number=number,
+            text=text,
+            source=source,
+            user=user,
+            reason=reason[:500],
+            requested_at=now,
+            revert_after=revert_after,
+            steps=told([], now, State.REQUESTED),
+            expires_at=now + (expires_in or EXPIRES_AFTER[source]),
+        )
+
+
+def _acceptable(attribute: Attribute, value: object, source: Source) -> float | str:
+    device = attribute.device
+    if device.removed_at or device.gateway.removed_at:
+        raise Unacceptable(f"{device} was removed")
+    if not device.enabled or not device.gateway.enabled:
+        raise Unacceptable(f"{device} is switched off here: enable it first")
+    if not attribute.writable:
+        raise Unacceptable(f"{attribute} of {device} can only be read")
+    if source is not Source.HUMAN and attribute.name == "locked" and value is False:
+        raise Unacceptable("a rule never unlocks")
+    return clean_value(
+        value,
+        Kind(attribute.kind),
+        minimum=attribute.minimum,
+        maximum=attribute.maximum,
+        choices=attribute.choices,
+    )
+
+
+def send(pks: Collection[int] | None = None, holding: Holding | None = None) -> list[DeviceCommand]:
+    """Write the commands that wait (all, or these), read back what settles soon, and return them as they are then."""
+    _expire()
+    sent: list[int] = []
+    while claimed := _claim(pks):
+        _write(claimed, holding)
+        sent += [command.pk for command in claimed]
+    _read_back(sent, holding)
+    return list(with_device(DeviceCommand.objects.filter(pk__in=sent if pks is None else pks)))
+
+
+def carry_on(holding: Holding | None = None) -> None:
+    """Finish what is open: judge by what was heard since, read what nobody heard, send what still waits."""
+    judge()
+    unheard = [
+        command
+        for command in with_device(DeviceCommand.objects.unclear(timezone.now()))
+        if not is_heard(command)
+    ]
+    _read(unheard, holding)
+    send(holding=holding)
+
+
+# Writing
+
+
+def _expire() -> None:
+    """What waits and is too old is not sent. One that was sent before, and is known not to have arrived, has failed."""
+    now = timezone.now()
+    with publishing():
+        for command in (
+            DeviceCommand.objects.waiting()
+            .select_for_update()
+            .filter(expires_at__lte=now)
+            .order_by("pk")[:MOST_AT_ONCE]
+        ):
+            command.move(Event.REFUSE if command.attempts else Event.EXPIRE, now)
+            command.save(update_fields=["state", "finished_at", "steps"])
+
+
+def _claim(pks: Collection[int] | None) -> list[DeviceCommand]:
+    """Take waiting commands for this process, one a gateway and no more than can start at once. The database decides: of
+    two processes, one gets each."""
+    now = timezone.now()
+    ready = DeviceCommand.objects.waiting().filter(
+        Q(retry_at=None) | Q(retry_at__lte=now), expires_at__gt=now
+    )
+    claimed: dict[int, DeviceCommand] = {}
+    for command in with_device(ready if pks is None else ready.filter(pk__in=pks)):
+        gateway = command.attribute.device.gateway
+        if (
+            gateway.pk not in claimed
+            and len(claimed) < settings.POLL_WORKERS
+            and _take(command, now)
+        ):
+            claimed[gateway.pk] = command
+    return list(claimed.values())
+
+
+def _take(command: DeviceCommand, now: datetime) -> bool:
+    try:
+        with publishing() as outbox:
+            taken = DeviceCommand.objects.filter(pk=command.pk, state=State.REQUESTED).update(
+                state=after(State.REQUESTED, Event.CLAIM),
+                attempts=F("attempts") + 1,
+                sent_at=now,
+                claimed_until=Now() + CLAIM,
+                settles_at=now + WRITE_LASTS + _settle(command),
+                before_number=command.attribute.number,
+                before_text=command.attribute.text,
+                steps=told(command.steps, now, State.SENDING),
+            )
+            outbox.changed_pks(DeviceCommand, [command.pk] * taken)
+            if (
+                taken
+            ):  # an older one that was being sent when this was ordered, and was accepted since
+                supersede(
+                    DeviceCommand.objects.open().filter(
+                        attribute=command.attribute_id, pk__lt=command.pk
+                    ),
+                    now,
+                )
+    except IntegrityError:
+        return False  # an older order for the same attribute is being sent: this one waits for what becomes of it
+    command.state, command.attempts = State.SENDING, command.attempts + 1
+    command.steps, command.sent_at = told(command.steps, now, State.SENDING), now
+    return bool(taken)
+
+
+def _settle(command: DeviceCommand) -> timedelta:
+    return vendors.load(command.attribute.device.gateway.vendor).settle
+
+
+def _write(commands: list[DeviceCommand], holding: Holding | None) -> None:
+    """Write claimed commands to their vendors, in threads, and note each outcome as it comes."""
+    for command, result in in_threads(
+        _write_one,
+        commands,
+        workers=len(commands),
+        deadline_seconds=WRITE_LASTS.total_seconds(),
+        tick=holding.keep if holding else give_back,
+    ):
+        _note(command, result)
+
+
+class TooLate(Exception):
+    """This process slept so long after claiming an order that others may have judged and sent it: it writes nothing."""
+
+
+def _write_one(command: DeviceCommand) -> None:
+    device = command.attribute.device
+    now = timezone.now()
+    if command.sent_at is None or now > command.sent_at + WRITE_DEADLINE:
+        raise TooLate
+    if now >= command.expires_at:
+        raise ApiRefused("It took too long, and was never sent.")
+    if command.value is None:
+        raise ApiRefused("The order holds no value.")
+    client = client_for(device.gateway, WRITE_DEADLINE.total_seconds(), is_command=True)
+    client.write(device.vendor_id, command.attribute.name, command.value, command.revert_after)
+
+
+def _note(command: DeviceCommand, error: Exception | None) -> None:
+    """What the vendor answered. Only a clear no is a failure: after anything else nobody knows, and a read will tell."""
+    if isinstance(error, TooLate):
+        return
+    now = timezone.now()
+    settles_at = now + _settle(command)
+    fields: dict[str, Any] = {
+        "claimed_until": None,
+        "settles_at": settles_at,
+        "error": complaint(error) if error else "",
+    }
+    if error is None:
+        command.move(Event.ACCEPT, now)
+        reverts_at = now + command.revert_after if command.revert_after else None
+        fields |= {
+            "accepted_at": now,
+            "confirm_by": settles_at + CONFIRM_WITHIN,
+            "reverts_at": reverts_at,
+        }
+    elif isinstance(error, ApiRefused | SecretUnreadable | vendors.UnknownVendor):
+        command.move(Event.REFUSE, now, fields["error"])
+    else:
+        command.steps = told(command.steps, now, "unknown", fields["error"])
+    fields |= {"state": command.state, "finished_at": command.finished_at, "steps": command.steps}
+    # Only while it is still ours: if this process slept past its claim, others have judged and perhaps sent again.
+    with publishing() as outbox:
+        ours = DeviceCommand.objects.filter(
+            pk=command.pk, state=State.SENDING, attempts=command.attempts
+        )
+        outbox.changed_pks(DeviceCommand, [command.pk] * ours.update(**fields))
+
+
+# Reading back
+
+
+def _read_back(pks: list[int], holding: Holding | None) -> None:
+    """Read what was just written as soon as its vendor has settled; once more if it was not there yet."""
+    for attempt in range(READS_AT_ONCE):
+        soon = timezone.now() + LONGEST_SETTLE_WAIT
+        written = list(with_device(DeviceCommand.objects.unclear(soon).filter(pk__in=pks)))
+        if not written:
+            return
+        settled = max(command.settles_at for command in written if command.settles_at)
+        if holding is None:
+            give_back()
+        time.sleep(
+            max((settled - timezone.now()).total_seconds(), SECOND_READ_SECONDS * attempt, 0)
+        )
+        _read(written, holding)
+
+
+def _read(commands: Collection[DeviceCommand], holding: Holding | None) -> None:
+    """Ask their gateways about the devices of these commands, store what they say, and judge by it."""
+    if commands:
+        gateways = {
+            command.attribute.device.gateway_id: command.attribute.device.gateway
+            for command in commands
+        }
+        ask(
+            list(gateways.values()),
+            device_pks={command.attribute.device_id for command in commands},
+            holding=holding,
+        )
+        judge()

@@ -1,0 +1,307 @@
+"""What a Shelly of the second generation and newer says of itself: one translation for the device and for the cloud.
+
+After https://shelly-api-docs.shelly.cloud/gen2/. Its parts are components such as `switch:0`; the attributes of id 0 have
+plain names (`on`), those of id N a suffix (`on_1`).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from core.net.errors import ApiRefused
+from core.readings import (
+    LARGEST_NUMBER,
+    AttributeSpec,
+    Cause,
+    Kind,
+    Reading,
+    Unacceptable,
+    Value,
+    clean_value,
+)
+
+COVER_STATES = ("open", "closed", "opening", "closing", "stopped", "calibrating")
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """Where in a component's status a value stands, and what it means. `divisor` brings it to our unit."""
+
+    path: tuple[str, ...]
+    spec: AttributeSpec
+    divisor: float = 1
+    method: str = ""
+    argument: str = ""
+    needs: str = ""
+    """A key of the component that must be true for the attribute to be writable."""
+
+
+def number(
+    path: str, name: str, unit: str, minimum: float, maximum: float, divisor: float = 1
+) -> Field:
+    return Field(
+        tuple(path.split(".")), AttributeSpec(name, Kind.NUMBER, unit, minimum, maximum), divisor
+    )
+
+
+def boolean(path: str, name: str) -> Field:
+    return Field((path,), AttributeSpec(name, Kind.BOOLEAN))
+
+
+def switchable(method: str) -> Field:
+    return Field(
+        ("output",), AttributeSpec("on", Kind.BOOLEAN, writable=True), method=method, argument="on"
+    )
+
+
+def percentage(path: str, name: str, method: str, argument: str, needs: str = "") -> Field:
+    spec = AttributeSpec(name, Kind.NUMBER, "%", 0, 100, writable=True)
+    return Field((path,), spec, method=method, argument=argument, needs=needs)
+
+
+def power(path: str, name: str = "power") -> Field:
+    return number(path, name, "W", -1e6, 1e6)
+
+
+def voltage(path: str, name: str = "voltage") -> Field:
+    return number(path, name, "V", 0, 1000)
+
+
+def current(path: str, name: str = "current") -> Field:
+    return number(path, name, "A", -1000, 1000)
+
+
+def energy(path: str, name: str = "energy") -> Field:
+    return number(path, name, "kWh", 0, 1e9, divisor=1000)
+
+
+def temperature(name: str) -> Field:
+    path = "temperature.tC" if name == "chip_temperature" else "tC"
+    return number(path, name, "°C", -100, 1000)
+
+
+FREQUENCY = number("freq", "frequency", "Hz", 0, 1000)
+METER = (
+    power("apower"),
+    voltage("voltage"),
+    current("current"),
+    energy("aenergy.total"),
+    energy("ret_aenergy.total", "energy_returned"),
+    FREQUENCY,
+)
+PHASES = tuple(
+    field
+    for phase in "abc"
+    for field in (
+        power(f"{phase}_act_power", f"power_{phase}"),
+        voltage(f"{phase}_voltage", f"voltage_{phase}"),
+        current(f"{phase}_current", f"current_{phase}"),
+    )
+)
+PHASE_COUNTERS = tuple(
+    field
+    for phase in "abc"
+    for field in (
+        energy(f"{phase}_total_act_energy", f"energy_{phase}"),
+        energy(f"{phase}_total_act_ret_energy", f"energy_returned_{phase}"),
+    )
+)
+
+COMPONENTS: dict[str, tuple[Field, ...]] = {
+    "switch": (switchable("Switch.Set"), *METER, temperature("chip_temperature")),
+    "light": (
+        switchable("Light.Set"),
+        percentage("brightness", "brightness", "Light.Set", "brightness"),
+        *METER,
+        temperature("chip_temperature"),
+    ),
+    "cover": (
+        percentage("current_pos", "position", "Cover.GoToPosition", "pos", needs="pos_control"),
+        Field(("state",), AttributeSpec("state", Kind.CHOICE, choices=COVER_STATES)),
+        *METER,
+        temperature("chip_temperature"),
+    ),
+    "pm1": METER,
+    "em": (power("total_act_power"), current("total_current"), *PHASES),
+    "emdata": (energy("total_act"), energy("total_act_ret", "energy_returned"), *PHASE_COUNTERS),
+    "em1": (power("act_power"), voltage("voltage"), current("current"), FREQUENCY),
+    "em1data": (energy("total_act_energy"), energy("total_act_ret_energy", "energy_returned")),
+    "voltmeter": (number("voltage", "voltage", "V", -1000, 1000),),
+    "temperature": (temperature("temperature"),),
+    "humidity": (number("rh", "humidity", "%", 0, 100),),
+    "illuminance": (number("lux", "illuminance", "lx", 0, 1e6),),
+    "devicepower": (
+        number("battery.percent", "battery", "%", 0, 100),
+        voltage("battery.V", "battery_voltage"),
+    ),
+    "input": (boolean("state", "input"), number("percent", "input_percent", "%", 0, 100)),
+    "smoke": (boolean("alarm", "smoke"),),
+    "flood": (boolean("alarm", "flood"),),
+}
+
+PREFIXES = {
+    "switch": "",
+    "light": "light_",
+    "cover": "cover_",
+    "pm1": "meter_",
+    "em": "meter_",
+    "em1": "meter_",
+    "voltmeter": "voltmeter_",
+}
+"""These would give the same names. In a device that has several, the first takes the plain ones, the others a prefix."""
+
+
+CAUSES = {
+    "init": Cause.RESTART,
+    "timer": Cause.TIMER,
+    **dict.fromkeys(("http", "http_in", "ws_in", "rpc", "mqtt", "udp_in", "loopback"), Cause.ORDER),
+    **dict.fromkeys(("button", "switch", "input", "ui"), Cause.PERSON),
+}
+"""What a component gives as the `source` of its state, in lower case. The documentation names init, WS_in and http "for
+example"; the others are what devices were seen to say (`loopback`: a script or schedule in the device)."""
+BY_CLOUD = ("shc", "shc_in", "cloud")
+"""Told for whatever comes through Shelly's cloud: the app, and the cloud's API."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One attribute of a device: its name, the component it stands in, what the device told, and who set it so."""
+
+    name: str
+    component_id: int
+    field: Field
+    writable: bool
+    told: object
+    source: object = None
+
+    @property
+    def spec(self) -> AttributeSpec:
+        kind = self.field.spec
+        return AttributeSpec(
+            self.name, kind.kind, kind.unit, kind.minimum, kind.maximum, kind.choices, self.writable
+        )
+
+
+def readings(
+    vendor_id: str, status: dict[str, Any], by_cloud: Cause | None = Cause.PERSON
+) -> Iterator[Reading]:
+    """Every value in a status. What can be ordered says who set it; `by_cloud` is who speaks through Shelly's cloud."""
+    for part in parts(status):
+        for value in _values(part):
+            yield Reading(vendor_id, part.name, value, cause=_cause(part, by_cloud))
+
+
+def order(
+    vendor_id: str,
+    status: dict[str, Any],
+    attribute: str,
+    value: Value,
+    revert_after: timedelta | None,
+) -> tuple[Part, dict[str, Any]]:
+    """The part of a device that an order is for, and the arguments of its method. Raises ApiRefused if there is none."""
+    part = next((part for part in parts(status) if part.name == attribute and part.writable), None)
+    if part is None:
+        raise ApiRefused(f"{vendor_id} has no {attribute!r} that can be set.")
+    timer = {} if revert_after is None else {"toggle_after": _timer(part, revert_after)}
+    return part, _argument(part, value) | timer
+
+
+def parts(status: dict[str, Any]) -> Iterator[Part]:
+    """Every attribute in a status, in the order of COMPONENTS, so that a switch comes before what is only measured."""
+    found = sorted(
+        (ORDER[kind], component_id, kind)
+        for kind, component_id in map(_split, status)
+        if kind in COMPONENTS
+    )
+    prefixes = _prefixes({kind for _, _, kind in found})
+    seen = set()
+    for _, component_id, kind in found:
+        component = status[f"{kind}:{component_id}"]
+        prefix, suffix = prefixes.get(kind, ""), f"_{component_id}" if component_id else ""
+        for field in COMPONENTS[kind]:
+            name, told = f"{prefix}{field.spec.name}{suffix}", _look_up(component, field.path)
+            if told is not MISSING and name not in seen:
+                seen.add(name)
+                writable = field.spec.writable and (
+                    not field.needs or component.get(field.needs) is True
+                )
+                yield Part(name, component_id, field, writable, told, component.get("source"))
+
+
+def _split(key: str) -> tuple[str, int]:
+    """`switch:1` is ("switch", 1); what is no component is ("", 0)."""
+    kind, _, component_id = key.partition(":")
+    well_formed = (
+        component_id.isascii()
+        and component_id.isdigit()
+        and str(int(component_id[:4])) == component_id
+    )
+    return (kind, int(component_id)) if well_formed else ("", 0)
+
+
+def _look_up(component: object, path: tuple[str, ...]) -> object:
+    for key in path:
+        component = component.get(key, MISSING) if isinstance(component, dict) else MISSING
+    return component
+
+
+ORDER = {kind: place for place, kind in enumerate(COMPONENTS)}
+MISSING: Any = object()
+COUNTED_BY = {"em": "emdata", "em1": "em1data"}
+"""Where a meter's counters stand: apart from it, under the same names."""
+
+
+def _prefixes(kinds: set[str]) -> dict[str, str]:
+    rivals = [kind for kind in PREFIXES if kind in kinds]
+    prefixes = {kind: PREFIXES[kind] for kind in rivals[1:]}
+    return prefixes | {
+        COUNTED_BY[kind]: prefix for kind, prefix in prefixes.items() if kind in COUNTED_BY
+    }
+
+
+def _values(part: Part) -> Iterator[Value | None]:
+    """The value in our unit, None for null, nothing if it is of another type. Its range is checked where it is stored."""
+    told, kind = part.told, part.field.spec.kind
+    if told is None:
+        yield None
+    elif kind is Kind.NUMBER:
+        if (
+            isinstance(told, int | float)
+            and not isinstance(told, bool)
+            and abs(told) <= LARGEST_NUMBER
+        ):
+            yield (
+                told if part.field.divisor == 1 else round(told / part.field.divisor, 6)
+            )  # in mWh, without binary noise
+    elif isinstance(told, bool if kind is Kind.BOOLEAN else str):
+        yield told
+
+
+def _cause(part: Part, by_cloud: Cause | None) -> Cause | None:
+    source = (
+        part.source.lower() if isinstance(part.source, str) and part.field.spec.writable else ""
+    )
+    return by_cloud if source in BY_CLOUD else CAUSES.get(source)
+
+
+def _argument(part: Part, value: Value) -> dict[str, Any]:
+    spec = part.spec
+    try:
+        clean = clean_value(value, spec.kind, minimum=spec.minimum, maximum=spec.maximum)
+    except Unacceptable as complaint:
+        raise ApiRefused(f"{part.name} cannot be set: {complaint}.") from None
+    if spec.kind is Kind.BOOLEAN:
+        return {part.field.argument: bool(clean)}
+    if clean != int(clean):  # the device would round it, and then never show what was ordered
+        raise ApiRefused(f"{part.name} cannot be set: {clean} is no whole number.")
+    return {part.field.argument: int(clean)}
+
+
+def _timer(part: Part, revert_after: timedelta) -> float:
+    if part.field.argument != "on":
+        raise ApiRefused(f"{part.name} has no timer: only what is switched on and off has one.")
+    seconds = revert_after.total_seconds()
+    if seconds <= 0:
+        raise ApiRefused("A timer must be longer than nothing.")
+    return seconds

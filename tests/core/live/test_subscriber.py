@@ -1,0 +1,102 @@
+"""Single events are sent without a change of task, in order, and a client that does not read holds up nobody."""
+
+import asyncio
+from dataclasses import dataclass, field
+
+from core.live.subscriber import ALL, Reader, Told, begin
+
+
+@dataclass
+class Client:
+    """Gets messages while it reads."""
+
+    reads: asyncio.Event
+    got: list[str] = field(default_factory=list)
+
+    async def send(self, text: str) -> None:
+        await self.reads.wait()
+        self.got.append(text)
+
+
+def told(id: int) -> Told:
+    return Told(id, frozenset([ALL]), None, str(id), str(id))
+
+
+async def sending(client: Client) -> tuple[Reader, "asyncio.Task[None]"]:
+    reader = Reader(overflow=lambda: None, send=client.send, topics={ALL}, is_caught_up=True)
+
+    async def send_all() -> None:
+        while True:
+            await client.send(await reader.take())
+
+    task = asyncio.create_task(send_all())
+    await asyncio.sleep(0)
+    return reader, task
+
+
+def test_an_event_is_sent_before_tell_returns() -> None:
+    async def scene() -> list[str]:
+        client = Client(asyncio.Event())
+        client.reads.set()
+        reader, task = await sending(client)
+        reader.tell([told(1)])
+        task.cancel()
+        return client.got
+
+    assert asyncio.run(scene()) == ["[1]"]
+
+
+def test_what_had_to_wait_is_sent_before_what_came_after() -> None:
+    async def scene() -> list[str]:
+        client = Client(asyncio.Event())
+        reader, task = await sending(client)
+        for id in (1, 2, 3):
+            reader.tell([told(id)])
+        reader.put("ping")
+        client.reads.set()
+        await asyncio.sleep(0.01)
+        reader.tell([told(4)])
+        task.cancel()
+        return client.got
+
+    assert asyncio.run(scene()) == ["[1]", "[2,3]", "ping", "[4]"]
+
+
+def test_a_connection_that_is_gone_is_found_by_the_task_that_sends() -> None:
+    async def gone(text: str) -> None:
+        raise OSError
+
+    async def scene() -> str:
+        reader = Reader(overflow=lambda: None, send=gone, topics={ALL}, is_caught_up=True)
+        taking = asyncio.create_task(reader.take())
+        await asyncio.sleep(0)
+        reader.tell([told(1)])
+        return await taking
+
+    assert asyncio.run(scene()) == "[1]"
+
+
+def test_a_coroutine_that_has_begun_can_be_cancelled() -> None:
+    ended = []
+
+    async def wait() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            ended.append(True)
+
+    async def scene() -> bool:
+        rest = begin(wait())
+
+        async def finish() -> None:
+            assert rest
+            await rest
+
+        task = asyncio.create_task(finish())
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task])
+        return task.cancelled()
+
+    assert asyncio.run(scene())
+    assert ended

@@ -1,0 +1,357 @@
+"""record(): stored once, latest by measurement time, silence and sameness told apart."""
+
+import threading
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.db import IntegrityError, connection, transaction
+
+from core.models import Attribute, Freshness, Gateway, Lease, Observation, Silence
+from core.net.http import ApiError, ApiRefused
+from core.readings import Kind, Reading
+from core.tasks.polling.backoff import health_after, rest_after
+from core.tasks.polling.record import Answer, record
+from core.tasks.runs import LeaseLost, running
+from tests.core.tasks.homes import make_device, make_gateway
+
+pytestmark = pytest.mark.django_db
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+AWAY = (None, None, False)
+"""Value, time, reachable."""
+
+
+@pytest.fixture
+def gateway():
+    return make_gateway()
+
+
+@pytest.fixture
+def device(gateway):
+    return make_device(gateway)
+
+
+@pytest.fixture(autouse=True)
+def noon(time_machine):
+    time_machine.move_to(NOON, tick=False)
+    return time_machine
+
+
+def answer(gateway, *readings, at=NOON, ids=("plug",), error=None):
+    return Answer(gateway.pk, at, ids, [Reading(*reading) for reading in readings], error)
+
+
+def power(device):
+    return device.attributes.get(name="power")
+
+
+def test_a_reading_without_time_is_observed_when_the_gateway_was_asked(gateway, device):
+    recorded = record([answer(gateway, ("plug", "power", 12.5), ("plug", "on", True))])
+    assert (recorded.stored, recorded.known, recorded.refused) == (2, 0, 0)
+    latest = power(device)
+    assert (latest.value, latest.observed_at, latest.heard_at) == (12.5, NOON, NOON)
+    assert device.attributes.get(name="on").value is True
+
+
+def test_a_reading_with_time_keeps_the_vendors_time(gateway, device):
+    measured = NOON - timedelta(minutes=3)
+    record([answer(gateway, ("plug", "power", 12.5, measured))])
+    latest = power(device)
+    assert (latest.observed_at, latest.heard_at) == (measured, NOON)
+
+
+def test_the_same_reading_twice_is_stored_once_and_heard_twice(gateway, device):
+    measured = NOON - timedelta(minutes=3)
+    record([answer(gateway, ("plug", "power", 12.5, measured))])
+    later = NOON + timedelta(minutes=10)
+    recorded = record([answer(gateway, ("plug", "power", 12.5, measured), at=later)])
+    assert (recorded.stored, recorded.known) == (0, 1)
+    assert Observation.objects.count() == 1
+    assert power(device).heard_at == later
+
+
+def test_the_first_value_of_a_time_wins(gateway, device):
+    measured = NOON - timedelta(minutes=3)
+    record([answer(gateway, ("plug", "power", 12.5, measured), ("plug", "power", 99.0, measured))])
+    record([answer(gateway, ("plug", "power", 50.0, measured))])
+    assert list(Observation.objects.values_list("number", flat=True)) == [12.5]
+    assert power(device).value == 12.5
+
+
+def test_the_latest_is_the_newest_measurement_not_the_last_arrival(gateway, device):
+    record([answer(gateway, ("plug", "power", 2.0, NOON))])
+    record(
+        [
+            answer(
+                gateway,
+                ("plug", "power", 1.0, NOON - timedelta(hours=1)),
+                at=NOON + timedelta(seconds=5),
+            )
+        ]
+    )
+    latest = power(device)
+    assert (latest.value, latest.observed_at) == (2.0, NOON)
+    assert Observation.objects.count() == 2
+
+
+def test_several_times_of_one_attribute_in_one_answer_leave_the_newest_as_latest(gateway, device):
+    times = [NOON - timedelta(minutes=minutes) for minutes in (2, 0, 1)]
+    record(
+        [
+            answer(
+                gateway,
+                *(("plug", "power", float(number), time) for number, time in enumerate(times)),
+            )
+        ]
+    )
+    assert power(device).value == 1.0
+    assert Observation.objects.count() == 3
+
+
+@pytest.mark.parametrize(
+    ("value", "observed_at", "why"),
+    [
+        (float("nan"), None, "not finite"),
+        (float("inf"), None, "not finite"),
+        (True, None, "no number"),
+        ("12", None, "no number"),
+        (10**400, None, "not finite"),
+        (100_001.0, None, "above the most"),
+        (1.0, NOON + timedelta(minutes=3), "in the future"),
+        (1.0, datetime(1970, 1, 1, tzinfo=UTC), "clock is not set"),
+        (1.0, datetime(2026, 3, 1), "no zone"),
+    ],
+)
+def test_nonsense_is_refused_and_the_rest_is_stored(gateway, device, value, observed_at, why):
+    recorded = record(
+        [answer(gateway, ("plug", "power", value, observed_at), ("plug", "on", False))]
+    )
+    assert (recorded.stored, recorded.refused) == (1, 1)
+    assert why in recorded.complaints[0]
+
+
+def test_a_little_skew_ahead_is_accepted(gateway, device):
+    assert (
+        record([answer(gateway, ("plug", "power", 1.0, NOON + timedelta(minutes=1)))]).stored == 1
+    )
+
+
+def test_readings_of_strangers_and_unknown_attributes_are_counted_not_stored(gateway, device):
+    recorded = record([answer(gateway, ("plug", "colour", "red"), ("stranger", "power", 1.0))])
+    assert (recorded.stored, recorded.unknown) == (0, 2)
+
+
+def test_a_vendor_that_cannot_reach_the_device_keeps_the_latest_and_says_so(gateway, device):
+    record([answer(gateway, ("plug", "power", 5.0), ("plug", "on", True))])
+    later = NOON + timedelta(minutes=1)
+    record([answer(gateway, ("plug", "power", *AWAY), ("plug", "on", *AWAY), at=later)])
+    device.refresh_from_db()
+    latest = power(device)
+    assert (latest.value, latest.available, latest.heard_at) == (5.0, False, NOON)
+    assert device.freshness(later) is Freshness.UNREACHABLE
+
+
+def test_a_device_the_vendor_no_longer_knows_is_unreachable(gateway, device):
+    record([answer(gateway, ("plug", "power", 5.0))])
+    record([answer(gateway, at=NOON + timedelta(minutes=1))])
+    device.refresh_from_db()
+    assert device.freshness(NOON + timedelta(minutes=1)) is Freshness.UNREACHABLE
+
+
+def test_a_value_again_makes_the_device_fresh(gateway, device):
+    record([answer(gateway, ("plug", "power", *AWAY), ("plug", "on", *AWAY))])
+    record([answer(gateway, ("plug", "power", 5.0), at=NOON + timedelta(minutes=1))])
+    device.refresh_from_db()
+    assert device.freshness(NOON + timedelta(minutes=1)) is Freshness.FRESH
+
+
+def test_no_value_yet_from_a_device_that_is_there_is_no_alarm(gateway, device):
+    record([answer(gateway, ("plug", "power", None), ("plug", "on", None))])
+    device.refresh_from_db()
+    assert device.freshness(NOON) is Freshness.FRESH
+    assert power(device).available is False
+
+
+@pytest.mark.parametrize(
+    ("name", "freshness"),
+    [
+        ("temperature", Freshness.STALE),
+        ("humidity_2", Freshness.STALE),
+        ("gas", Freshness.FRESH),
+        ("power", Freshness.FRESH),
+    ],
+)
+def test_a_measurement_that_moves_daily_and_did_not_shows_a_dead_sensor_behind_a_live_hub(
+    gateway, device, name, freshness
+):
+    Attribute.objects.get_or_create(device=device, name=name, defaults={"kind": Kind.NUMBER})
+    record([answer(gateway, ("plug", name, 5.0, NOON - timedelta(days=2)))])
+    device.refresh_from_db()
+    assert device.freshness(NOON) is freshness
+    assert device.attributes.get(name=name).freshness(NOON) is freshness
+
+
+def test_silence_is_kept_when_nobody_heard_for_long(gateway, device):
+    record([answer(gateway, ("plug", "power", 5.0))])
+    later = NOON + timedelta(hours=2)
+    record([answer(gateway, ("plug", "power", 6.0), at=later)])
+    silence = Silence.objects.get()
+    assert (silence.starts_at, silence.ends_at) == (NOON, later)
+
+
+def test_several_answers_stored_together_are_no_silence_of_each_other(gateway, device):
+    record([answer(gateway, ("plug", "power", 1.0), at=NOON - timedelta(hours=5))])
+    ages = [timedelta(minutes=minutes) for minutes in (60, 50, 40, 30, 20, 10)]
+    record([answer(gateway, ("plug", "power", 5.0), at=NOON - age) for age in ages])
+    silence = Silence.objects.get()
+    assert (silence.starts_at, silence.ends_at) == (
+        NOON - timedelta(hours=5),
+        NOON - timedelta(hours=1),
+    )
+    device.refresh_from_db()
+    assert device.heard_at == NOON - timedelta(minutes=10)
+
+
+def test_the_same_value_told_again_and_again_is_no_silence(gateway, device, noon):
+    for minutes in range(0, 120, 10):
+        at = NOON + timedelta(minutes=minutes)
+        noon.move_to(at, tick=False)
+        record([answer(gateway, ("plug", "power", 5.0, NOON), at=at)])
+    assert not Silence.objects.exists()
+    assert Observation.objects.count() == 1
+
+
+def test_a_failed_poll_changes_no_value_and_no_freshness(gateway, device):
+    record([answer(gateway, ("plug", "power", 5.0))])
+    record([answer(gateway, at=NOON + timedelta(minutes=10), error=ApiError("It did not answer."))])
+    device.refresh_from_db()
+    assert device.freshness(NOON + timedelta(minutes=11)) is Freshness.FRESH
+    device.gateway.refresh_from_db()
+    assert (device.gateway.failures, device.gateway.error) == (1, "It did not answer.")
+    assert device.gateway.answered_at == NOON
+
+
+def test_an_answer_ends_a_row_of_failures_and_the_claim(gateway, device):
+    Gateway.objects.update(failures=3, error="x", retry_at=NOON, claimed_until=NOON)
+    record([answer(gateway, ("plug", "power", 5.0))])
+    gateway.refresh_from_db()
+    assert (gateway.failures, gateway.error, gateway.retry_at, gateway.claimed_until) == (
+        0,
+        "",
+        None,
+        None,
+    )
+
+
+def test_text_and_choices_are_stored_as_text(gateway, device):
+    Attribute.objects.create(device=device, name="mode", kind=Kind.CHOICE, choices=["heat", "off"])
+    recorded = record(
+        [answer(gateway, ("plug", "mode", "heat")), answer(gateway, ("plug", "mode", "boil"))]
+    )
+    assert (recorded.stored, recorded.refused) == (1, 1)
+    assert device.attributes.get(name="mode").value == "heat"
+
+
+def test_a_gateway_with_more_devices_than_a_batch_is_stored_whole_and_fails_once(gateway):
+    ids = [f"d{number}" for number in range(1_100)]
+    for vendor_id in ids:
+        make_device(gateway, vendor_id)
+    recorded = record([answer(gateway, *((vendor_id, "power", 1.0) for vendor_id in ids), ids=ids)])
+    assert recorded.stored == 1_100
+    record([answer(gateway, ids=ids, error=ApiError("away"))])
+    gateway.refresh_from_db()
+    assert gateway.failures == 1
+
+
+def test_numbers_come_back_to_the_last_bit(gateway, device):
+    record([answer(gateway, ("plug", "power", 0.1 + 0.2))])
+    assert Observation.objects.get().number == 0.1 + 0.2
+    assert power(device).number == 0.1 + 0.2
+
+
+def test_minus_zero_is_zero_on_every_database(gateway, device):
+    record([answer(gateway, ("plug", "power", -0.0))])
+    assert str(Observation.objects.get().number) == str(power(device).number) == "0.0"
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])
+def test_the_database_itself_refuses_numbers_that_are_not_finite(device, number):
+    with pytest.raises(IntegrityError), transaction.atomic():
+        Observation.objects.create(attribute=power(device), observed_at=NOON, number=number)
+
+
+def test_the_database_itself_refuses_two_values_or_none(device):
+    for values in ({}, {"number": 1.0, "text": "x"}):
+        with pytest.raises(IntegrityError), transaction.atomic():
+            Observation.objects.create(attribute=power(device), observed_at=NOON, **values)
+
+
+def test_writes_after_the_lease_was_lost_are_refused(gateway, device):
+    with pytest.raises(LeaseLost), running("poll") as holding:
+        Lease.objects.update(token=99)
+        record([answer(gateway, ("plug", "power", 5.0))], holding)
+    assert not Observation.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_recorders_at_once_store_everything_once(gateway):
+    ids = [f"d{number}" for number in range(120)]
+    for vendor_id in ids:
+        make_device(gateway, vendor_id)
+    failures = []
+
+    def work(order):
+        try:
+            for second in range(10):
+                at = NOON + timedelta(seconds=second)
+                record(
+                    [
+                        answer(
+                            gateway,
+                            *((vendor_id, "power", 1.0, at) for vendor_id in order),
+                            at=at,
+                            ids=order,
+                        )
+                    ]
+                )
+        except Exception as error:
+            failures.append(error)
+        finally:
+            connection.close()
+
+    threads = [
+        threading.Thread(target=work, args=(order,))
+        for order in (ids, ids[::-1], ids[60:] + ids[:60])
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert Observation.objects.count() == 1_200
+
+
+def test_the_first_failure_costs_no_rest_and_more_cost_more():
+    rests = [rest_after(failures, refused=False, retry_after=None) for failures in (1, 2, 3, 4, 40)]
+    assert rests == [timedelta(minutes=minutes) for minutes in (0, 10, 30, 70, 360)]
+
+
+def test_a_refusal_rests_long_from_the_start():
+    rests = [rest_after(failures, refused=True, retry_after=None) for failures in (1, 2, 40)]
+    assert rests == [timedelta(hours=1), timedelta(hours=2), timedelta(days=1)]
+
+
+def test_what_the_vendor_asks_for_is_honoured_up_to_a_day():
+    assert rest_after(1, refused=False, retry_after=90) == timedelta(seconds=90)
+    assert rest_after(1, refused=False, retry_after=1e9) == timedelta(days=1)
+
+
+def test_a_refusal_is_told_apart_from_an_outage():
+    assert health_after(NOON, ApiRefused("no"), 0).refused is True
+    assert health_after(NOON, ApiError("no"), 0).refused is False
+
+
+def test_a_fault_of_the_client_is_told_as_one():
+    assert (
+        health_after(NOON, KeyError("apower"), 0).error
+        == "KeyError: 'apower' (a fault in the vendor's client)"
+    )

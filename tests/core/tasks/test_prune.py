@@ -1,0 +1,175 @@
+"""The database does not grow without end, and no step holds up a poll."""
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from core.models import (
+    DeviceCommand,
+    Event,
+    FeedSource,
+    Forecast,
+    Measurement,
+    Observation,
+    Plan,
+    Receipt,
+    Run,
+    Series,
+    Silence,
+)
+from core.models.run import Outcome
+from core.tasks import gateways, prune
+from core.tasks.runs import running
+from tests.core.quietly import quietly
+from tests.core.tasks.homes import make_device, make_gateway
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def power():
+    return make_device(make_gateway()).attributes.get(name="power")
+
+
+def store(power, *ages):
+    now = timezone.now()
+    Observation.objects.bulk_create(
+        [
+            Observation(attribute=power, observed_at=now - timedelta(days=age), number=1.0)
+            for age in ages
+        ]
+    )
+
+
+def test_what_is_older_than_the_days_to_keep_goes_and_the_rest_stays(power, settings):
+    settings.KEEP_DAYS = 30
+    store(power, 40, 31, 29, 0)
+    assert prune.prune() == {"observations": 2}
+    assert Observation.objects.count() == 2
+
+
+def test_days_can_be_chosen_for_once(power):
+    store(power, 3, 1)
+    assert prune.prune(days=2)["observations"] == 1
+
+
+def test_old_silences_commands_and_runs_go_too_but_nothing_open(power):
+    now, old = timezone.now(), timezone.now() - timedelta(days=500)
+    Silence.objects.create(attribute=power, starts_at=old, ends_at=old + timedelta(hours=1))
+    with quietly():
+        for state in ("confirmed", "accepted"):
+            DeviceCommand.objects.create(
+                attribute=power, number=1.0, state=state, requested_at=old, expires_at=now
+            )
+        for outcome in (Outcome.DONE, Outcome.RUNNING):
+            Run.objects.create(task="poll", started_at=old, outcome=outcome)
+    assert prune.prune() == {"silences": 1, "device commands": 1, "runs": 1}
+
+
+def test_a_poll_prunes_a_bounded_number_of_rows(power, monkeypatch):
+    monkeypatch.setattr(prune, "ROWS_A_STEP", 10)
+    store(power, *(500 + number / 1000 for number in range(100)))
+    with running("poll") as holding:
+        prune.prune_a_little(holding)
+    assert Observation.objects.count() == 100 - 10 * prune.STEPS_A_POLL
+
+
+def test_progress_is_told_step_by_step(power, monkeypatch):
+    monkeypatch.setattr(prune, "ROWS_A_STEP", 10)
+    store(power, *(500 + number / 1000 for number in range(25)))
+    told = []
+    prune.prune(progress=told.append)
+    assert told == [10, 10, 5]
+
+
+def series():
+    source = FeedSource.objects.create(feed="replay")
+    return Series.objects.create(source=source, signal="carbon_intensity", unit="gCO2/kWh")
+
+
+def test_old_forecasts_and_measurements_go_too(db, monkeypatch):
+    monkeypatch.setattr(prune, "FORECASTS_A_STEP", 1)
+    told, now, of = timezone.now() - timedelta(days=500), timezone.now(), series()
+    for known_at in (told, told + timedelta(hours=1), now):
+        Forecast.objects.create(
+            series=of, issued_at=known_at, known_at=known_at, ends_at=known_at, slots=[]
+        )
+        Measurement.objects.create(
+            series=of, starts_at=told, ends_at=now, value=1, known_at=known_at
+        )
+    assert prune.prune() == {"forecasts": 2, "measurements": 2}
+
+
+def receipt(device, **fields):
+    old = timezone.now() - timedelta(days=500)
+    return Receipt.objects.create(
+        device=device,
+        decided_at=old,
+        repeated_at=old,
+        voice="plan",
+        sentence="x",
+        inputs={},
+        **fields,
+    )
+
+
+def plan(device, day, **fields):
+    opens_at = timezone.now() - timedelta(days=day)
+    times = {
+        "opens_at": opens_at,
+        "deadline": opens_at + timedelta(hours=1),
+        "made_at": opens_at,
+        "counted_until": opens_at,
+    }
+    with quietly():
+        return Plan.objects.create(
+            device=device,
+            rule="x",
+            signal="price",
+            unit="GBP",
+            job={},
+            windows=[],
+            **times,
+            **fields,
+        )
+
+
+def test_old_receipts_and_plans_go_too_but_not_what_is_current_or_unsettled(power):
+    old, now = timezone.now() - timedelta(days=450), timezone.now()
+    receipt(power.device, ended_at=old, plan=plan(power.device, 500, settled_at=old))
+    kept = [
+        receipt(power.device),
+        receipt(power.device, ended_at=now, plan=plan(power.device, 499)),
+    ]
+    plan(power.device, 498, settled_at=now)
+    assert prune.prune() == {"receipts": 1, "plans": 1}
+    assert set(Receipt.objects.all()) == set(kept)
+    assert Plan.objects.count() == 2
+
+
+def test_the_decisions_of_a_removed_device_go(power):
+    receipt(power.device, plan=plan(power.device, 1))
+    gateways.remove_device(power.device.pk)
+    pruned = prune.prune()
+    assert (pruned["receipts"], pruned["plans"]) == (1, 1)
+
+
+def events(*ages):
+    now = timezone.now()
+    Event.objects.bulk_create([Event(kind="run", body={}, happened_at=now - age) for age in ages])
+
+
+def test_events_go_when_their_own_time_is_over_however_long_the_rest_is_kept(db, settings):
+    settings.KEEP_DAYS = 400
+    minute = timedelta(minutes=1)
+    events(2 * prune.EVENTS_KEEP, prune.EVENTS_KEEP + minute, prune.EVENTS_KEEP - minute, minute)
+    assert prune.prune() == {"events": 2}
+
+
+def test_the_newest_event_stays_and_says_how_far_the_log_went(db, monkeypatch):
+    monkeypatch.setattr(prune, "ROWS_A_STEP", 1)
+    events(*[5 * prune.EVENTS_KEEP] * 3)
+    newest = Event.objects.order_by("pk").last()
+    assert prune.prune() == {"events": 2}
+    assert list(Event.objects.all()) == [newest]

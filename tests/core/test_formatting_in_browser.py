@@ -1,0 +1,121 @@
+"""The script says values and reckons freshness as Python does: the same cases for both."""
+
+import random
+from datetime import timedelta
+from itertools import product
+from pathlib import Path
+
+import pytest
+from django.utils import timezone
+
+from core.formatting import value_text
+from core.models.device import freshness, late_after
+
+pytestmark = [pytest.mark.browser, pytest.mark.sqlite]  # once: the script knows no database
+SCRIPT = Path(__file__).resolve().parents[2] / "core" / "static" / "core" / "words.js"
+PLAIN = [
+    0.0,
+    -0.0,
+    0.031,
+    4.25,
+    21.5,
+    431.2,
+    12345.0,
+    1850.0,
+    99999.5,
+    999.95,
+    0.0004,
+    -0.0004,
+    1e9,
+    123456789.0,
+    100.0,
+    10.0,
+]
+HALVES = [
+    0.0625,
+    0.1875,
+    1.125,
+    1.375,
+    2.675,
+    1.005,
+    100.25,
+    100.75,
+    10000.5,
+    10001.5,
+    99999.5,
+    -1.125,
+    1234500000.0,
+    0.00012345,
+]
+TINY = [
+    1e-5,
+    1.5e-7,
+    9.9996e-4,
+    0.001,
+    0.00099999,
+    5e-324,
+    1e15,
+    1.5e22,
+    1.7e308,
+    999999999.9,
+    1000000001.0,
+]
+CASES = [
+    *((number, "") for number in [*PLAIN, *HALVES, *TINY]),
+    (True, ""), (False, "W"), (None, "W"), ("heat", ""), ("heat", "x"), (21.5, "°C"), (50.0, "%"), (180.0, "°"), (5, "W"),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def script(chromium):
+    page = chromium.new_page()
+    page.add_script_tag(path=SCRIPT)
+    yield page
+    page.close()
+
+
+def test_values_are_said_as_python_says_them(script):
+    assert script.evaluate(
+        "(cases) => cases.map(([value, unit]) => valueText(value, unit))", CASES
+    ) == [value_text(*case) for case in CASES]
+
+
+def test_any_number_is_said_as_python_says_it(script):
+    chance = random.Random(4)
+    numbers = [chance.uniform(-1, 1) * 10 ** chance.randint(-6, 11) for _ in range(3000)]
+    numbers += [chance.randint(-(2**22), 2**22) / 2 ** chance.randint(0, 12) for _ in range(3000)]
+    said = script.evaluate("(numbers) => numbers.map(numberText)", numbers)
+    assert [
+        (number, text)
+        for number, text in zip(numbers, said, strict=True)
+        if text != value_text(number)
+    ] == []
+
+
+def test_freshness_is_reckoned_as_python_reckons_it(script):
+    now, late = timezone.now(), late_after()
+    ages = [
+        None,
+        timedelta(),
+        late - timedelta(seconds=1),
+        late + timedelta(seconds=1),
+        timedelta(days=2),
+    ]
+    cases = list(product(ages, ages, (True, False), (0, 3)))
+    told = [
+        {
+            "heard": (now - heard).timestamp() if heard is not None else 0,
+            "measured": (now - measured).timestamp() if measured is not None else 0,
+            "isAvailable": available, "isFailing": failures > 0, "isPaused": False,
+        }
+        for heard, measured, available, failures in cases
+    ]  # fmt: skip
+    said = script.evaluate(
+        "([cases, now, late]) => cases.map((one) => freshness(one, now, late))",
+        [told, now.timestamp(), late.total_seconds()],
+    )
+    times = [[now - age if age is not None else None for age in case[:2]] for case in cases]
+    expected = [
+        freshness(*time, *case[2:], now).value for time, case in zip(times, cases, strict=True)
+    ]
+    assert said == expected
