@@ -18,7 +18,7 @@ from bench import home
 from bench.table import Row, is_quick, show
 from core.models import Attribute, Gateway, Observation
 from core.readings import AttributeSpec, DeviceSpec, Kind, Reading
-from core.tasks.polling.record import Answer, record
+from core.tasks.polling.record import GatewayAnswer, record
 
 DEVICES = 1000
 VALUES = {"temperature": 21.5, "on": True, "mode": "heat"}
@@ -100,7 +100,7 @@ def ways(gateway: Gateway) -> dict[str, Way]:
         return timed(store)
 
     def ours(at: datetime) -> float:
-        answer = Answer(gateway.pk, at, vendor_ids, readings)
+        answer = GatewayAnswer(gateway.pk, at, vendor_ids, readings)
         return timed(lambda: record([answer]))
 
     def bulk(at: datetime) -> float:

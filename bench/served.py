@@ -12,7 +12,7 @@ django.setup()
 from bench.group_send import Group
 from bench.urls import counts
 from core.live import subscriber
-from core.live.log import PostgresLog, Row, SqliteLog
+from core.live.log import EventRow, PostgresLog, SqliteLog
 from iotapp.asgi import SOCKETS, application
 
 __all__ = ["application"]
@@ -20,11 +20,11 @@ SOCKETS["/ws/group/"] = Group.as_asgi()
 
 
 def counting_reads(
-    read: Callable[..., Awaitable[list[Row]]],
-) -> Callable[..., Awaitable[list[Row]]]:
+    read: Callable[..., Awaitable[list[EventRow]]],
+) -> Callable[..., Awaitable[list[EventRow]]]:
     """Those that find something: when nothing happens, the log is looked at each second."""
 
-    async def counted(*given: Any) -> list[Row]:
+    async def counted(*given: Any) -> list[EventRow]:
         rows = await read(*given)
         counts["queries"] += bool(rows)
         return rows
@@ -32,8 +32,8 @@ def counting_reads(
     return counted
 
 
-def counting_texts(as_text: Callable[[Row], str]) -> Callable[[Row], str]:
-    def counted(row: Row) -> str:
+def counting_texts(as_text: Callable[[EventRow], str]) -> Callable[[EventRow], str]:
+    def counted(row: EventRow) -> str:
         counts["texts"] += 1
         return as_text(row)
 

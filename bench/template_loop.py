@@ -21,7 +21,7 @@ from bench import home
 from core.models import Attribute, Device, Gateway, Observation
 from core.readings import DeviceSpec
 from core.simulator.devices import KINDS
-from core.simulator.devices import Device as Simulated
+from core.simulator.devices import SimulatedDevice as Simulated
 from core.vendors.shelly import parts
 
 

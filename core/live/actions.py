@@ -7,7 +7,7 @@ from typing import Any
 from django.utils import timezone
 
 from core import serializers
-from core.live.sessions import Visitor, still_there
+from core.live.sessions import LogIn, still_there
 from core.models import Attribute, Device, User
 from core.planning.precedence import Source
 from core.readings import Unacceptable
@@ -22,7 +22,7 @@ class Refused(Exception):
     """A sentence for people says why."""
 
 
-def order(visitor: Visitor, wish: Json) -> Json:
+def order(visitor: LogIn, wish: Json) -> Json:
     """Commit an order, which is yet to be sent. Raises Refused."""
     user = permitted(visitor)
     try:
@@ -40,7 +40,7 @@ def order(visitor: Visitor, wish: Json) -> Json:
     return {"ordered": serializers.device_command(command)}
 
 
-def hold(visitor: Visitor, wish: Json) -> Json:
+def hold(visitor: LogIn, wish: Json) -> Json:
     """Keep rules away from a device, for so many minutes or until it is released. Raises Refused."""
     user = permitted(visitor)
     minutes = wish.get("minutes")
@@ -51,7 +51,7 @@ def hold(visitor: Visitor, wish: Json) -> Json:
     return {"held": {"device": wish["device"]}}
 
 
-def release(visitor: Visitor, wish: Json) -> Json:
+def release(visitor: LogIn, wish: Json) -> Json:
     """Let rules decide again. Raises Refused."""
     permitted(visitor)
     _on_device(holds.release, wish)
@@ -65,7 +65,7 @@ def _on_device(act: Callable[[int], object], wish: Json) -> None:
         raise Refused("There is no such device.") from None
 
 
-def permitted(visitor: Visitor) -> User:
+def permitted(visitor: LogIn) -> User:
     """The user, read again: the log-in may be over by now, the permission gone. Raises Refused."""
     if visitor.user_pk is None or not still_there([visitor]):
         raise Refused("Log in first.")
@@ -82,7 +82,7 @@ def whole(wish: Json, name: str) -> int:
     return value
 
 
-WISHES: dict[str, Callable[[Visitor, Json], Json]] = {
+ACTIONS: dict[str, Callable[[LogIn, Json], Json]] = {
     "order": order,
     "hold": hold,
     "release": release,

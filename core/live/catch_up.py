@@ -9,14 +9,14 @@ from collections.abc import Callable, Coroutine
 
 from core.live.follower import StartOver, follower, over
 from core.live.snapshots import snapshots
-from core.live.subscriber import Reader
+from core.live.subscriber import Subscriber
 
 logger = logging.getLogger(__name__)
 
-Way = Callable[[Reader], Coroutine[object, object, None]]
+Way = Callable[[Subscriber], Coroutine[object, object, None]]
 
 
-async def catch_up(reader: Reader, way: Way) -> None:
+async def catch_up(reader: Subscriber, way: Way) -> None:
     """By one of the two below; where that cannot be, the client is told to start over."""
     reader.is_caught_up = False
     try:
@@ -32,7 +32,7 @@ async def catch_up(reader: Reader, way: Way) -> None:
 def resume(after: int) -> Way:
     """All that the reader wants of what came after that event, then what comes."""
 
-    async def way(reader: Reader) -> None:
+    async def way(reader: Subscriber) -> None:
         reached = after
         while events := await follower.missed(reached):
             reader.tell(events)
@@ -43,7 +43,7 @@ def resume(after: int) -> Way:
     return way
 
 
-async def snapshot(reader: Reader) -> None:
+async def snapshot(reader: Subscriber) -> None:
     """How the reader's devices are now, in pages, then what came since."""
     made = await snapshots.of(reader.topics)
     for number, devices in enumerate(made.pages, 1):

@@ -8,7 +8,7 @@ from typing import Protocol
 from django.conf import settings
 
 from core.live.presence import present
-from core.live.sessions import Visitor, still_there
+from core.live.sessions import LogIn, still_there
 from core.live.threads import reading
 
 logger = logging.getLogger(__name__)
@@ -21,7 +21,7 @@ ASKED_AT_ONCE = 50
 
 
 class Socket(Protocol):
-    visitor: Visitor
+    visitor: LogIn
     is_alive: bool
     """Whether something was heard since the last heartbeat."""
 

@@ -12,13 +12,13 @@ from channels.generic.websocket import AsyncWebsocketConsumer  # type: ignore[im
 from django.conf import settings
 
 from core.live import catch_up, handshake, protocol
-from core.live.actions import WISHES, Refused
+from core.live.actions import ACTIONS, Refused
 from core.live.connections import BEHIND, FULL, RESTART, TOO_BIG, TOO_FAST, sockets
 from core.live.follower import follower
 from core.live.presence import present
-from core.live.protocol import Asked, Bucket, Message, Reference
-from core.live.sessions import NotAdmitted, Visitor, admit
-from core.live.subscriber import Reader
+from core.live.protocol import Bucket, Message, Reference, Request
+from core.live.sessions import LogIn, NotAdmitted, admit
+from core.live.subscriber import Subscriber
 from core.live.threads import reading, writing
 from core.tasks.orders.send import send
 
@@ -37,13 +37,13 @@ MOVES_AT_ONCE = 5
 class Events(AsyncWebsocketConsumer):  # type: ignore[misc]  # its base is untyped
     """Nothing here waits for the client but the one task that sends, so a client that reads slowly holds up itself alone."""
 
-    visitor: Visitor
+    visitor: LogIn
     is_alive = True
     is_finished = False
 
     def __init__(self) -> None:
         super().__init__()
-        self.reader = Reader(
+        self.reader = Subscriber(
             overflow=lambda: sockets.finish(self, BEHIND, "too slow: come again and resume")
         )
         self.bucket = Bucket(MESSAGES_A_SECOND, MESSAGES_AT_ONCE)
@@ -167,7 +167,7 @@ class Events(AsyncWebsocketConsumer):  # type: ignore[misc]  # its base is untyp
     def answer(self, message: Message, ref: Reference) -> None:
         self.tell(message if ref is None else message | {"ref": ref})
 
-    def _do(self, asked: Asked, ref: Reference) -> None:
+    def _do(self, asked: Request, ref: Reference) -> None:
         verb, body = asked
         if verb == "subscribe":
             self._subscribe(body)
@@ -181,7 +181,7 @@ class Events(AsyncWebsocketConsumer):  # type: ignore[misc]  # its base is untyp
             self._enter(*protocol.place(body))
         elif verb == "away":
             present.away(self)
-        elif verb in WISHES:
+        elif verb in ACTIONS:
             task = asyncio.create_task(self._grant(verb, body, ref))
             self._wishing.add(task)
             task.add_done_callback(self._wishing.discard)
@@ -206,7 +206,7 @@ class Events(AsyncWebsocketConsumer):  # type: ignore[misc]  # its base is untyp
         """Committed, in the order in which they came, and answered at once; then sent, where a vendor may take its time."""
         try:
             async with self._committing:
-                answer = await writing(WISHES[verb], self.visitor, body)
+                answer = await writing(ACTIONS[verb], self.visitor, body)
             if verb == "order":
                 self.reader.commands.append(answer["ordered"]["id"])
             self.answer(answer, ref)

@@ -13,8 +13,8 @@ from collections import deque
 from collections.abc import Collection
 from typing import Any
 
-from core.live.log import Row, change_log
-from core.live.subscriber import Reader, Told
+from core.live.log import EventRow, change_log
+from core.live.subscriber import SerializedEvent, Subscriber
 from core.live.threads import reading
 from core.models import Event
 
@@ -42,8 +42,8 @@ class Follower:
     def __init__(self) -> None:
         self.last = 0
         """The newest event that was handed out."""
-        self.readers: set[Reader] = set()
-        self._recent: deque[Told] = deque(maxlen=RECENT)
+        self.readers: set[Subscriber] = set()
+        self._recent: deque[SerializedEvent] = deque(maxlen=RECENT)
         self._recent_after = 0
         """Every event after this one is among the recent."""
         self._ready = asyncio.Event()
@@ -61,7 +61,7 @@ class Follower:
         if self._task is not None:
             self._task.cancel()
 
-    async def missed(self, after: int) -> list[Told]:
+    async def missed(self, after: int) -> list[SerializedEvent]:
         """The next events after that one; none when it is the newest. Raises StartOver."""
         if after > self.last:
             await self._wait_for(after)
@@ -106,7 +106,7 @@ class Follower:
             self.last = self._recent_after = max(0, (await log.newest() or 0) - RECENT)
         is_first = True
         while rows := await log.read(self.last, BATCH):
-            self._hand_out([Told.of(row) for row in rows])
+            self._hand_out([SerializedEvent.of(row) for row in rows])
             is_first = False
             if len(rows) < BATCH:
                 break
@@ -115,7 +115,7 @@ class Follower:
             self._start_over(newest)
         self._ready.set()
 
-    def _hand_out(self, events: list[Told]) -> None:
+    def _hand_out(self, events: list[SerializedEvent]) -> None:
         if not self._recent:
             self._recent_after = events[0].id - 1  # what came before may have been pruned
         full = len(self._recent) + len(events) - RECENT
@@ -143,7 +143,7 @@ def over(why: str) -> str:
     return json.dumps({"over": {"reason": why}})
 
 
-def _stored_after(after: int) -> list[Told]:
+def _stored_after(after: int) -> list[SerializedEvent]:
     """From the database. Raises StartOver where the log was pruned past it."""
     events = Event.objects.after(after).values_list("pk", "kind", "device", "gateway", "body")
     rows: Collection[Any] = list(events[:STORED_BATCH])
@@ -152,7 +152,7 @@ def _stored_after(after: int) -> list[Told]:
     )  # after them: it may be pruned meanwhile
     if oldest is None or oldest > after + 1:
         raise StartOver("the event log was pruned past that event")
-    return [Told.of(Row(*row)) for row in rows]
+    return [SerializedEvent.of(EventRow(*row)) for row in rows]
 
 
 follower = Follower()

@@ -34,7 +34,7 @@ READ = (
 NEWEST = f"SELECT max(id) FROM {Event._meta.db_table}"  # noqa: S608 (our own table's name)
 
 
-class Row(NamedTuple):
+class EventRow(NamedTuple):
     id: int
     kind: str
     device: int | None
@@ -45,7 +45,7 @@ class Row(NamedTuple):
 class ChangeLog(Protocol):
     async def open(self) -> None: ...
 
-    async def read(self, after: int, limit: int) -> list[Row]:
+    async def read(self, after: int, limit: int) -> list[EventRow]:
         """What came after that id, in order."""
 
     async def newest(self) -> int | None:
@@ -76,10 +76,10 @@ class SqliteLog:
         self._connection.execute("PRAGMA query_only = ON")
         self._version = self._data_version()
 
-    async def read(self, after: int, limit: int) -> list[Row]:
+    async def read(self, after: int, limit: int) -> list[EventRow]:
         rows = self._connection.execute(READ.format(after="?", limit="?"), [after, limit])
         return [
-            Row(id, kind, device, gateway, json.loads(body))
+            EventRow(id, kind, device, gateway, json.loads(body))
             for id, kind, device, gateway, body in rows
         ]
 
@@ -118,9 +118,9 @@ class PostgresLog:
         await self._execute(f"LISTEN {CHANNEL}")
         self.is_woken = await self._hears()
 
-    async def read(self, after: int, limit: int) -> list[Row]:
+    async def read(self, after: int, limit: int) -> list[EventRow]:
         rows = await self._execute(READ.format(after="%s", limit="%s"), [after, limit])
-        return [Row(*row) for row in rows]
+        return [EventRow(*row) for row in rows]
 
     async def newest(self) -> int | None:
         [[newest]] = await self._execute(NEWEST)

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from core.live.threads import registering
 from core.tasks import presence
-from core.tasks.presence import Here
+from core.tasks.presence import Viewer
 
 logger = logging.getLogger(__name__)
 
@@ -20,8 +20,8 @@ PAUSE_SECONDS = 0.5
 
 class Present:
     def __init__(self) -> None:
-        self._here: dict[Hashable, Here] = {}
-        self._entering: dict[str, Here] = {}
+        self._here: dict[Hashable, Viewer] = {}
+        self._entering: dict[str, Viewer] = {}
         self._leaving: set[str] = set()
         self._writing: asyncio.Task[None] | None = None
 
@@ -30,7 +30,7 @@ class Present:
     ) -> None:
         """A socket's page is that of this device now."""
         before = self._here.get(socket)
-        here = Here(before.key if before else uuid4().hex, device_pk, user_pk, is_changing)
+        here = Viewer(before.key if before else uuid4().hex, device_pk, user_pk, is_changing)
         if here != before:
             self._here[socket] = self._entering[here.key] = here
             self._write_soon()

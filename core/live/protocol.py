@@ -25,7 +25,7 @@ Message = dict[str, Any]
 Reference = str | int | None
 
 
-class Asked(NamedTuple):
+class Request(NamedTuple):
     verb: str
     body: Message
 
@@ -46,12 +46,12 @@ def read(text: str) -> tuple[Message, Reference]:
     return message, ref
 
 
-def asked(message: Message) -> Asked:
+def asked(message: Message) -> Request:
     """The one verb of a message. Raises Refused."""
     [(verb, body)] = message.items() if len(message) == 1 else [("", None)]
     if verb not in VERBS or not isinstance(body, dict):
         raise Refused(f"A message holds one of {', '.join(VERBS)}, and an object for it.")
-    return Asked(verb, body)
+    return Request(verb, body)
 
 
 def topics(body: Message) -> set[Topic]:

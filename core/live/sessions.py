@@ -16,7 +16,7 @@ from core.models import User
 
 
 @dataclass(frozen=True, slots=True)
-class Visitor:
+class LogIn:
     """A log-in as it was when the socket opened; all empty: nobody in particular."""
 
     session: str = ""
@@ -29,7 +29,7 @@ class NotAdmitted(Exception):
     """The log-in is over or there never was one, and the pages are not public."""
 
 
-def admit(session_key: str) -> Visitor:
+def admit(session_key: str) -> LogIn:
     """By the session's cookie, "" without one. Raises NotAdmitted. A cookie of a session that is over is refused also where
     anybody may read: the page that opened the socket is then older than the log-out."""
     if not session_key:
@@ -41,16 +41,16 @@ def admit(session_key: str) -> Visitor:
     user = get_user(request)
     if request.session.session_key is None:  # there is no such session, or it is over
         raise NotAdmitted
-    return Visitor(session_key, user.pk, user.password) if isinstance(user, User) else _anybody()
+    return LogIn(session_key, user.pk, user.password) if isinstance(user, User) else _anybody()
 
 
-def _anybody() -> Visitor:
+def _anybody() -> LogIn:
     if not settings.PUBLIC_STATUS:
         raise NotAdmitted
-    return Visitor()
+    return LogIn()
 
 
-def still_there(visitors: Collection[Visitor]) -> set[Visitor]:
+def still_there(visitors: Collection[LogIn]) -> set[LogIn]:
     """Those whose log-in holds: the session is there and not over, the user active, the password the same. One query."""
     known = [visitor for visitor in visitors if visitor.user_pk is not None]
     sessions = Session.objects.filter(

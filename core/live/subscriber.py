@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from core import serializers
-from core.live.log import Row
-from core.models.event import Kind
+from core.live.log import EventRow
+from core.models.event import EventKind
 
 
 class Rest:
@@ -58,7 +58,7 @@ CHANGES = Topic("changes")
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class SerializedEvent:
     """An event as it is sent."""
 
     id: int
@@ -69,24 +69,24 @@ class Told:
     """For readers without a log-in."""
 
     @classmethod
-    def of(cls, row: Row) -> "Told":
-        command = row.body.get("id") if row.kind == Kind.COMMAND else None
+    def of(cls, row: EventRow) -> "SerializedEvent":
+        command = row.body.get("id") if row.kind == EventKind.COMMAND else None
         text = _as_text(row)
         public = (
             _as_text(row._replace(body=serializers.nameless_presence(row.body)))
-            if row.kind == Kind.PRESENCE
+            if row.kind == EventKind.PRESENCE
             else text
         )
         return cls(row.id, _topics(row), command, text, public)
 
 
-def _topics(row: Row) -> frozenset[Topic]:
-    general = {ALL} if row.kind == Kind.READINGS else {ALL, CHANGES}
+def _topics(row: EventRow) -> frozenset[Topic]:
+    general = {ALL} if row.kind == EventKind.READINGS else {ALL, CHANGES}
     things = (("device", row.device), ("gateway", row.gateway))
     return frozenset(general | {Topic(kind, pk) for kind, pk in things if pk is not None})
 
 
-def _as_text(row: Row) -> str:
+def _as_text(row: EventRow) -> str:
     told = {
         "id": row.id,
         "kind": row.kind,
@@ -98,7 +98,7 @@ def _as_text(row: Row) -> str:
 
 
 @dataclass(eq=False, slots=True)
-class Reader:
+class Subscriber:
     """What one socket is to be sent: single texts and, caught up, every event it wants."""
 
     overflow: Callable[[], None]
@@ -119,10 +119,10 @@ class Reader:
     _begun: Rest | None = None
     """A message that could not be sent without waiting."""
 
-    def wants(self, told: Told) -> bool:
+    def wants(self, told: SerializedEvent) -> bool:
         return not told.topics.isdisjoint(self.topics) or told.command in self.commands
 
-    def tell(self, events: Iterable[Told]) -> None:
+    def tell(self, events: Iterable[SerializedEvent]) -> None:
         texts = [
             told.text if self.has_log_in else told.public for told in events if self.wants(told)
         ]

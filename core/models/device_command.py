@@ -40,7 +40,7 @@ class State(StrEnum):
     """Accepted, and never seen in effect."""
 
 
-class Event(StrEnum):
+class CommandEvent(StrEnum):
     CLAIM = "claim"
     """A process is about to write it."""
     ACCEPT = "accept"
@@ -64,33 +64,33 @@ CONFIRM_WITHIN = timedelta(minutes=2)
 OPEN = (State.REQUESTED, State.SENDING, State.ACCEPTED)
 FINAL = tuple(state for state in State if state not in OPEN)
 
-TRANSITIONS: dict[State, dict[Event, State]] = {
+TRANSITIONS: dict[State, dict[CommandEvent, State]] = {
     State.REQUESTED: {
-        Event.CLAIM: State.SENDING,
-        Event.REFUSE: State.FAILED,
-        Event.SUPERSEDE: State.SUPERSEDED,
-        Event.EXPIRE: State.EXPIRED,
+        CommandEvent.CLAIM: State.SENDING,
+        CommandEvent.REFUSE: State.FAILED,
+        CommandEvent.SUPERSEDE: State.SUPERSEDED,
+        CommandEvent.EXPIRE: State.EXPIRED,
     },
     # SENDING is left by its own process, or by others after its claim has lapsed. Nothing supersedes it: a newer order
     # waits in REQUESTED until it is known what became of this one.
     State.SENDING: {
-        Event.ACCEPT: State.ACCEPTED,
-        Event.REFUSE: State.FAILED,
-        Event.SEEN: State.CONFIRMED,
-        Event.NOT_SEEN: State.REQUESTED,
-        Event.EXPIRE: State.FAILED,
+        CommandEvent.ACCEPT: State.ACCEPTED,
+        CommandEvent.REFUSE: State.FAILED,
+        CommandEvent.SEEN: State.CONFIRMED,
+        CommandEvent.NOT_SEEN: State.REQUESTED,
+        CommandEvent.EXPIRE: State.FAILED,
     },
     # NOT_SEEN leaves ACCEPTED as it is: slow devices get until `confirm_by`, then EXPIRE makes it loud.
     State.ACCEPTED: {
-        Event.SEEN: State.CONFIRMED,
-        Event.SUPERSEDE: State.SUPERSEDED,
-        Event.EXPIRE: State.UNCONFIRMED,
+        CommandEvent.SEEN: State.CONFIRMED,
+        CommandEvent.SUPERSEDE: State.SUPERSEDED,
+        CommandEvent.EXPIRE: State.UNCONFIRMED,
     },
     **{state: {} for state in FINAL},
 }
 
 
-def after(state: str, event: Event) -> State:
+def after(state: str, event: CommandEvent) -> State:
     """The state that follows; the same one where the table has no entry."""
     return TRANSITIONS[State(state)].get(event, State(state))
 
@@ -209,7 +209,7 @@ class DeviceCommand(Evented):
         """Whether it changes anything; one that sets a running timer anew does not."""
         return not is_same((self.number, self.text), (self.before_number, self.before_text))
 
-    def move(self, event: Event, now: datetime, error: str = "") -> bool:
+    def move(self, event: CommandEvent, now: datetime, error: str = "") -> bool:
         """Apply an event to this instance; the caller saves. True if the state changed."""
         before, self.state = self.state, after(self.state, event)
         if error:

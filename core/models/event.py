@@ -7,7 +7,7 @@ from django.db import models
 from django.utils import timezone
 
 
-class Kind(StrEnum):
+class EventKind(StrEnum):
     """What an event tells of. Its body is as core/serializers.py writes that."""
 
     READINGS = "readings"
@@ -37,7 +37,7 @@ class Event(models.Model):
     core/tasks/events/outbox.py. No foreign keys: an event may tell of what is gone."""
 
     happened_at = models.DateTimeField(default=timezone.now)
-    kind = models.CharField(max_length=20, choices=[(kind.value, kind.value) for kind in Kind])
+    kind = models.CharField(max_length=20, choices=[(kind.value, kind.value) for kind in EventKind])
     device = models.BigIntegerField(null=True)
     gateway = models.BigIntegerField(null=True)
     body = models.JSONField()

@@ -53,7 +53,7 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class WindowPlan:
     """Windows in order of time, apart from each other, all after `now` of the call; what they cost in `unit` (gCO2, GBP).
 
     `short_minutes` is how much of the job fits nowhere any more: before the deadline, or in what the slots cover.
@@ -75,7 +75,7 @@ def plan(
     now: datetime,
     on_since: datetime | None = None,
     off_since: datetime | None = None,
-) -> Plan:
+) -> WindowPlan:
     """The best windows for what is left of a job. `on_since`: it runs now, since then (a run may go on without a new start,
     and must until `min_on` is over); `off_since`: it has been off since then (`min_off` holds it off)."""
     amount = round((job.minutes - job.delivered) * MINUTE / TICK)
@@ -124,7 +124,7 @@ def cost(windows: Sequence[Window], slots: Sequence[Slot], watts: float) -> floa
     return _priced(curve, spans, watts) if all(map(curve.covers, spans)) else None
 
 
-def at_once(job: Job, slots: Sequence[Slot]) -> Plan:
+def at_once(job: Job, slots: Sequence[Slot]) -> WindowPlan:
     """What a person without a planner does: switch on when the job opens, for as long as it takes. What no slot covers is
     not in its cost, and counts as short."""
     start, end = _ticks(job.opens_at), _ticks(job.deadline)
@@ -138,13 +138,13 @@ def at_once(job: Job, slots: Sequence[Slot]) -> Plan:
 
 
 def kept(
-    previous: Plan,
-    fresh: Plan,
+    previous: WindowPlan,
+    fresh: WindowPlan,
     slots: Sequence[Slot],
     now: datetime,
     gain: float = 0.05,
     at_least: float = 0,
-) -> Plan:
+) -> WindowPlan:
     """The previous plan, with its cost by today's slots, unless the fresh one is better by more than the share `gain` of it
     (and by `at_least` in its unit), or the previous one no longer delivers the job. Plans that churn help nobody."""
     spans = _still_to_come(previous, fresh, now) if fresh.windows else []
@@ -161,7 +161,7 @@ def kept(
     return replace(made, short_minutes=fresh.short_minutes)
 
 
-def _still_to_come(previous: Plan, fresh: Plan, now: datetime) -> list[Span]:
+def _still_to_come(previous: WindowPlan, fresh: WindowPlan, now: datetime) -> list[Span]:
     alike, job = attrgetter("minutes", "contiguous", "latest", "min_on", "min_off"), fresh.job
     if alike(previous.job) != alike(job):
         return []
@@ -177,10 +177,10 @@ def _limits(job: Job, forced: int | None = None) -> Limits:
 
 def _plan(
     job: Job, slots: Sequence[Slot], curve: Curve, spans: Sequence[Span], amount: int
-) -> Plan:
+) -> WindowPlan:
     windows = tuple(Window(EPOCH + start * TICK, EPOCH + end * TICK) for start, end in spans)
     unit = slots[0].unit.removesuffix("/kWh") if slots else ""
-    return Plan(
+    return WindowPlan(
         job,
         windows,
         _priced(curve, spans, job.watts),

@@ -65,7 +65,7 @@ def total(costs: Iterable[Costs]) -> Costs:
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
+class PlanScore:
     """A job after its deadline. `minutes` of it were done; the device ran `beyond` minutes longer than was asked, which cost
     `beyond_cost` more, not counted in `costs`. `missing` says which of the costs no measurement tells."""
 
@@ -80,13 +80,13 @@ class Settled:
         return tuple(words for name, words in names.items() if getattr(self.costs, name) is None)
 
 
-def settle(job: Job, ran: Iterable[Window], measured: Sequence[Slot]) -> Settled:
+def score_plan(job: Job, ran: Iterable[Window], measured: Sequence[Slot]) -> PlanScore:
     """`ran` is when the device was seen running, in order of time; `measured` slots in order, without overlap, perhaps with
     gaps. The first `job.minutes` that ran are the job."""
     done, beyond = _divided(list(within(ran, job.opens_at, job.deadline)), job.minutes)
     minutes = minutes_of(done)
     if not minutes:
-        return Settled(Costs(_unit(measured), 0, 0, 0), 0)
+        return PlanScore(Costs(_unit(measured), 0, 0, 0), 0)
     same = replace(job, minutes=minutes, delivered=0, min_on=min(job.min_on, minutes * MINUTE))
     costs = Costs(
         _unit(measured),
@@ -94,7 +94,7 @@ def settle(job: Job, ran: Iterable[Window], measured: Sequence[Slot]) -> Settled
         _at_once(same, measured),
         _ideal(same, measured),
     )
-    return Settled(costs, minutes, minutes_of(beyond), planning.cost(beyond, measured, job.watts))
+    return PlanScore(costs, minutes, minutes_of(beyond), planning.cost(beyond, measured, job.watts))
 
 
 def _at_once(job: Job, measured: Sequence[Slot]) -> float | None:
@@ -147,7 +147,7 @@ def _divided(windows: Sequence[Window], minutes: float) -> tuple[list[Window], l
 
 
 @dataclass(frozen=True, slots=True)
-class Warned:
+class WarningScore:
     """The contingency table of warnings. `late` are the misses of which a warning told while the event went on.
 
     `lead` is the mean time from the start of the warning to the start of the event, over the hits. A ratio is None where
@@ -176,9 +176,9 @@ class Warned:
         return _ratio(self.hits, self.hits + self.misses + self.false_alarms)
 
 
-def judge(
+def score_warnings(
     warnings: Iterable[Window], events: Iterable[Window], early: timedelta = timedelta()
-) -> Warned:
+) -> WarningScore:
     """Episodes of warnings and events, in any order; those that touch or overlap are one.
 
     - An event is a hit if a warning was in force at its start, or began at most `early` before it. The default holds a guard
@@ -196,7 +196,7 @@ def judge(
         if first
     ]
     missed = [event for event, first in zip(happened, told, strict=True) if not first]
-    return Warned(
+    return WarningScore(
         hits=len(leads),
         misses=len(missed),
         false_alarms=sum(

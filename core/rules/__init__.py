@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from core.feeds import Signal, Slot
-from core.planning import Plan
+from core.planning import WindowPlan
 from core.planning.forecast import Outlook, Outlooks
 from core.planning.precedence import Limits
 from core.readings import Value
@@ -47,7 +47,7 @@ class Situation:
     options: Any = None
     zone: tzinfo = UTC
     changed_at: datetime | None = None
-    plan: Plan | None = None
+    plan: WindowPlan | None = None
     delivered: float = 0
     held_off_since: datetime | None = None
     held_off_until: datetime | None = None
@@ -91,7 +91,7 @@ class Decision:
     attribute: str = ""
     until: datetime | None = None
     guard: bool = False
-    plan: Plan | None = None
+    plan: WindowPlan | None = None
 
 
 @dataclass(frozen=True, slots=True)

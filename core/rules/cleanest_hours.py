@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from core import planning
 from core.feeds import Signal, Slot
-from core.planning import Job, Plan, Window
+from core.planning import Job, Window, WindowPlan
 from core.planning.forecast import smoothed
 from core.rules import Decision, Situation, first_moment, option, time_of_day
 
@@ -130,7 +130,7 @@ def _delivered(situation: Situation, job: Job) -> float:
     return situation.delivered
 
 
-def _previous(situation: Situation, job: Job) -> Plan | None:
+def _previous(situation: Situation, job: Job) -> WindowPlan | None:
     """The plan that was made before, if it is for this job on the same terms."""
     plan = situation.plan
     return plan if plan and replace(plan.job, delivered=job.delivered) == job else None
@@ -139,7 +139,7 @@ def _previous(situation: Situation, job: Job) -> Plan | None:
 # The plan
 
 
-def _planned(situation: Situation, job: Job) -> Plan:
+def _planned(situation: Situation, job: Job) -> WindowPlan:
     """Within what is known, if that holds the job; else as if its mean went on until the deadline: then the job is done in
     time whatever comes, and what is known to be better than the mean is used. By the smoothed forecast, which the cost of
     this plan is of."""
@@ -193,7 +193,7 @@ def _without_forecast(situation: Situation, job: Job) -> Decision:
     plan = _previous(situation, job)
     if plan is None or _left(plan.windows, now) < left:
         start = max(now, job.opens_at, job.deadline - left * MINUTE - MARGIN)
-        plan = Plan(job, (Window(start, min(start + left * MINUTE, job.deadline)),), 0, "")
+        plan = WindowPlan(job, (Window(start, min(start + left * MINUTE, job.deadline)),), 0, "")
     return _follow(
         situation,
         plan,
@@ -204,7 +204,7 @@ def _without_forecast(situation: Situation, job: Job) -> Decision:
 # The words
 
 
-def _follow(situation: Situation, plan: Plan, reason: str) -> Decision:
+def _follow(situation: Situation, plan: WindowPlan, reason: str) -> Decision:
     runs = _runs(situation, plan)
     if not runs:
         by, job = situation.clock(plan.job.deadline), plan.job
@@ -222,7 +222,7 @@ def _follow(situation: Situation, plan: Plan, reason: str) -> Decision:
     )
 
 
-def _praise(situation: Situation, plan: Plan, slots: Sequence[Slot]) -> str:
+def _praise(situation: Situation, plan: WindowPlan, slots: Sequence[Slot]) -> str:
     """the cleanest 3 h before 07:00 are 01:30 to 04:30: 92 gCO2/kWh instead of 181 at once"""
     job, runs = plan.job, _runs(situation, plan)
     minutes = sum((run.ends_at - run.starts_at) / MINUTE for run in runs)
@@ -238,7 +238,7 @@ def _praise(situation: Situation, plan: Plan, slots: Sequence[Slot]) -> str:
     return f"{which} are {_times(situation, runs)}: {_number(value)} {slots[0].unit}{saved}"
 
 
-def _missing(plan: Plan) -> str:
+def _missing(plan: WindowPlan) -> str:
     return f"; {_span(plan.short_minutes)} more do not fit" if plan.short_minutes >= 1 else ""
 
 
@@ -249,7 +249,7 @@ def _times(situation: Situation, runs: Sequence[Window]) -> str:
     return " and ".join([", ".join(said[:-1]), said[-1]] if len(said) > 1 else said)
 
 
-def _runs(situation: Situation, plan: Plan) -> list[Window]:
+def _runs(situation: Situation, plan: WindowPlan) -> list[Window]:
     """Those that are not over, joined where they touch, with what of them has passed since a running device started."""
     now, before = (
         situation.now,

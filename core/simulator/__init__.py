@@ -20,11 +20,11 @@ from ipaddress import ip_address
 from typing import Self
 
 from core.simulator.connection import Connection
-from core.simulator.devices import KINDS, PUMP, Device, Kind
+from core.simulator.devices import KINDS, PUMP, DeviceKind, SimulatedDevice
 from core.simulator.faults import Fault
 from core.simulator.guard import Guard
 
-__all__ = ["KINDS", "PUMP", "Device", "Fault", "Simulator"]
+__all__ = ["KINDS", "PUMP", "SimulatedDevice", "Fault", "Simulator"]
 
 GOLDEN = 0.6180339887498949
 """The multiples of this, modulo 1, are scattered as evenly as can be."""
@@ -42,7 +42,7 @@ class Simulator:
         password: str = "",
         latency: float = 0.0,
         faults: Iterable[tuple[Fault, float]] = (),
-        kinds: Sequence[Kind] = KINDS,
+        kinds: Sequence[DeviceKind] = KINDS,
     ) -> None:
         """`port` 0 is a free one; `latency` in seconds, for all; `faults` with the share of devices that have each; of `kinds`
         one after the other."""
@@ -54,7 +54,7 @@ class Simulator:
         now = time.time()
         self.port, self.latency = port, latency
         self.guard = Guard(password)
-        self.devices = [Device(number, now, kinds) for number in range(devices)]
+        self.devices = [SimulatedDevice(number, now, kinds) for number in range(devices)]
         self.connections: set[Connection] = set()
         self._timers: dict[int, asyncio.TimerHandle] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -142,7 +142,7 @@ class Simulator:
             connection.transport.abort()
         await server.wait_closed()
 
-    def order(self, device: Device, on: bool, toggle_after: float | None) -> bool:
+    def order(self, device: SimulatedDevice, on: bool, toggle_after: float | None) -> bool:
         """Switch a device, as Switch.Set does. Called in the serving thread."""
         if running := self._timers.pop(device.number, None):
             running.cancel()
@@ -154,10 +154,10 @@ class Simulator:
             )
         return device.order(on)
 
-    def pretend(self, device: Device, on: bool, toggle_after: float | None) -> bool:
+    def pretend(self, device: SimulatedDevice, on: bool, toggle_after: float | None) -> bool:
         """What a lying device does instead of `order`: nothing."""
         return device.on
 
-    def _revert(self, device: Device) -> None:
+    def _revert(self, device: SimulatedDevice) -> None:
         del self._timers[device.number]
         device.revert()

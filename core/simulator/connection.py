@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from core.simulator.devices import Device
+from core.simulator.devices import SimulatedDevice
 from core.simulator.faults import FAULTS, Fault, use
 from core.simulator.rpc import Call, answer, read_call
 
@@ -133,7 +133,7 @@ class Connection(asyncio.Protocol):
             devices[number], request, read_call(request.method, rest, query, request.body)
         )
 
-    def control(self, request: Request, what: str, device: Device | None) -> bytes:
+    def control(self, request: Request, what: str, device: SimulatedDevice | None) -> bytes:
         if what == "counts":
             return response(200, json.dumps((device or self.simulator).counts()))
         if request.method == "POST":
@@ -153,7 +153,7 @@ class Connection(asyncio.Protocol):
             200, json.dumps({one.number: [asdict(fault) for fault in one.faults] for one in shown})
         )
 
-    def ask(self, device: Device, request: Request, call: Call | None) -> None:
+    def ask(self, device: SimulatedDevice, request: Request, call: Call | None) -> None:
         is_write = call is not None and call.is_write
         device.requests += 1
         device.writes += is_write
@@ -166,7 +166,7 @@ class Connection(asyncio.Protocol):
             self.answer(device, request, call, faults)
 
     def answer(
-        self, device: Device, request: Request, call: Call | None, faults: dict[str, Fault]
+        self, device: SimulatedDevice, request: Request, call: Call | None, faults: dict[str, Fault]
     ) -> None:
         if not faults:
             return self.send(self.healthy(device, request, call))
@@ -188,7 +188,7 @@ class Connection(asyncio.Protocol):
         return self.drip(data[start:], amount)
 
     def healthy(
-        self, device: Device, request: Request, call: Call | None, is_lying: bool = False
+        self, device: SimulatedDevice, request: Request, call: Call | None, is_lying: bool = False
     ) -> bytes:
         if call is None:
             return response(404, "Not Found")

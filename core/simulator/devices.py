@@ -23,7 +23,7 @@ FIRST_MONDAY = 4 * 86_400
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class DeviceKind:
     """A kind of device, as a real model. `watts` is what it draws when it is on."""
 
     name: str
@@ -35,14 +35,14 @@ class Kind:
 
 
 KINDS = (
-    Kind("Heater", "PlusPlugS", "SNPL-00112EU", 2, "switch:0", 1850.0),
-    Kind("Car charger", "Pro1PM", "SPSW-201PE16EU", 2, "switch:0", 7200.0),
-    Kind("Kitchen appliances", "MiniPMG3", "S3PM-001PCEU16", 3, "pm1:0"),
-    Kind("Living room", "PlusHT", "SNSN-0013A", 2, "temperature:0"),
+    DeviceKind("Heater", "PlusPlugS", "SNPL-00112EU", 2, "switch:0", 1850.0),
+    DeviceKind("Car charger", "Pro1PM", "SPSW-201PE16EU", 2, "switch:0", 7200.0),
+    DeviceKind("Kitchen appliances", "MiniPMG3", "S3PM-001PCEU16", 3, "pm1:0"),
+    DeviceKind("Living room", "PlusHT", "SNSN-0013A", 2, "temperature:0"),
 )
 """Of many devices, each fourth is of the same kind."""
 
-PUMP = Kind("Pump", "Plus1PM", "SNSW-001P16EU", 2, "switch:0", 750.0)
+PUMP = DeviceKind("Pump", "Plus1PM", "SNSW-001P16EU", 2, "switch:0", 750.0)
 
 
 @cache
@@ -61,10 +61,10 @@ def at(column: str, when: float) -> float:
     return before + (after - before) * rest
 
 
-class Device:
+class SimulatedDevice:
     """One simulated device. `on` and `faults` may be read and set at any time, from any thread; `on` as if by hand."""
 
-    def __init__(self, number: int, now: float, kinds: Sequence[Kind] = KINDS) -> None:
+    def __init__(self, number: int, now: float, kinds: Sequence[DeviceKind] = KINDS) -> None:
         self.number = number
         self.kind = kinds[number % len(kinds)]
         fellow = number // len(kinds)

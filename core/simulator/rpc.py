@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 from urllib.parse import parse_qs
 
-from core.simulator.devices import Device
+from core.simulator.devices import SimulatedDevice
 
 LONGEST_TIMER_SECONDS = 1e8
 BARE: Any = object()
@@ -19,7 +19,7 @@ class RpcError(Exception):
 class Order(Protocol):
     """Switches a device, with a timer if one is given. Returns how it was before."""
 
-    def __call__(self, device: Device, on: bool, toggle_after: float | None) -> bool: ...
+    def __call__(self, device: SimulatedDevice, on: bool, toggle_after: float | None) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,9 @@ def read_call(http_method: str, path: str, query: str, body: bytes) -> Call | No
 GET_STATUS = Call("Shelly.GetStatus")
 
 
-def answer(device: Device, call: Call, order: Order, is_protected: bool) -> tuple[int, str]:
+def answer(
+    device: SimulatedDevice, call: Call, order: Order, is_protected: bool
+) -> tuple[int, str]:
     """HTTP status and body. An error in a frame comes with 200, a bare one with 404 or 500."""
     try:
         result = _result(device, call, order, is_protected)
@@ -74,11 +76,11 @@ def answer(device: Device, call: Call, order: Order, is_protected: bool) -> tupl
     return 200, result if call.frame_id is BARE else _frame(device, call, "result", result)
 
 
-def _frame(device: Device, call: Call, key: str, told: str) -> str:
+def _frame(device: SimulatedDevice, call: Call, key: str, told: str) -> str:
     return f'{{"id":{json.dumps(call.frame_id)},"src":"{device.id}","{key}":{told}}}'
 
 
-def _result(device: Device, call: Call, order: Order, is_protected: bool) -> str:
+def _result(device: SimulatedDevice, call: Call, order: Order, is_protected: bool) -> str:
     if call.method == "Shelly.GetStatus":
         return device.status(time.time())
     if call.method == "Shelly.GetDeviceInfo":
@@ -90,7 +92,7 @@ def _result(device: Device, call: Call, order: Order, is_protected: bool) -> str
     raise RpcError(404, f"No handler for {call.method}")
 
 
-def _set_switch(device: Device, params: dict[str, Any], order: Order) -> str:
+def _set_switch(device: SimulatedDevice, params: dict[str, Any], order: Order) -> str:
     on, toggle_after = params.get("on"), params.get("toggle_after")
     if params.get("id") != 0:
         raise RpcError(-105, "Argument 'id', value not found!")

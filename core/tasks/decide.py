@@ -16,7 +16,7 @@ from core.tasks.events.outbox import publishing
 from core.tasks.forecasts import fetch
 from core.tasks.forecasts.regions import regions_for
 from core.tasks.orders import send
-from core.tasks.runs import Holding, running
+from core.tasks.runs import HeldLease, running
 
 MOST_DEVICES = 20_000
 AT_ONCE = 500
@@ -39,12 +39,12 @@ def decide(
     with running(runs.DECIDE) as holding:
         send.carry_on(holding)
         verdicts = _decide(_ruled(None), False, holding)
-        settle.settle(timezone.now())
+        settle.settle_plans(timezone.now())
         _tell(verdicts, holding)
     return verdicts
 
 
-def _tell(verdicts: Sequence[Verdict], holding: Holding) -> None:
+def _tell(verdicts: Sequence[Verdict], holding: HeldLease) -> None:
     holding.run.counts = {
         "devices": len(verdicts),
         "ordered": sum(one.command is not None for one in verdicts),
@@ -72,7 +72,7 @@ def _ruled(device_pk: int | None) -> list[Device]:
     return [device]
 
 
-def _decide(devices: Sequence[Device], dry_run: bool, holding: Holding | None) -> list[Verdict]:
+def _decide(devices: Sequence[Device], dry_run: bool, holding: HeldLease | None) -> list[Verdict]:
     fetch.fetch(regions_for(devices)[0])
     if holding:
         holding.renew()
@@ -85,7 +85,7 @@ def _decide(devices: Sequence[Device], dry_run: bool, holding: Holding | None) -
     return verdicts
 
 
-def _commit(verdicts: Sequence[Verdict], now: datetime, holding: Holding | None) -> None:
+def _commit(verdicts: Sequence[Verdict], now: datetime, holding: HeldLease | None) -> None:
     """Keep each decision with what it was made from, and commit an order where something is to be done."""
     with publishing() as outbox:
         if holding:
@@ -136,7 +136,7 @@ def _order(one: Verdict, device: Device, now: datetime) -> None:
         one.sentence, one.problem = f"{one.sentence}: refused, {error}", True
 
 
-def _send(verdicts: Collection[Verdict], holding: Holding | None) -> None:
+def _send(verdicts: Collection[Verdict], holding: HeldLease | None) -> None:
     """Send what was ordered; say in each sentence what became of it."""
     commands = {one.command.pk: one for one in verdicts if one.command}
     for command in send.send(list(commands), holding) if commands else []:

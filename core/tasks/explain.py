@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from core import formatting, planning, serializers
 from core.models import Receipt
-from core.planning import Plan, Window
+from core.planning import Window, WindowPlan
 from core.planning.forecast import Outlook
 from core.planning.precedence import Source
 from core.rules import Decision, Rule, Situation, Undecided
@@ -47,7 +47,7 @@ class Explanation:
         return (plans.pack(plan) if plan else None) == self.receipt.choice
 
     @property
-    def plan(self) -> Plan | None:
+    def plan(self) -> WindowPlan | None:
         return plans.unpack(self.receipt.choice) if self.receipt.choice else None
 
     def as_json(self) -> dict[str, Any]:

@@ -9,17 +9,17 @@ from django.utils import timezone
 from core.models import Gateway
 from core.tasks import prune, runs
 from core.tasks.orders import send
-from core.tasks.orders.confirm import judge
-from core.tasks.polling.ask import Asked, Progress, ask
+from core.tasks.orders.confirm import confirm_commands
+from core.tasks.polling.ask import PollResult, Progress, ask
 from core.tasks.polling.clock import forget_the_future
-from core.tasks.runs import Holding, running
+from core.tasks.runs import HeldLease, running
 
 
 @dataclass
 class PollSummary:
     """`resting` holds (gateway, until when it is left alone after failures)."""
 
-    asked: Asked
+    asked: PollResult
     resting: list[tuple[str, datetime]] = field(default_factory=list)
     seconds: float = 0
 
@@ -82,12 +82,12 @@ def poll(
         summary = PollSummary(
             ask([Gateway.objects.present().get(pk=gateway_pk)], progress=progress)
         )
-        judge()
+        confirm_commands()
     summary.seconds = (timezone.now() - began).total_seconds()
     return summary
 
 
-def _poll_all(holding: Holding, force: bool, progress: Progress | None) -> PollSummary:
+def _poll_all(holding: HeldLease, force: bool, progress: Progress | None) -> PollSummary:
     forget_the_future(holding)
     due, resting = _due(force)
     summary = PollSummary(ask(due, holding=holding, progress=progress), resting)

@@ -13,7 +13,7 @@ from core.models.presence import LASTS
 from core.tasks.events.outbox import publishing
 
 
-class Here(NamedTuple):
+class Viewer(NamedTuple):
     """One socket and where it is. Who has no log-in changes nothing."""
 
     key: str
@@ -22,7 +22,7 @@ class Here(NamedTuple):
     is_changing: bool = False
 
 
-def move(entering: Collection[Here], leaving: Collection[str]) -> None:
+def move(entering: Collection[Viewer], leaving: Collection[str]) -> None:
     """Both in one transaction."""
     with publishing():
         if leaving:
@@ -31,7 +31,7 @@ def move(entering: Collection[Here], leaving: Collection[str]) -> None:
             enter(entering)
 
 
-def enter(here: Collection[Here]) -> None:
+def enter(here: Collection[Viewer]) -> None:
     """They are at those pages now, wherever they were before. Of a device that is not there nothing is kept."""
     with publishing() as outbox:
         there = set(
@@ -60,7 +60,7 @@ def enter(here: Collection[Here]) -> None:
             leave(gone)
 
 
-def _row(here: Here, name: str) -> Presence:
+def _row(here: Viewer, name: str) -> Presence:
     is_changing = here.is_changing and bool(name)
     return Presence(
         key=here.key,

@@ -31,7 +31,7 @@ from core.models import (
 from core.models.device_command import FINAL
 from core.models.run import Outcome
 from core.tasks import presence
-from core.tasks.runs import Holding
+from core.tasks.runs import HeldLease
 
 ROWS_A_STEP = 5_000
 FORECASTS_A_STEP = 500
@@ -54,7 +54,7 @@ def prune(days: int | None = None, progress: Callable[[int], None] | None = None
     return pruned
 
 
-def prune_a_little(holding: Holding) -> Pruned:
+def prune_a_little(holding: HeldLease) -> Pruned:
     """What each poll does of it: a few steps, so that a large backlog never holds a poll up."""
     pruned = Pruned()
     for what, count in islice(_steps(_before(None)), STEPS_A_POLL):

@@ -57,7 +57,7 @@ class Terminated(SystemExit):
 
 
 @dataclass
-class Holding:
+class HeldLease:
     """The lease of a task while this process holds it, and the run it is for."""
 
     run: Run
@@ -79,7 +79,7 @@ class Holding:
 
 
 @contextmanager
-def running(task: str) -> Iterator[Holding]:
+def running(task: str) -> Iterator[HeldLease]:
     """Hold the task's lease and log a run. Raises AlreadyRunning. An error or a signal inside ends the run as broken."""
     holding = _acquire(task)
     try:
@@ -92,7 +92,7 @@ def running(task: str) -> Iterator[Holding]:
         _finish(holding, Outcome.DONE)
 
 
-def _acquire(task: str) -> Holding:
+def _acquire(task: str) -> HeldLease:
     try:
         with transaction.atomic():
             Lease.objects.get_or_create(task=task, defaults={"expires_at": Now()})
@@ -117,10 +117,10 @@ def _acquire(task: str) -> Holding:
             outcome=Outcome.VANISHED, error="It never said how it ended: its process was killed."
         )
         outbox.changed_pks(Run, vanished)
-        return Holding(Run.objects.create(task=task), lease.token + 1)
+        return HeldLease(Run.objects.create(task=task), lease.token + 1)
 
 
-def _finish(holding: Holding, outcome: Outcome, error: str = "") -> None:
+def _finish(holding: HeldLease, outcome: Outcome, error: str = "") -> None:
     run = holding.run
     with publishing():
         if not Lease.objects.filter(task=run.task, token=holding.token).update(

@@ -12,8 +12,8 @@ from core.feeds import UNITS, Signal, Slot
 from core.models import Device, Plan, Receipt
 from core.planning import Window, score
 from core.planning.precedence import Source
-from core.planning.score import Costs, Warned
-from core.tasks.forecasts.as_of import Known
+from core.planning.score import Costs, WarningScore
+from core.tasks.forecasts.as_of import AsOf
 from core.tasks.forecasts.regions import region_for
 
 Json = dict[str, Any]
@@ -68,7 +68,7 @@ class Guarded:
     rule: str
     signal: Signal | None = None
     threshold: float = 0
-    warned: Warned | None = None
+    warned: WarningScore | None = None
 
     def as_json(self) -> Json:
         event = {"signal": self.signal, "threshold": self.threshold} if self.signal else {}
@@ -149,7 +149,7 @@ def _guards(
     if not guarded:
         return {}
     pks = [device.pk for device in guarded]
-    known, warnings = Known(now), _warnings(pks, since, now)
+    known, warnings = AsOf(now), _warnings(pks, since, now)
     began = {
         name: _began(pks, name)
         for name in {rule.name for rules_of in found.values() for rule, _ in rules_of}
@@ -207,7 +207,7 @@ def _judged(
     rule: rules.Rule,
     options: Any,
     warnings: Sequence[Window],
-    known: Known,
+    known: AsOf,
     since: datetime,
 ) -> Guarded:
     for signal in rule.signals(options):
@@ -223,7 +223,7 @@ def threshold(options: Any, signal: Signal) -> float | None:
     return float(options.limit(signal)) if hasattr(options, "limit") else None
 
 
-def _measured(device: Device, signal: Signal, known: Known, since: datetime) -> list[Slot]:
+def _measured(device: Device, signal: Signal, known: AsOf, since: datetime) -> list[Slot]:
     try:
         region = region_for(device, signal)
     except LookupError:
@@ -231,7 +231,7 @@ def _measured(device: Device, signal: Signal, known: Known, since: datetime) -> 
     return known.measurements(region, signal, since, known.at) if region else []
 
 
-def judged(warnings: Sequence[Window], measured: Sequence[Slot], threshold: float) -> Warned:
+def judged(warnings: Sequence[Window], measured: Sequence[Slot], threshold: float) -> WarningScore:
     """Warnings of times that were not measured in full are left out, unless an event was: nobody knows."""
     happened = score.events(measured, threshold)
     spans = score.joined(Window(slot.starts_at, slot.ends_at) for slot in measured)
@@ -241,7 +241,7 @@ def judged(warnings: Sequence[Window], measured: Sequence[Slot], threshold: floa
         if any(span.starts_at <= one.starts_at and one.ends_at <= span.ends_at for span in spans)
         or any(score.overlap(one, event) for event in happened)
     ]
-    return score.judge(warned, happened)
+    return score.score_warnings(warned, happened)
 
 
 def costs_json(costs: Costs) -> Json:
@@ -275,7 +275,7 @@ def cost_text(cost: float, unit: str) -> str:
     return f"{formatting.number_text(cost)} {unit}" if unit == "gCO2" else f"{cost:,.2f} {unit}"
 
 
-def warned_json(warned: Warned) -> Json:
+def warned_json(warned: WarningScore) -> Json:
     return {
         "hits": warned.hits,
         "misses": warned.misses,
@@ -288,7 +288,7 @@ def warned_json(warned: Warned) -> Json:
     }
 
 
-def warned_words(warned: Warned) -> str:
+def warned_words(warned: WarningScore) -> str:
     late = f" ({warned.late} warned of late)" if warned.late else ""
     table = f"{counted(warned.hits, 'hit')}, {counted(warned.misses, 'miss', 'misses')}{late}, "
     ratios = {"POD": warned.pod, "FAR": warned.far, "CSI": warned.csi}

@@ -260,7 +260,7 @@ def _quantity(spec: AttributeSpec, entity: Entity) -> AttributeSpec | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class EntityState:
     """One attribute of the entities of a domain: what it is, where its value stands, how it is ordered."""
 
     domain: str
@@ -278,18 +278,18 @@ _BRIGHTNESS = AttributeSpec("brightness", unit="%", minimum=0, maximum=100, writ
 _TARGET = AttributeSpec("target_temperature", writable=True)
 
 ROWS = (
-    Row("switch", _ON, _on, _turn),
-    Row("input_boolean", _ON, _on, _turn),
-    Row("light", _ON, _on, _turn),
-    Row("light", _BRIGHTNESS, _brightness, _dim, _if_dimmable, in_history=False),
-    Row(
+    EntityState("switch", _ON, _on, _turn),
+    EntityState("input_boolean", _ON, _on, _turn),
+    EntityState("light", _ON, _on, _turn),
+    EntityState("light", _BRIGHTNESS, _brightness, _dim, _if_dimmable, in_history=False),
+    EntityState(
         "climate",
         AttributeSpec("mode", Kind.CHOICE, writable=True),
         _state,
         _call("set_hvac_mode", "hvac_mode"),
         _modes,
     ),
-    Row(
+    EntityState(
         "climate",
         _TARGET,
         _attribute("temperature"),
@@ -297,7 +297,7 @@ ROWS = (
         _setpoint,
         in_history=False,
     ),
-    Row(
+    EntityState(
         "climate",
         AttributeSpec("temperature"),
         _attribute("current_temperature"),
@@ -305,22 +305,22 @@ ROWS = (
         _house_temperature,
         in_history=False,
     ),
-    Row("number", _VALUE, _state, _call("set_value", "value"), _range),
-    Row("input_number", _VALUE, _state, _call("set_value", "value"), _range),
-    Row("lock", AttributeSpec("locked", Kind.BOOLEAN, writable=True), _locked, _lock),
-    Row("sensor", AttributeSpec("value", Kind.TEXT), _state, None, _quantity),
-    Row("binary_sensor", AttributeSpec("on", Kind.BOOLEAN), _on, None, _by_class),
+    EntityState("number", _VALUE, _state, _call("set_value", "value"), _range),
+    EntityState("input_number", _VALUE, _state, _call("set_value", "value"), _range),
+    EntityState("lock", AttributeSpec("locked", Kind.BOOLEAN, writable=True), _locked, _lock),
+    EntityState("sensor", AttributeSpec("value", Kind.TEXT), _state, None, _quantity),
+    EntityState("binary_sensor", AttributeSpec("on", Kind.BOOLEAN), _on, None, _by_class),
 )
 DOMAINS = {row.domain: tuple(other for other in ROWS if other.domain == row.domain) for row in ROWS}
 
 
-def _attributes(entity: Entity) -> Iterator[tuple[Row, AttributeSpec]]:
+def _attributes(entity: Entity) -> Iterator[tuple[EntityState, AttributeSpec]]:
     for row in DOMAINS[entity.domain]:
         if (spec := row.fit(row.spec, entity)) is not None:
             yield row, spec
 
 
-def _reading(entity: Entity, row: Row, spec: AttributeSpec) -> Reading:
+def _reading(entity: Entity, row: EntityState, spec: AttributeSpec) -> Reading:
     """Nonsense goes on as it is: where readings are stored it is refused by name, which a person can act on."""
     value = None if entity.state in SILENT else row.value(entity)
     if (

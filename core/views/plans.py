@@ -14,7 +14,7 @@ from core.planning import Window, timeline
 from core.planning.forecast import Outlook, Rung
 from core.planning.timeline import Piece
 from core.tasks.decisions import plans
-from core.tasks.forecasts.as_of import Known
+from core.tasks.forecasts.as_of import AsOf
 from core.tasks.forecasts.regions import Region, region_for
 
 BACK = timedelta(hours=12)
@@ -26,7 +26,7 @@ NARROWEST_LABEL = 4
 
 
 @dataclass(frozen=True)
-class Row:
+class PlanRow:
     """A line of the table: what was expected and measured from a time on."""
 
     at: datetime
@@ -59,7 +59,7 @@ class Planned:
     deadline: float | None
     at: int
     readouts: list[Readout]
-    table: list[Row]
+    table: list[PlanRow]
     rung: Rung
     issued_at: datetime | None
     source: str
@@ -104,9 +104,9 @@ def planned(
     signal, region = looks
     start = min(plan.opens_at, now - LEAST_BACK) if plan else now - BACK
     end = plan.deadline if plan else now + AHEAD
-    known = Known(now)
+    known = AsOf(now)
     ahead = known.outlook(region, signal, end)
-    before = Known(plan.made_at if plan else start).outlook(region, signal, now)
+    before = AsOf(plan.made_at if plan else start).outlook(region, signal, now)
     measured = known.measurements(region, signal, start, now)
     lines = _Lines(
         expected=[*_pieces(before.slots, start, now), *_pieces(ahead.slots, now, end)],
@@ -214,12 +214,12 @@ def _does(lines: _Lines, at: datetime) -> str:
     return " and ".join([*(["planned"] if is_planned else []), *(["was on"] if ran else [])])
 
 
-def _table(lines: _Lines, now: datetime) -> list[Row]:
+def _table(lines: _Lines, now: datetime) -> list[PlanRow]:
     """A row for each slot, thinned out where there are many."""
     starts = sorted({piece.start for piece in (*lines.expected, *lines.measured)} - {now})
     every = max(1, ceil(len(starts) / TABLE_ROWS))
     return [
-        Row(at, _value(lines.expected, at), _value(lines.measured, at), _does(lines, at))
+        PlanRow(at, _value(lines.expected, at), _value(lines.measured, at), _does(lines, at))
         for at in starts[::every]
     ]
 

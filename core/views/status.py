@@ -33,7 +33,7 @@ DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True)
-class Row:
+class DeviceRow:
     """A device as the list shows it."""
 
     device: Device
@@ -149,13 +149,13 @@ def _broken() -> GatewayQuerySet:
     return Gateway.objects.active().filter(failures__gt=0)
 
 
-def rows(devices: Sequence[Device], now: datetime) -> list[Row]:
+def rows(devices: Sequence[Device], now: datetime) -> list[DeviceRow]:
     """Rows for these devices: three queries for any number of them."""
     attributes = attributes_of(devices, now)
     drawn = {device.pk: formatting.drawn(attributes[device.pk]) for device in devices}
     sparks = sparks_of([attribute for attribute in drawn.values() if attribute], now)
     return [
-        Row(
+        DeviceRow(
             device=device,
             freshness=device.freshness(now),
             values=formatting.foremost(attributes[device.pk], VALUES_A_DEVICE),

@@ -6,7 +6,7 @@ import pytest
 from django.db import IntegrityError
 
 from core.models import DeviceCommand
-from core.models.device_command import FINAL, OPEN, TRANSITIONS, Event, State, after
+from core.models.device_command import FINAL, OPEN, TRANSITIONS, CommandEvent, State, after
 from core.tasks.events.outbox import publishing
 from tests.core.tasks.homes import make_device, make_gateway
 
@@ -24,7 +24,9 @@ expired      .        .         .       .          .          .           .
 unconfirmed  .        .         .       .          .          .           .
 """
 ROWS = [line.split() for line in TABLE.strip().splitlines()]
-CELLS = [(row[0], event, cell) for row in ROWS for event, cell in zip(Event, row[1:], strict=True)]
+CELLS = [
+    (row[0], event, cell) for row in ROWS for event, cell in zip(CommandEvent, row[1:], strict=True)
+]
 
 
 @pytest.mark.parametrize(("state", "event", "cell"), CELLS)

@@ -16,7 +16,7 @@ if __name__ == "__main__":
 from django.db import OperationalError  # noqa: E402 (needs what stands above)
 
 from core.models import Device, Event, Gateway  # noqa: E402
-from core.models.event import Kind  # noqa: E402
+from core.models.event import EventKind  # noqa: E402
 from core.tasks.events.outbox import Outbox, publishing  # noqa: E402
 from tests.soak.kills import start  # noqa: E402
 
@@ -112,14 +112,14 @@ def _said(process: subprocess.Popen[str], followed: Followed) -> list[str]:
 
 
 def _check(seen: list[Event], committed: Counter[str], followed: Followed) -> None:
-    told = Counter(event.body["number"] for event in seen if event.kind == Kind.READINGS)
+    told = Counter(event.body["number"] for event in seen if event.kind == EventKind.READINGS)
     keys = [event.pk for event in seen]
     followed.committed, followed.changed = committed.total(), len(seen) - told.total()
     followed.lost = (committed - told).total() + Event.objects.count() - len(set(keys))
     followed.twice = sum(count - 1 for count in told.values()) + len(keys) - len(set(keys))
     followed.never_committed = len(set(told) - set(committed))
     followed.out_of_order = _falls(keys) + _falls_of_writers(seen)
-    last = {event.device: event.body["name"] for event in seen if event.kind == Kind.DEVICE}
+    last = {event.device: event.body["name"] for event in seen if event.kind == EventKind.DEVICE}
     stored = dict(Device.objects.values_list("pk", "name"))
     followed.other_than_stored = sum(stored[device] != name for device, name in last.items())
 
@@ -132,7 +132,7 @@ def _falls_of_writers(seen: list[Event]) -> int:
     """What one process wrote one after the other is read in that order."""
     of: dict[str, list[int]] = {}
     for event in seen:
-        if event.kind == Kind.READINGS:
+        if event.kind == EventKind.READINGS:
             writer, _, number = event.body["number"].partition(".")
             of.setdefault(writer, []).append(int(number))
     return sum(map(_falls, of.values()))

@@ -14,7 +14,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake
 from websockets.sync.client import connect
 
 from core.models import Device, Event, Gateway
-from core.models.event import Kind
+from core.models.event import EventKind
 from core.tasks.events.outbox import publishing
 from tests.core.live.web import Web
 from tests.soak.events import DEVICES
@@ -155,7 +155,7 @@ class Follower(threading.Thread):
         self.delivered += 1
         self.keys.append(event["id"])
         self.last = event["id"]
-        if event["kind"] == Kind.DEVICE:
+        if event["kind"] == EventKind.DEVICE:
             self.names[event["device"]] = event["body"]["name"]
 
 

@@ -32,8 +32,8 @@ from core.models import Attribute, Device, DeviceCommand, FeedSource, Gateway, L
 from core.models.device import FailSafe
 from core.models.device_command import State
 from core.planning.precedence import Source
-from core.simulator import Device as SimulatedDevice
 from core.simulator import Fault
+from core.simulator import SimulatedDevice as SimulatedDevice
 from core.tasks import decide, gateways, poll
 from core.tasks.orders import holds, send
 from tests.soak.kills import let_clock_of_the_database_pass

@@ -21,7 +21,7 @@ from core.planning.precedence import Source  # noqa: E402
 from core.readings import Reading  # noqa: E402
 from core.tasks import gateways
 from core.tasks.orders import holds, send  # noqa: E402
-from core.tasks.polling.record import Answer, record  # noqa: E402
+from core.tasks.polling.record import GatewayAnswer, record  # noqa: E402
 from tests.core.tasks.homes import make_device, make_gateway  # noqa: E402
 from tests.soak.kills import start  # noqa: E402
 
@@ -73,7 +73,7 @@ def record_all(dice: random.Random) -> None:
             for one in ids
             for reading in (Reading(one, "on", dice.random() < 0.5), Reading(one, "power", 5.0))
         ]
-        answers.append(Answer(gateway.pk, now, ids, readings))
+        answers.append(GatewayAnswer(gateway.pk, now, ids, readings))
     record(answers)
 
 

@@ -13,8 +13,8 @@ from django.db import connection
 
 from core.models import Attribute, DeviceCommand
 from core.models.device_command import State
-from core.simulator import Device as SimulatedDevice
 from core.simulator import Fault, Simulator
+from core.simulator import SimulatedDevice as SimulatedDevice
 from core.tasks import gateways
 from tests.soak.kills import Assassin, Ended, let_time_pass, start
 

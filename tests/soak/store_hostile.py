@@ -24,7 +24,7 @@ from django.db import models  # noqa: E402
 from core.models import Attribute, Device, Gateway, Observation, Silence  # noqa: E402
 from core.tasks import gateways  # noqa: E402
 from core.tasks.events.outbox import publishing  # noqa: E402
-from core.tasks.polling.record import Answer, record  # noqa: E402
+from core.tasks.polling.record import GatewayAnswer, record  # noqa: E402
 from tests.soak.hostile import Output  # noqa: E402
 
 NOW = datetime(2026, 12, 1, tzinfo=UTC)
@@ -63,7 +63,7 @@ def store(output: Output, asked_at: datetime) -> Counter[str]:
             vendor=output.vendor, address=address, name=output.vendor
         )
         gateways._store(gateway, gateways._checked(output.devices), False, outbox)
-    recorded = record([Answer(gateway.pk, asked_at, output.vendor_ids, output.readings)])
+    recorded = record([GatewayAnswer(gateway.pk, asked_at, output.vendor_ids, output.readings)])
     return Counter(
         {
             name: getattr(recorded, name)

@@ -8,7 +8,7 @@ from core import planning
 from core.feeds import Signal
 from core.models import Device, Plan
 from core.planning import Job, Window, score
-from core.planning.score import Costs, Settled, Warned
+from core.planning.score import Costs, PlanScore, WarningScore
 from core.tasks import scorecard
 from core.tasks.backtesting import past
 from core.tasks.backtesting.device import Replayed, Terms
@@ -34,7 +34,7 @@ class PastJob:
     """A job that opened and ended in the range. What could not be measured in full has no complete costs."""
 
     job: Job
-    settled: Settled
+    settled: PlanScore
     predicted: float | None
     changes: int
 
@@ -60,7 +60,7 @@ class Result:
     unit: str = ""
     cost: float | None = None
     spread: float | None = None
-    warned: Warned | None = None
+    warned: WarningScore | None = None
 
     @property
     def settled(self) -> list[PastJob]:
@@ -177,7 +177,7 @@ def _is_within(row: Plan, terms: Terms) -> bool:
 
 def _settled(row: Plan, on: list[Window], measured: Past) -> PastJob:
     job = plans.unpack_job(row.job, row.opens_at, row.deadline)
-    settled = score.settle(job, on, measured.between(job.opens_at, job.deadline))
+    settled = score.score_plan(job, on, measured.between(job.opens_at, job.deadline))
     return PastJob(job, settled, row.predicted, row.changes)
 
 
@@ -198,7 +198,7 @@ def _at_the_mean(
     return slots[0].unit.removesuffix("/kWh"), planning.cost(ran, slots, terms.watts), spread
 
 
-def _warned(held: list[Window], pasts: Mapping[Signal, Past], terms: Terms) -> Warned | None:
+def _warned(held: list[Window], pasts: Mapping[Signal, Past], terms: Terms) -> WarningScore | None:
     for signal, measured in pasts.items():
         threshold = scorecard.threshold(terms.options, signal)
         slots = measured.between(terms.since, terms.until)

@@ -45,7 +45,7 @@ def unpack_job(packed: Packed, opens_at: datetime, deadline: datetime, delivered
     return Job(opens_at=opens_at, deadline=deadline, delivered=delivered, **terms)
 
 
-def pack(plan: planning.Plan) -> Packed:
+def pack(plan: planning.WindowPlan) -> Packed:
     return {
         "job": pack_job(plan.job),
         "opens_at": plan.job.opens_at.timestamp(),
@@ -58,12 +58,12 @@ def pack(plan: planning.Plan) -> Packed:
     }
 
 
-def unpack(packed: Packed) -> planning.Plan:
+def unpack(packed: Packed) -> planning.WindowPlan:
     opens_at, deadline = (
         datetime.fromtimestamp(packed[name], UTC) for name in ("opens_at", "deadline")
     )
     job = unpack_job(packed["job"], opens_at, deadline, packed["delivered"])
-    return planning.Plan(
+    return planning.WindowPlan(
         job,
         unpack_windows(packed["windows"]),
         packed["cost"],
@@ -72,14 +72,18 @@ def unpack(packed: Packed) -> planning.Plan:
     )
 
 
-def of_row(row: Plan) -> planning.Plan:
+def of_row(row: Plan) -> planning.WindowPlan:
     """What was planned, with what was delivered since."""
     job = unpack_job(row.job, row.opens_at, row.deadline, row.delivered)
-    return planning.Plan(job, unpack_windows(row.windows), row.predicted or 0.0, row.unit)
+    return planning.WindowPlan(job, unpack_windows(row.windows), row.predicted or 0.0, row.unit)
 
 
 def store(
-    row: Plan | None, device_pk: int, plan: planning.Plan, told: Mapping[str, Any], now: datetime
+    row: Plan | None,
+    device_pk: int,
+    plan: planning.WindowPlan,
+    told: Mapping[str, Any],
+    now: datetime,
 ) -> Plan:
     """The row for a plan, changed or new, not saved. `told` holds rule, signal, region and what at once would have cost.
 

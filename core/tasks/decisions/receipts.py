@@ -129,7 +129,7 @@ def _columns(row: Plan) -> dict[str, Any]:
     }
 
 
-def _told(one: Verdict, plan: planning.Plan) -> dict[str, Any]:
+def _told(one: Verdict, plan: planning.WindowPlan) -> dict[str, Any]:
     """What of a new plan's row is not in the plan: who made it, what settles it, what switching on at once would cost."""
     asked = one.inputs["asked"].get("rule") or one.inputs["asked"]["guard"]
     rule = rules.load(asked["rule"])

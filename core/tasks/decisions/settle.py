@@ -11,7 +11,7 @@ from core.models.attribute import main_switch
 from core.planning import Window, score, timeline
 from core.tasks.decisions import plans
 from core.tasks.events.outbox import publishing
-from core.tasks.forecasts.as_of import Known
+from core.tasks.forecasts.as_of import AsOf
 from core.tasks.forecasts.regions import Region
 
 WAIT = timedelta(days=3)
@@ -44,7 +44,7 @@ class Settled:
         )
 
 
-def settle(now: datetime) -> Settled:
+def settle_plans(now: datetime) -> Settled:
     """Settle every plan whose deadline is over, at most 500 of each region and signal, oldest first. Safe to repeat."""
     due = Plan.objects.unsettled().filter(deadline__lte=now)
     done = Settled()
@@ -79,7 +79,7 @@ def _measured(row: Plan, since: datetime, until: datetime, now: datetime) -> lis
     """A plan that was made without any feed has neither region nor signal."""
     feed, _, region = row.region.partition(":")
     return (
-        Known(now).measurements(Region(feed, region), Signal(row.signal), since, until)
+        AsOf(now).measurements(Region(feed, region), Signal(row.signal), since, until)
         if row.signal
         else []
     )
@@ -95,7 +95,7 @@ def _settle_one(
     """Fill in the row, and say whether it is settled."""
     job = plans.unpack_job(row.job, row.opens_at, row.deadline)
     pieces = seen[switch.pk] if switch else []
-    result = score.settle(
+    result = score.score_plan(
         job, windows_on(pieces), measured_within(measured, row.opens_at, row.deadline)
     )
     is_heard = switch is None or switch.heard_at is not None and switch.heard_at >= row.deadline
@@ -129,7 +129,7 @@ def _unheard(row: Plan, pieces: Iterable[timeline.Piece]) -> float:
     return (row.deadline - row.opens_at) / score.MINUTE - score.minutes_of(heard)
 
 
-def note(row: Plan, result: score.Settled, unheard: float) -> str:
+def note(row: Plan, result: score.PlanScore, unheard: float) -> str:
     """What one has to know to read the numbers; "" if they speak for themselves."""
     asked, parts = row.job["minutes"], []
     if result.missing:

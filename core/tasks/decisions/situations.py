@@ -32,7 +32,7 @@ from core.planning.precedence import Limits, Source
 from core.readings import Value
 from core.rules import Rule, Situation
 from core.tasks.decisions import plans
-from core.tasks.forecasts.as_of import Known
+from core.tasks.forecasts.as_of import AsOf
 from core.tasks.forecasts.regions import Region, region_for
 
 LOOK_AHEAD = timedelta(hours=48)
@@ -50,7 +50,7 @@ class View:
     switch: Attribute | None
     fresh: dict[str, Attribute] = field(default_factory=dict)
     plan_row: Plan | None = None
-    plan: planning.Plan | None = None
+    plan: planning.WindowPlan | None = None
     delivered: float = 0.0
     held_off_since: datetime | None = None
     held_off_until: datetime | None = None
@@ -82,7 +82,7 @@ class Scene:
 
     def __init__(self, devices: Collection[Device], at: datetime, *, is_live: bool = True) -> None:
         self.at = at
-        self.known = Known(at)
+        self.known = AsOf(at)
         self.used: dict[int, dict[Signal, Region]] = {}
         """Where the signals came from that each device's rules looked at."""
         self.views = [_view(device) for device in devices]
@@ -277,7 +277,7 @@ def read_again(inputs: Json, device: str, at: datetime, part: str) -> tuple[Rule
 
     Raises LookupError if the rule is gone, ValueError if it no longer takes those options.
     """
-    asked, known = inputs["asked"][part], Known(at)
+    asked, known = inputs["asked"][part], AsOf(at)
     rule = rules.load(asked["rule"])
     options = rule.read(asked["options"])
     min_on, min_off, most = inputs["limits"]

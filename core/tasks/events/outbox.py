@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from django.db import connection, models, transaction
 
-from core.models.event import Kind
+from core.models.event import EventKind
 from core.models.evented import opened, telling_here
 from core.tasks.events.rows import Changed, Row, kind_of, rows_of, source_of, store
 
@@ -31,7 +31,7 @@ class Outbox:
 
     def readings(self, device_pk: int, gateway_pk: int, body: dict[str, Any]) -> None:
         """What a device told at one poll. Its row must be locked, so that two polls are told in their order."""
-        self._readings.append((Kind.READINGS, device_pk, gateway_pk, body))
+        self._readings.append((EventKind.READINGS, device_pk, gateway_pk, body))
 
     def changed(self, instance: models.Model) -> None:
         """A stored Device, Gateway, DeviceCommand, Run or Plan was added, changed or is about to be deleted. A gateway's devices
@@ -46,7 +46,7 @@ class Outbox:
 
     def present(self, device_pks: Iterable[int]) -> None:
         """Others are at the pages of these devices than before."""
-        self._changed += [Changed(Kind.PRESENCE, pk) for pk in device_pks]
+        self._changed += [Changed(EventKind.PRESENCE, pk) for pk in device_pks]
 
     def flush(self) -> None:
         """The last statements of the transaction. Changed rows are read under the lock: what an earlier event tells was

@@ -9,22 +9,22 @@ from django.utils import timezone
 
 from core import serializers
 from core.models import Attribute, Device, DeviceCommand, Gateway, Plan, Presence, Run
-from core.models.event import Kind
+from core.models.event import EventKind
 
-Row = tuple[Kind, int | None, int | None, dict[str, Any]]
+Row = tuple[EventKind, int | None, int | None, dict[str, Any]]
 """Kind, device, gateway, body."""
 
 
 class Changed(NamedTuple):
     """The two last are for a device whose row will be gone."""
 
-    kind: Kind
+    kind: EventKind
     pk: int
     device: int | None = None
     gateway: int | None = None
 
 
-def kind_of(model: type[models.Model]) -> Kind:
+def kind_of(model: type[models.Model]) -> EventKind:
     """Raises TypeError for a model that the log does not tell of."""
     for known, kind in KINDS.items():
         if issubclass(model, known):
@@ -44,7 +44,7 @@ def source_of(instance: models.Model) -> tuple[int | None, int | None]:
 def rows_of(changed: Iterable[Changed]) -> Iterator[Row]:
     """One for each object: gateways, devices, plans, device commands, runs. Two queries at most for each kind. Of what is
     gone only devices and gateways are told: the rest is history that was pruned."""
-    by_kind: dict[Kind, dict[int, Changed]] = {kind: {} for kind in TOLD_BY}
+    by_kind: dict[EventKind, dict[int, Changed]] = {kind: {} for kind in TOLD_BY}
     for one in changed:
         known = by_kind[one.kind].get(one.pk)
         by_kind[one.kind][one.pk] = one if known is None or known.gateway is None else known
@@ -70,9 +70,9 @@ def _gateways(wanted: dict[int, Changed]) -> Iterator[Row]:
     there = Gateway.objects.present().in_bulk(wanted)
     for pk in wanted:
         if gateway := there.get(pk):
-            yield Kind.GATEWAY, None, pk, serializers.public_gateway(gateway)
+            yield EventKind.GATEWAY, None, pk, serializers.public_gateway(gateway)
         else:
-            yield Kind.GATEWAY_REMOVED, None, pk, {"id": pk}
+            yield EventKind.GATEWAY_REMOVED, None, pk, {"id": pk}
 
 
 def _devices(wanted: dict[int, Changed]) -> Iterator[Row]:
@@ -83,14 +83,14 @@ def _devices(wanted: dict[int, Changed]) -> Iterator[Row]:
         device = stored.get(pk)
         if device is None or device.removed_at or device.gateway.removed_at:
             yield (
-                Kind.DEVICE_REMOVED,
+                EventKind.DEVICE_REMOVED,
                 pk,
                 device.gateway_id if device else change.gateway,
                 {"id": pk},
             )
         else:
             yield (
-                Kind.DEVICE,
+                EventKind.DEVICE,
                 pk,
                 device.gateway_id,
                 serializers.public_device(device, attributes[pk], now),
@@ -107,7 +107,7 @@ def _attributes(devices: dict[int, Device]) -> dict[int, list[Attribute]]:
 
 def _plans(wanted: dict[int, Changed]) -> Iterator[Row]:
     for plan in Plan.objects.filter(pk__in=wanted).select_related("device").order_by("pk"):
-        yield Kind.PLAN, plan.device_id, plan.device.gateway_id, serializers.plan(plan)
+        yield EventKind.PLAN, plan.device_id, plan.device.gateway_id, serializers.plan(plan)
 
 
 def _commands(wanted: dict[int, Changed]) -> Iterator[Row]:
@@ -117,12 +117,12 @@ def _commands(wanted: dict[int, Changed]) -> Iterator[Row]:
         .order_by("pk")
     ):
         device = command.attribute.device
-        yield Kind.COMMAND, device.pk, device.gateway_id, serializers.device_command(command)
+        yield EventKind.COMMAND, device.pk, device.gateway_id, serializers.device_command(command)
 
 
 def _runs(wanted: dict[int, Changed]) -> Iterator[Row]:
     for run in Run.objects.filter(pk__in=wanted).order_by("pk"):
-        yield Kind.RUN, None, None, serializers.public_run(run)
+        yield EventKind.RUN, None, None, serializers.public_run(run)
 
 
 def _presence(wanted: dict[int, Changed]) -> Iterator[Row]:
@@ -131,27 +131,27 @@ def _presence(wanted: dict[int, Changed]) -> Iterator[Row]:
         people[one.device_id].append(one)
     for device in Device.objects.present().filter(pk__in=wanted).order_by("pk"):
         yield (
-            Kind.PRESENCE,
+            EventKind.PRESENCE,
             device.pk,
             device.gateway_id,
             serializers.presence(device.pk, people[device.pk]),
         )
 
 
-KINDS: dict[type[models.Model], Kind] = {
-    Device: Kind.DEVICE,
-    Gateway: Kind.GATEWAY,
-    DeviceCommand: Kind.COMMAND,
-    Run: Kind.RUN,
-    Plan: Kind.PLAN,
+KINDS: dict[type[models.Model], EventKind] = {
+    Device: EventKind.DEVICE,
+    Gateway: EventKind.GATEWAY,
+    DeviceCommand: EventKind.COMMAND,
+    Run: EventKind.RUN,
+    Plan: EventKind.PLAN,
 }
-TOLD_BY: dict[Kind, Callable[[dict[int, Changed]], Iterator[Row]]] = {
-    Kind.GATEWAY: _gateways,
-    Kind.DEVICE: _devices,
-    Kind.PLAN: _plans,
-    Kind.COMMAND: _commands,
-    Kind.RUN: _runs,
-    Kind.PRESENCE: _presence,
+TOLD_BY: dict[EventKind, Callable[[dict[int, Changed]], Iterator[Row]]] = {
+    EventKind.GATEWAY: _gateways,
+    EventKind.DEVICE: _devices,
+    EventKind.PLAN: _plans,
+    EventKind.COMMAND: _commands,
+    EventKind.RUN: _runs,
+    EventKind.PRESENCE: _presence,
 }
 
 INSERT_EVENTS = {

@@ -13,7 +13,7 @@ from core.tasks.forecasts.regions import Region
 LONGEST_SLOT = timedelta(days=1)
 
 
-class Known:
+class AsOf:
     """What was known at a time; later fetches, and later revisions of a measurement, are not seen. Each signal of a region is
     read from the database once: make it after fetching, use it for one run, throw it away."""
 

@@ -13,7 +13,7 @@ from core.feeds import Feed
 from core.models import FeedSource
 from core.net.errors import ApiError, ApiRefused
 from core.net.threads import in_threads
-from core.tasks.forecasts.store import Answer, looked_through
+from core.tasks.forecasts.store import FeedAnswer, looked_through
 from core.tasks.polling.ask import GRACE_SECONDS
 
 DEADLINE_SECONDS = 30
@@ -26,7 +26,7 @@ MOST_SLOTS = 50_000
 
 
 @dataclass(frozen=True, eq=False)
-class Job:
+class FeedCall:
     """One source to ask, before `begins_by` on the monotonic clock."""
 
     source: FeedSource
@@ -36,7 +36,7 @@ class Job:
     begins_by: float
     asked_at: datetime = field(default_factory=timezone.now)
 
-    def ask(self) -> Answer | None:
+    def ask(self) -> FeedAnswer | None:
         """Runs in a worker thread. Raises what the feed raises; None: it was too late to begin."""
         if monotonic() > self.begins_by:
             return None
@@ -70,13 +70,13 @@ class Job:
 
 
 def results(
-    jobs: Sequence[Job], tick: Callable[[], None] | None
-) -> Iterator[tuple[Job, Answer | Exception | None]]:
+    jobs: Sequence[FeedCall], tick: Callable[[], None] | None
+) -> Iterator[tuple[FeedCall, FeedAnswer | Exception | None]]:
     """Each job with its answer, in the order they end; None if it was too late to begin."""
     longest = DEADLINE_SECONDS + GRACE_SECONDS
     for start in range(0, len(jobs), AT_ONCE):
         yield from in_threads(
-            Job.ask,
+            FeedCall.ask,
             jobs[start : start + AT_ONCE],
             workers=WORKERS,
             deadline_seconds=longest,

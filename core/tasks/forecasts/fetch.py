@@ -18,8 +18,8 @@ from core.models import Device, FeedSource
 from core.net.errors import ApiRefused
 from core.planning.forecast import TYPICAL_OF
 from core.tasks import runs
-from core.tasks.forecasts.as_of import Known
-from core.tasks.forecasts.ask import Job, results
+from core.tasks.forecasts.as_of import AsOf
+from core.tasks.forecasts.ask import FeedCall, results
 from core.tasks.forecasts.regions import (
     LONGEST_REGION,
     Region,
@@ -28,11 +28,11 @@ from core.tasks.forecasts.regions import (
     regions_without_device,
     signals_for,
 )
-from core.tasks.forecasts.store import Answer, store
+from core.tasks.forecasts.store import FeedAnswer, store
 from core.tasks.polling.backoff import complaint, health_after
 from core.tasks.polling.clock import LONGEST_WAIT
 
-__all__ = ["Fetched", "Known", "Region", "fetch", "fetch_for_devices", "region_for", "signals_for"]
+__all__ = ["Fetched", "AsOf", "Region", "fetch", "fetch_for_devices", "region_for", "signals_for"]
 
 BEGIN_WITHIN_SECONDS = 120
 """A fetch does not hold up decisions for longer: sources that nobody has come to by then wait for the next one."""
@@ -116,7 +116,7 @@ def fetch_for_devices(*, force: bool = False) -> Fetched:
     return fetched
 
 
-def _due(regions: Collection[Region], force: bool, fetched: Fetched) -> Iterator[Job]:
+def _due(regions: Collection[Region], force: bool, fetched: Fetched) -> Iterator[FeedCall]:
     """What to ask, the longest waiting first. A fetch that comes a little early finds it due."""
     now, begins_by = timezone.now(), monotonic() + BEGIN_WITHIN_SECONDS
     soon = now + runs.interval(runs.DECIDE) / 10
@@ -128,7 +128,7 @@ def _due(regions: Collection[Region], force: bool, fetched: Fetched) -> Iterator
         elif not force and source.fetched_at and soon - feed.every < source.fetched_at <= now:
             fetched.fresh += 1
         else:
-            yield Job(
+            yield FeedCall(
                 source, feed, now - _look_back(source, feed, now), now + feed.ahead, begins_by
             )
 
@@ -168,7 +168,7 @@ def _rows(regions: Collection[Region]) -> dict[tuple[str, str], FeedSource]:
     return {(source.feed, source.region): source for source in named}
 
 
-def _keep(job: Job, result: Answer | Exception, fetched: Fetched) -> None:
+def _keep(job: FeedCall, result: FeedAnswer | Exception, fetched: Fetched) -> None:
     """Store an answer, or how it failed."""
     if isinstance(result, Exception):
         _keep_failure(job, result, fetched)
@@ -183,7 +183,7 @@ def _keep(job: Job, result: Answer | Exception, fetched: Fetched) -> None:
     fetched.left_out += result.left_out
 
 
-def _keep_failure(job: Job, error: Exception, fetched: Fetched) -> None:
+def _keep_failure(job: FeedCall, error: Exception, fetched: Fetched) -> None:
     why = _complaint(error, job.source.feed)
     fetched.failed.append((str(Region(job.source.feed, job.source.region)), why))
     health = health_after(job.asked_at, error, job.source.failures)

@@ -18,7 +18,7 @@ AHEAD = timedelta(minutes=5)
 
 
 @dataclass
-class Answer:
+class FeedAnswer:
     """Slots by what they are of, in order, without overlap. `at`: when the answer was there, from then on it is known."""
 
     at: datetime
@@ -32,9 +32,11 @@ class Answer:
         return {slot.signal: slot.unit for slot in some}
 
 
-def looked_through(slots: Iterable[Slot], since: datetime, until: datetime, at: datetime) -> Answer:
+def looked_through(
+    slots: Iterable[Slot], since: datetime, until: datetime, at: datetime
+) -> FeedAnswer:
     """What makes sense and was asked for. What a forecast says of the time before its issue is no forecast, and not kept."""
-    answer, units = Answer(at), dict[Signal, str]()
+    answer, units = FeedAnswer(at), dict[Signal, str]()
     forecasts: dict[tuple[Signal, datetime], list[Slot]] = {}
     measurements: dict[Signal, list[Slot]] = {}
     for slot in slots:
@@ -69,7 +71,7 @@ def _is_unit(unit: str, signal: Signal) -> bool:
     return unit == UNITS[signal]
 
 
-def store(source_pk: int, answer: Answer) -> tuple[int, int]:
+def store(source_pk: int, answer: FeedAnswer) -> tuple[int, int]:
     """How many forecasts, and how many measurements, are new. Raises ApiRefused if the source went over to another unit.
 
     The row of the source is locked meanwhile, so that two processes that fetched the same store it once.

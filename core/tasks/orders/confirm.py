@@ -7,7 +7,7 @@ from django.utils import timezone
 from core import formatting
 from core.models import DeviceCommand
 from core.models.device import late_after
-from core.models.device_command import DeviceCommandQuerySet, Event, State
+from core.models.device_command import CommandEvent, DeviceCommandQuerySet, State
 from core.tasks.events.outbox import publishing
 from core.tasks.orders import holds
 
@@ -20,7 +20,7 @@ def with_device(commands: DeviceCommandQuerySet) -> DeviceCommandQuerySet:
     return commands.select_related("attribute__device__gateway").order_by("pk")[:MOST_AT_ONCE]
 
 
-def judge() -> None:
+def confirm_commands() -> None:
     """Move every command whose outcome is open by what has been heard since it was written; and at once, before anybody can
     undo what it did, notice what is not as ordered."""
     _judge()
@@ -39,7 +39,7 @@ def _judge() -> None:
                     continue
                 if before == State.SENDING and command.state == State.REQUESTED:
                     if _has_newer(command):
-                        command.move(Event.SUPERSEDE, now)
+                        command.move(CommandEvent.SUPERSEDE, now)
                     command.retry_at = now + FIRST_RETRY * 2 ** min(command.attempts - 1, 6)
                 command.claimed_until = None
                 command.save(
@@ -70,29 +70,29 @@ def is_heard(command: DeviceCommand) -> bool:
     )
 
 
-def _what_happened(command: DeviceCommand, now: datetime) -> Event | None:
+def _what_happened(command: DeviceCommand, now: datetime) -> CommandEvent | None:
     attribute, answered_at = command.attribute, command.attribute.device.gateway.answered_at
     last_chance = command.confirm_by or command.expires_at
     if is_heard(command):
         if command.matches(attribute.number, attribute.text):
-            return Event.SEEN
+            return CommandEvent.SEEN
         heard_at = attribute.heard_at or now
         if max(heard_at, answered_at or heard_at) >= last_chance:
-            return Event.EXPIRE
+            return CommandEvent.EXPIRE
         if command.state == State.SENDING and not command.is_as_before(
             attribute.number, attribute.text
         ):
             return (
-                Event.EXPIRE
+                CommandEvent.EXPIRE
             )  # a third value: somebody else has set it meanwhile, and is not overruled
-        return Event.NOT_SEEN
+        return CommandEvent.NOT_SEEN
     vendor_answered = answered_at and command.settles_at and answered_at >= command.settles_at
     patience = timedelta() if vendor_answered else late_after()
-    return Event.EXPIRE if now >= last_chance + patience else None
+    return CommandEvent.EXPIRE if now >= last_chance + patience else None
 
 
-def _why(command: DeviceCommand, event: Event) -> str:
-    if event is Event.SEEN:
+def _why(command: DeviceCommand, event: CommandEvent) -> str:
+    if event is CommandEvent.SEEN:
         return ""
     device, attribute = command.attribute.device, command.attribute
     if is_heard(command):

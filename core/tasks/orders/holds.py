@@ -9,7 +9,7 @@ from django.utils import timezone
 from core import formatting
 from core.models import Attribute, Device, DeviceCommand
 from core.models.attribute import as_value
-from core.models.device_command import DeviceCommandQuerySet, Event, is_same
+from core.models.device_command import CommandEvent, DeviceCommandQuerySet, is_same
 from core.planning.precedence import Source
 from core.readings import Cause
 from core.tasks.events.outbox import publishing
@@ -167,5 +167,5 @@ def _change(attribute: Attribute) -> str:
 def supersede(older: DeviceCommandQuerySet, now: datetime) -> None:
     """Inside a transaction. What is being sent stays: nobody knows yet what becomes of it."""
     for command in older.select_for_update(of=("self",)).order_by("pk"):
-        if command.move(Event.SUPERSEDE, now):
+        if command.move(CommandEvent.SUPERSEDE, now):
             command.save(update_fields=["state", "finished_at", "steps"])

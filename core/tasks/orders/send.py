@@ -17,18 +17,18 @@ from django.utils import timezone
 
 from core import vendors
 from core.models import Attribute, Device, DeviceCommand, SecretUnreadable, User
-from core.models.device_command import CONFIRM_WITHIN, Event, State, after, told
+from core.models.device_command import CONFIRM_WITHIN, CommandEvent, State, after, told
 from core.net.errors import ApiRefused
 from core.net.threads import in_threads
 from core.planning.precedence import Source
 from core.readings import Kind, Unacceptable, clean_value
 from core.tasks.events.outbox import publishing
-from core.tasks.orders.confirm import MOST_AT_ONCE, is_heard, judge, with_device
+from core.tasks.orders.confirm import MOST_AT_ONCE, confirm_commands, is_heard, with_device
 from core.tasks.orders.holds import hold_for_a_person, supersede
 from core.tasks.polling.ask import ask
 from core.tasks.polling.backoff import complaint
 from core.tasks.polling.clients import client_for, give_back
-from core.tasks.runs import Holding
+from core.tasks.runs import HeldLease
 
 WRITE_DEADLINE = timedelta(seconds=5)
 WRITE_LASTS = 2 * WRITE_DEADLINE
@@ -108,7 +108,9 @@ def _acceptable(attribute: Attribute, value: object, source: Source) -> float | 
     )
 
 
-def send(pks: Collection[int] | None = None, holding: Holding | None = None) -> list[DeviceCommand]:
+def send(
+    pks: Collection[int] | None = None, holding: HeldLease | None = None
+) -> list[DeviceCommand]:
     """Write the commands that wait (all, or these), read back what settles soon, and return them as they are then."""
     _expire()
     sent: list[int] = []
@@ -119,9 +121,9 @@ def send(pks: Collection[int] | None = None, holding: Holding | None = None) -> 
     return list(with_device(DeviceCommand.objects.filter(pk__in=sent if pks is None else pks)))
 
 
-def carry_on(holding: Holding | None = None) -> None:
+def carry_on(holding: HeldLease | None = None) -> None:
     """Finish what is open: judge by what was heard since, read what nobody heard, send what still waits."""
-    judge()
+    confirm_commands()
     unheard = [
         command
         for command in with_device(DeviceCommand.objects.unclear(timezone.now()))
@@ -144,7 +146,7 @@ def _expire() -> None:
             .filter(expires_at__lte=now)
             .order_by("pk")[:MOST_AT_ONCE]
         ):
-            command.move(Event.REFUSE if command.attempts else Event.EXPIRE, now)
+            command.move(CommandEvent.REFUSE if command.attempts else CommandEvent.EXPIRE, now)
             command.save(update_fields=["state", "finished_at", "steps"])
 
 
@@ -171,7 +173,7 @@ def _take(command: DeviceCommand, now: datetime) -> bool:
     try:
         with publishing() as outbox:
             taken = DeviceCommand.objects.filter(pk=command.pk, state=State.REQUESTED).update(
-                state=after(State.REQUESTED, Event.CLAIM),
+                state=after(State.REQUESTED, CommandEvent.CLAIM),
                 attempts=F("attempts") + 1,
                 sent_at=now,
                 claimed_until=Now() + CLAIM,
@@ -201,7 +203,7 @@ def _settle(command: DeviceCommand) -> timedelta:
     return vendors.load(command.attribute.device.gateway.vendor).settle
 
 
-def _write(commands: list[DeviceCommand], holding: Holding | None) -> None:
+def _write(commands: list[DeviceCommand], holding: HeldLease | None) -> None:
     """Write claimed commands to their vendors, in threads, and note each outcome as it comes."""
     for command, result in in_threads(
         _write_one,
@@ -242,7 +244,7 @@ def _note(command: DeviceCommand, error: Exception | None) -> None:
         "error": complaint(error) if error else "",
     }
     if error is None:
-        command.move(Event.ACCEPT, now)
+        command.move(CommandEvent.ACCEPT, now)
         reverts_at = now + command.revert_after if command.revert_after else None
         fields |= {
             "accepted_at": now,
@@ -250,7 +252,7 @@ def _note(command: DeviceCommand, error: Exception | None) -> None:
             "reverts_at": reverts_at,
         }
     elif isinstance(error, ApiRefused | SecretUnreadable | vendors.UnknownVendor):
-        command.move(Event.REFUSE, now, fields["error"])
+        command.move(CommandEvent.REFUSE, now, fields["error"])
     else:
         command.steps = told(command.steps, now, "unknown", fields["error"])
     fields |= {"state": command.state, "finished_at": command.finished_at, "steps": command.steps}
@@ -265,7 +267,7 @@ def _note(command: DeviceCommand, error: Exception | None) -> None:
 # Reading back
 
 
-def _read_back(pks: list[int], holding: Holding | None) -> None:
+def _read_back(pks: list[int], holding: HeldLease | None) -> None:
     """Read what was just written as soon as its vendor has settled; once more if it was not there yet."""
     for attempt in range(READS_AT_ONCE):
         soon = timezone.now() + LONGEST_SETTLE_WAIT
@@ -281,7 +283,7 @@ def _read_back(pks: list[int], holding: Holding | None) -> None:
         _read(written, holding)
 
 
-def _read(commands: Collection[DeviceCommand], holding: Holding | None) -> None:
+def _read(commands: Collection[DeviceCommand], holding: HeldLease | None) -> None:
     """Ask their gateways about the devices of these commands, store what they say, and judge by it."""
     if commands:
         gateways = {
@@ -293,4 +295,4 @@ def _read(commands: Collection[DeviceCommand], holding: Holding | None) -> None:
             device_pks={command.attribute.device_id for command in commands},
             holding=holding,
         )
-        judge()
+        confirm_commands()

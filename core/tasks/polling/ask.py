@@ -17,8 +17,8 @@ from core.models import Device, Gateway
 from core.net.threads import in_threads
 from core.tasks.polling.backoff import complaint
 from core.tasks.polling.clients import client_for, give_back
-from core.tasks.polling.record import Answer, Recorded, Recorder
-from core.tasks.runs import Holding
+from core.tasks.polling.record import GatewayAnswer, Recorded, Recorder
+from core.tasks.runs import HeldLease
 
 GRACE_SECONDS = 3
 """What a call may take beyond its own deadline (a name that does not resolve) before its thread is written off."""
@@ -30,7 +30,7 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass
-class Asked:
+class PollResult:
     """What came of asking. `failed` holds (gateway, why), `busy` those that somebody else was asking."""
 
     gateways: int = 0
@@ -40,7 +40,7 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Job:
+class GatewayCall:
     """One gateway to ask for some of its devices."""
 
     gateway: Gateway
@@ -55,28 +55,30 @@ class Job:
             budget = None
         return budget.lasts(len(self.vendor_ids)) if budget else timedelta()
 
-    def ask(self) -> Answer:
+    def ask(self) -> GatewayAnswer:
         """Runs in a worker thread. The time is taken before the call: what it tells may be older than that, never newer."""
         asked_at = timezone.now()
         try:
             readings = list(client_for(self.gateway).read(self.vendor_ids))
         except Exception as error:  # whatever one vendor's client does, the others go on
             return self.failed(error, asked_at)
-        return Answer(self.gateway.pk, asked_at, self.vendor_ids, readings)
+        return GatewayAnswer(self.gateway.pk, asked_at, self.vendor_ids, readings)
 
-    def failed(self, error: Exception, asked_at: datetime | None = None) -> Answer:
-        return Answer(self.gateway.pk, asked_at or timezone.now(), self.vendor_ids, error=error)
+    def failed(self, error: Exception, asked_at: datetime | None = None) -> GatewayAnswer:
+        return GatewayAnswer(
+            self.gateway.pk, asked_at or timezone.now(), self.vendor_ids, error=error
+        )
 
 
 def ask(
     gateways: Collection[Gateway],
     *,
     device_pks: Collection[int] | None = None,
-    holding: Holding | None = None,
+    holding: HeldLease | None = None,
     progress: Progress | None = None,
-) -> Asked:
+) -> PollResult:
     """Ask these gateways for all their devices, or for some. One never stops another. Raises LeaseLost."""
-    asked = Asked()
+    asked = PollResult()
     jobs = _jobs(gateways, device_pks)
     paced = max((job.paced for job in jobs), default=timedelta())
     recorder = Recorder(asked.recorded, holding)
@@ -88,7 +90,7 @@ def ask(
 
     with _garbage_sought_elsewhere(jobs):
         for job, result in in_threads(
-            Job.ask,
+            GatewayCall.ask,
             _claimed(jobs, asked, paced),
             workers=min(settings.POLL_WORKERS, max(1, len(jobs))),
             deadline_seconds=settings.GATEWAY_TIMEOUT_SECONDS
@@ -108,7 +110,7 @@ def ask(
 
 
 @contextmanager
-def _garbage_sought_elsewhere(jobs: list[Job]) -> Iterator[None]:
+def _garbage_sought_elsewhere(jobs: list[GatewayCall]) -> Iterator[None]:
     """Many gateways live until the end: the garbage collector need not look through them again and again."""
     if len(jobs) < MANY:
         yield
@@ -120,7 +122,7 @@ def _garbage_sought_elsewhere(jobs: list[Job]) -> Iterator[None]:
         gc.unfreeze()
 
 
-def _jobs(gateways: Collection[Gateway], device_pks: Collection[int] | None) -> list[Job]:
+def _jobs(gateways: Collection[Gateway], device_pks: Collection[int] | None) -> list[GatewayCall]:
     """A job for each gateway that has devices to ask for."""
     devices = (
         Device.objects.active()
@@ -133,13 +135,13 @@ def _jobs(gateways: Collection[Gateway], device_pks: Collection[int] | None) -> 
     for gateway_pk, vendor_id in devices.order_by("pk").values_list("gateway_id", "vendor_id"):
         vendor_ids.setdefault(gateway_pk, []).append(vendor_id)
     return [
-        Job(gateway, tuple(vendor_ids[gateway.pk]))
+        GatewayCall(gateway, tuple(vendor_ids[gateway.pk]))
         for gateway in gateways
         if gateway.pk in vendor_ids
     ]
 
 
-def _claimed(jobs: list[Job], asked: Asked, paced: timedelta) -> Iterator[Job]:
+def _claimed(jobs: list[GatewayCall], asked: PollResult, paced: timedelta) -> Iterator[GatewayCall]:
     """The jobs whose gateway nobody else is asking. A claim ends when the answer is recorded, or by itself if we die."""
     lasts = timedelta(seconds=60 + 2 * settings.GATEWAY_TIMEOUT_SECONDS) + 2 * paced
     for start in range(0, len(jobs), CLAIMED_AT_ONCE):

@@ -10,16 +10,16 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from core.models import Attribute, Device, DeviceCommand, Gateway, Lease
-from core.models.device_command import Event
+from core.models.device_command import CommandEvent
 from core.tasks.events.outbox import publishing
-from core.tasks.runs import Holding
+from core.tasks.runs import HeldLease
 
 AHEAD = timedelta(minutes=5)
 LONGEST_WAIT = timedelta(days=1, hours=1)
 """Nothing is put off, rests or is claimed for longer than this."""
 
 
-def forget_the_future(holding: Holding) -> None:
+def forget_the_future(holding: HeldLease) -> None:
     """Make latest values, waits and claims from the future void. Observations stay: what was measured then was measured."""
     now = timezone.now()
     ahead = now + AHEAD
@@ -55,5 +55,5 @@ def forget_the_future(holding: Holding) -> None:
         for command in (
             DeviceCommand.objects.open().select_for_update().filter(requested_at__gt=ahead)
         ):
-            command.move(Event.EXPIRE, now, "The clock was set back since it was ordered.")
+            command.move(CommandEvent.EXPIRE, now, "The clock was set back since it was ordered.")
             command.save(update_fields=["state", "error", "finished_at", "steps"])

@@ -26,7 +26,7 @@ from core.tasks.polling.statements import (
     UPDATE_GATEWAYS,
     UPDATE_LATEST,
 )
-from core.tasks.runs import Holding
+from core.tasks.runs import HeldLease
 
 DEVICES_A_BATCH = 500
 LONGEST_WAIT_SECONDS = 1.0
@@ -37,7 +37,7 @@ EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class GatewayAnswer:
     """What came of asking one gateway for some of its devices. `asked_at` is when the call began."""
 
     gateway_pk: int
@@ -67,14 +67,14 @@ class Recorded:
 class Recorder:
     """Takes answers as they come and stores them together: at most 500 devices a transaction, none waiting for long."""
 
-    def __init__(self, recorded: Recorded, holding: Holding | None = None) -> None:
+    def __init__(self, recorded: Recorded, holding: HeldLease | None = None) -> None:
         self.recorded = recorded
         self.holding = holding
-        self.waiting: list[Answer] = []
+        self.waiting: list[GatewayAnswer] = []
         self.devices = 0
         self.since = time.monotonic()
 
-    def add(self, answer: Answer) -> None:
+    def add(self, answer: GatewayAnswer) -> None:
         for piece in _pieces(answer):
             if self.devices + len(piece.vendor_ids) > DEVICES_A_BATCH:
                 self.flush()
@@ -99,7 +99,7 @@ class Recorder:
                 _Batch(batch, self.recorded, outbox).store()
 
 
-def record(answers: Iterable[Answer], holding: Holding | None = None) -> Recorded:
+def record(answers: Iterable[GatewayAnswer], holding: HeldLease | None = None) -> Recorded:
     """Store answers, in transactions of at most 500 devices. Raises LeaseLost instead of writing late."""
     recorder = Recorder(Recorded(), holding)
     for answer in answers:
@@ -108,7 +108,7 @@ def record(answers: Iterable[Answer], holding: Holding | None = None) -> Recorde
     return recorder.recorded
 
 
-def _pieces(answer: Answer) -> Iterator[Answer]:
+def _pieces(answer: GatewayAnswer) -> Iterator[GatewayAnswer]:
     if answer.error or len(answer.vendor_ids) <= DEVICES_A_BATCH:
         yield answer
         return
@@ -119,11 +119,11 @@ def _pieces(answer: Answer) -> Iterator[Answer]:
     ids = iter(by_device)
     while part := list(islice(ids, DEVICES_A_BATCH)):
         readings = [reading for vendor_id in part for reading in by_device[vendor_id]]
-        yield Answer(answer.gateway_pk, answer.asked_at, part, readings, answer.error)
+        yield GatewayAnswer(answer.gateway_pk, answer.asked_at, part, readings, answer.error)
 
 
 @dataclass
-class Told:
+class DeviceChange:
     """What one device told at once, by attribute: values with the times they were observed at, and those that have none now."""
 
     values: dict[int, tuple[Any, datetime]] = field(default_factory=dict)
@@ -133,7 +133,7 @@ class Told:
 class _Batch:
     """One transaction's worth. Gateways and devices are locked in order first, so that two recorders never deadlock."""
 
-    def __init__(self, answers: list[Answer], recorded: Recorded, outbox: Outbox) -> None:
+    def __init__(self, answers: list[GatewayAnswer], recorded: Recorded, outbox: Outbox) -> None:
         self.answers = answers
         self.recorded = recorded
         self.outbox = outbox
@@ -145,7 +145,7 @@ class _Batch:
         self.unavailable: list[int] = []
         self.silences: list[Silence] = []
         self.devices: dict[int, tuple[Any, ...]] = {}
-        self.told: dict[int, Told] = {}
+        self.told: dict[int, DeviceChange] = {}
 
     def store(self) -> None:
         self._write_health()
@@ -179,7 +179,7 @@ class _Batch:
         ]
         self.outbox.changed_pks(Gateway, news)
 
-    def _load(self, good: list[Answer]) -> None:
+    def _load(self, good: list[GatewayAnswer]) -> None:
         """The devices and attributes that the answers are about, by their vendor's words."""
         locked = (
             Device.objects.select_for_update(no_key=True)
@@ -213,7 +213,7 @@ class _Batch:
             row[:2]: row[2:] for row in found
         }
 
-    def _take(self, answer: Answer) -> None:
+    def _take(self, answer: GatewayAnswer) -> None:
         measured: dict[str, datetime | None] = {}
         nonsense: set[str] = set()
         for reading in answer.readings:
@@ -223,7 +223,7 @@ class _Batch:
                 self.recorded.unknown += 1
             elif reading.value is None:
                 self.unavailable.append(attribute[0])
-                self.told.setdefault(device, Told()).none.append(attribute[0])
+                self.told.setdefault(device, DeviceChange()).none.append(attribute[0])
                 self.recorded.unavailable += 1
                 if reading.reachable:
                     measured.setdefault(reading.vendor_id, None)
@@ -240,7 +240,7 @@ class _Batch:
         for vendor_id in answer.vendor_ids:
             device = self.device_pks.get((answer.gateway_pk, vendor_id))
             if device and vendor_id not in nonsense:
-                told = self.told.get(device, Told())
+                told = self.told.get(device, DeviceChange())
                 self.outbox.readings(
                     device,
                     answer.gateway_pk,
@@ -254,7 +254,7 @@ class _Batch:
                 self.devices[device] = (device, None, None, False)
 
     def _take_value(
-        self, answer: Answer, reading: Reading, device: int, attribute: tuple[Any, ...]
+        self, answer: GatewayAnswer, reading: Reading, device: int, attribute: tuple[Any, ...]
     ) -> datetime | None:
         """Put one reading in its rows. Returns the time of measurement, if it tells a dead sensor from a living one."""
         pk, kind, writable, minimum, maximum, choices, silent_since = attribute
@@ -270,7 +270,7 @@ class _Batch:
         number, text = (value, None) if kind.is_number else (None, value)
         self.observations.append((pk, observed_at, number, text))
         if pk not in self.latest or observed_at > self.latest[pk][2]:
-            self.told.setdefault(device, Told()).values[pk] = (reading.value, observed_at)
+            self.told.setdefault(device, DeviceChange()).values[pk] = (reading.value, observed_at)
             self.latest[pk] = (pk, answer.asked_at, observed_at, number, text, reading.cause or "")
         heard_at = self.heard.get(pk, silent_since)
         if heard_at and answer.asked_at - heard_at > self.late_after:

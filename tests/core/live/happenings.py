@@ -4,11 +4,11 @@ from django.contrib.auth.models import Permission
 from django.db import connection, transaction
 
 from core.models import Event, User
-from core.models.event import Kind
+from core.models.event import EventKind
 from core.tasks.events.outbox import CHANNEL, LOCK
 
 
-def happen(count=1, kind=Kind.RUN, device=None, gateway=None, **body):
+def happen(count=1, kind=EventKind.RUN, device=None, gateway=None, **body):
     """So many events in one transaction. Returns their keys."""
     with transaction.atomic():
         if connection.vendor == "postgresql":

@@ -10,9 +10,9 @@ from django.test import Client
 from django.utils import timezone
 
 from core.live import connections, consumer, follower, snapshots
-from core.live.sessions import Visitor, still_there
+from core.live.sessions import LogIn, still_there
 from core.models import Device, Event, User
-from core.models.event import Kind
+from core.models.event import EventKind
 from core.tasks.events.outbox import publishing
 from tests.core.live.happenings import happen, log_in
 from tests.core.tasks.homes import make_device, make_gateway
@@ -92,8 +92,8 @@ def test_a_process_that_ends_closes_all_and_takes_no_more(door, monkeypatch):
 def test_an_event_comes_to_all_that_want_it_and_no_other(door):
     wishes = ("all", "changes", {"device": [3, 5]}, {"gateway": 2}, {"device": 4})
     everything, changes, device, gateway, other = (door.open().begin(to) for to in wishes)
-    [first] = happen(kind=Kind.READINGS, device=3, gateway=2, value=1)
-    [second] = happen(kind=Kind.GATEWAY, gateway=2, error="")
+    [first] = happen(kind=EventKind.READINGS, device=3, gateway=2, value=1)
+    [second] = happen(kind=EventKind.GATEWAY, gateway=2, error="")
     told = {"id": first, "kind": "readings", "device": 3, "gateway": 2, "body": {"value": 1}}
     assert everything.events(2)[0] == told
     assert [event["id"] for event in gateway.events(2)] == [first, second]
@@ -322,13 +322,13 @@ def end(ending, client):
 def test_a_heartbeat_asks_the_database_once_for_all(door, anna, django_assert_num_queries):
     user = User.objects.get()
     visitors = {
-        Visitor(anna, user.pk, user.password),
-        Visitor("gone", user.pk, user.password),
-        Visitor(),
+        LogIn(anna, user.pk, user.password),
+        LogIn("gone", user.pk, user.password),
+        LogIn(),
     }
     with django_assert_num_queries(1):
         there = still_there(visitors)
-    assert there == {Visitor(anna, user.pk, user.password), Visitor()}
+    assert there == {LogIn(anna, user.pk, user.password), LogIn()}
 
 
 # Orders
@@ -369,6 +369,6 @@ def test_an_order_is_answered_and_its_states_follow_without_a_subscription(door,
     socket.say(order={"attribute": plug.attributes.get(name="on").pk, "value": True}, ref=1)
     ordered = socket.hear_of("ordered")["ordered"]
     assert (ordered["state"], ordered["value"]) == ("requested", True)
-    happen(kind=Kind.COMMAND, device=plug.pk, id=ordered["id"], state="confirmed")
+    happen(kind=EventKind.COMMAND, device=plug.pk, id=ordered["id"], state="confirmed")
     told = [event["body"]["state"] for event in socket.events(1)]
     assert told[-1] in ("requested", "sending", "confirmed")

@@ -140,7 +140,7 @@ def test_a_log_that_cannot_be_read_is_tried_again(door, monkeypatch, caplog):
 
 def test_a_reader_that_more_waits_for_than_may_overflows():
     dropped = []
-    slow = subscriber.Reader(overflow=lambda: dropped.append(True))
+    slow = subscriber.Subscriber(overflow=lambda: dropped.append(True))
     for _ in range(subscriber.QUEUE_EVENTS + 1):
         slow.put("[]")
     assert dropped == [True]

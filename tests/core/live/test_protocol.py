@@ -124,6 +124,6 @@ def test_a_wish_that_cannot_be_is_refused_with_a_sentence(db, client, verb, wish
         plug = make_device(make_gateway())
     names = {name.upper(): pk for name, pk in plug.attributes.values_list("name", "pk")}
     with pytest.raises(Refused, match=error):
-        actions.WISHES[verb](
+        actions.ACTIONS[verb](
             sessions.admit(key), {name: names.get(value, value) for name, value in wish.items()}
         )

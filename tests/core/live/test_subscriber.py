@@ -3,7 +3,7 @@
 import asyncio
 from dataclasses import dataclass, field
 
-from core.live.subscriber import ALL, Reader, Told, begin
+from core.live.subscriber import ALL, SerializedEvent, Subscriber, begin
 
 
 @dataclass
@@ -18,12 +18,12 @@ class Client:
         self.got.append(text)
 
 
-def told(id: int) -> Told:
-    return Told(id, frozenset([ALL]), None, str(id), str(id))
+def told(id: int) -> SerializedEvent:
+    return SerializedEvent(id, frozenset([ALL]), None, str(id), str(id))
 
 
-async def sending(client: Client) -> tuple[Reader, "asyncio.Task[None]"]:
-    reader = Reader(overflow=lambda: None, send=client.send, topics={ALL}, is_caught_up=True)
+async def sending(client: Client) -> tuple[Subscriber, "asyncio.Task[None]"]:
+    reader = Subscriber(overflow=lambda: None, send=client.send, topics={ALL}, is_caught_up=True)
 
     async def send_all() -> None:
         while True:
@@ -67,7 +67,7 @@ def test_a_connection_that_is_gone_is_found_by_the_task_that_sends() -> None:
         raise OSError
 
     async def scene() -> str:
-        reader = Reader(overflow=lambda: None, send=gone, topics={ALL}, is_caught_up=True)
+        reader = Subscriber(overflow=lambda: None, send=gone, topics={ALL}, is_caught_up=True)
         taking = asyncio.create_task(reader.take())
         await asyncio.sleep(0)
         reader.tell([told(1)])

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from core.feeds import Slot
-from core.planning import Job, Plan, Window, at_once, cost, kept, plan
+from core.planning import Job, Window, WindowPlan, at_once, cost, kept, plan
 from core.planning.curve import Curve
 from core.planning.search import Grid, Search, runs_of
 
@@ -64,7 +64,7 @@ class Small:
             NIGHT, self.at(self.end), minutes, contiguous=contiguous, latest=self.latest, **limits
         )
 
-    def planned(self, contiguous: bool = False) -> Plan:
+    def planned(self, contiguous: bool = False) -> WindowPlan:
         on_since = None if self.on is None else self.at(self.now - self.on)
         off_since = None if self.off is None else self.at(self.now - self.off)
         return plan(self.job(contiguous), self.slots, self.at(self.now), on_since, off_since)
@@ -110,7 +110,7 @@ def runs(way) -> list[tuple[int, int]]:
     return [(group[0], group[-1] + 1) for group in groups]
 
 
-def steps_of(small: Small, made: Plan) -> tuple[int, ...]:
+def steps_of(small: Small, made: WindowPlan) -> tuple[int, ...]:
     """The steps that a plan runs in; windows must be whole steps, in order, and apart."""
     spans = [
         ((w.starts_at - NIGHT) / small.step, (w.ends_at - NIGHT) / small.step) for w in made.windows
@@ -120,7 +120,9 @@ def steps_of(small: Small, made: Plan) -> tuple[int, ...]:
     return tuple(step for start, end in spans for step in range(round(start), round(end)))
 
 
-def check(small: Small, made: Plan, ways: list[tuple[int, ...]], running: bool = False) -> None:
+def check(
+    small: Small, made: WindowPlan, ways: list[tuple[int, ...]], running: bool = False
+) -> None:
     """Whatever the best of all the ways costs, the plan costs: not only as it says."""
     way = steps_of(small, made)
     if not ways:
@@ -222,7 +224,7 @@ def job(minutes: float, deadline: float = 120, **options) -> Job:
     return Job(at(0), at(deadline), minutes, **options)
 
 
-def of(made: Plan) -> list[tuple[float, float]]:
+def of(made: WindowPlan) -> list[tuple[float, float]]:
     return [
         ((window.starts_at - NIGHT) / MINUTE, (window.ends_at - NIGHT) / MINUTE)
         for window in made.windows
@@ -372,9 +374,9 @@ def test_at_once_is_from_the_opening_on_as_long_as_it_takes():
 # Stability.
 
 
-def made_of(windows: list[tuple[float, float]], slots: list[Slot], **options) -> Plan:
+def made_of(windows: list[tuple[float, float]], slots: list[Slot], **options) -> WindowPlan:
     spans = tuple(Window(at(start), at(end)) for start, end in windows)
-    return Plan(job(60, 240, **options), spans, cost(spans, slots, 1000) or 0, "gCO2")
+    return WindowPlan(job(60, 240, **options), spans, cost(spans, slots, 1000) or 0, "gCO2")
 
 
 def test_a_plan_is_kept_and_priced_anew_for_a_small_gain_and_given_up_for_a_large_one():

@@ -3,7 +3,7 @@
 import pytest
 
 from core.models import Attribute, Event
-from core.models.event import Kind
+from core.models.event import EventKind
 from core.planning.precedence import Source
 from core.simulator import Fault
 from core.tasks import decide, gateways, poll
@@ -33,20 +33,20 @@ def kinds(events):
 def test_a_new_gateway_is_told_with_its_devices_and_what_they_have(simulator, db):
     gateways.add("shelly", simulator.address(0))
     gateway, device = Event.objects.all()
-    assert (gateway.kind, gateway.body["name"]) == (Kind.GATEWAY, "Heater")
-    assert (device.kind, device.gateway) == (Kind.DEVICE, gateway.gateway)
+    assert (gateway.kind, gateway.body["name"]) == (EventKind.GATEWAY, "Heater")
+    assert (device.kind, device.gateway) == (EventKind.DEVICE, gateway.gateway)
     assert [attribute["name"] for attribute in device.body["attributes"]][:2] == ["on", "power"]
 
 
 def test_a_poll_tells_one_event_a_device_with_all_its_values(heater, told, simulator):
     poll.poll(force=True)
     events = told()
-    assert kinds(events) == [Kind.RUN, Kind.READINGS, Kind.RUN]
+    assert kinds(events) == [EventKind.RUN, EventKind.READINGS, EventKind.RUN]
     on, power = Attribute.objects.filter(device=heater, name__in=["on", "power"]).order_by("pk")
     body = events[1][1]
     assert body["values"][str(on.pk)] is False and body["values"][str(power.pk)] == 0
     assert abs(body["at"] - on.heard_at.timestamp()) < 0.01
-    assert [run["outcome"] for kind, run in events if kind == Kind.RUN] == ["running", "done"]
+    assert [run["outcome"] for kind, run in events if kind == EventKind.RUN] == ["running", "done"]
 
 
 def test_a_gateway_that_begins_to_fail_and_ceases_to_is_told_once_each(heater, told, simulator):
@@ -54,11 +54,11 @@ def test_a_gateway_that_begins_to_fail_and_ceases_to_is_told_once_each(heater, t
     for _ in range(3):
         poll.poll(heater.gateway_id)
     [(kind, body)] = told()
-    assert kind == Kind.GATEWAY and body["failures"] == 1
+    assert kind == EventKind.GATEWAY and body["failures"] == 1
     simulator.devices[0].faults = []
     for _ in range(2):
         poll.poll(heater.gateway_id)
-    assert sorted(kinds(told())) == [Kind.GATEWAY, Kind.READINGS, Kind.READINGS]
+    assert sorted(kinds(told())) == [EventKind.GATEWAY, EventKind.READINGS, EventKind.READINGS]
 
 
 def test_an_order_is_told_at_every_step(heater, told):
@@ -71,7 +71,7 @@ def test_an_order_is_told_at_every_step(heater, told):
         reason="pressed",
     )
     send.send([command.pk])
-    states = [body["state"] for kind, body in told() if kind == Kind.COMMAND]
+    states = [body["state"] for kind, body in told() if kind == EventKind.COMMAND]
     assert states == ["requested", "sending", "accepted", "confirmed"]
 
 
@@ -87,12 +87,12 @@ def test_a_decision_and_its_plan_are_told_and_the_same_decision_again_is_not(hea
     told()
     decide.decide(heater.pk)
     events = told()
-    assert {Kind.DEVICE, Kind.PLAN} <= set(kinds(events))
+    assert {EventKind.DEVICE, EventKind.PLAN} <= set(kinds(events))
     decide.decide(heater.pk)
-    assert Kind.DEVICE not in kinds(told())
+    assert EventKind.DEVICE not in kinds(told())
 
 
 def test_removal_is_told(heater, told):
     gateways.remove_device(heater.pk)
     gateways.remove(heater.gateway_id)
-    assert kinds(told()) == [Kind.DEVICE_REMOVED, Kind.GATEWAY_REMOVED]
+    assert kinds(told()) == [EventKind.DEVICE_REMOVED, EventKind.GATEWAY_REMOVED]

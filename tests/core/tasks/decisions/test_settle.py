@@ -80,7 +80,7 @@ def plan(device, **fields):
 
 
 def after(now, row):
-    settle.settle(now)
+    settle.settle_plans(now)
     return Plan.objects.get(pk=row.pk)
 
 
@@ -88,7 +88,7 @@ def test_a_plan_is_settled_when_its_measurements_are_there(heater):
     measure()
     run(heater, (1, 3))
     row = plan(heater)
-    assert settle.settle(LATER) == settle.Settled(full=1)
+    assert settle.settle_plans(LATER) == settle.Settled(full=1)
     row.refresh_from_db()
     assert (row.actual, row.at_once, row.ideal, row.settled_at, row.note) == (
         300,
@@ -104,22 +104,22 @@ def test_settled_once_it_is_left_alone(heater):
     measure()
     run(heater, (1, 3))
     plan(heater)
-    settle.settle(LATER)
-    assert settle.settle(LATER + HOUR) == settle.Settled()
+    settle.settle_plans(LATER)
+    assert settle.settle_plans(LATER + HOUR) == settle.Settled()
 
 
 def test_before_its_deadline_nothing_is_settled(heater):
     measure()
     run(heater)
     plan(heater)
-    assert settle.settle(DEADLINE - HOUR) == settle.Settled()
+    assert settle.settle_plans(DEADLINE - HOUR) == settle.Settled()
 
 
 def test_it_waits_for_measurements(heater):
     measure((300, 200, 100, 100, None, 300))
     run(heater, (1, 3))
     row = plan(heater)
-    assert settle.settle(LATER) == settle.Settled(waiting=1)
+    assert settle.settle_plans(LATER) == settle.Settled(waiting=1)
     assert after(LATER, row).settled_at is None
 
 
@@ -135,7 +135,7 @@ def test_it_waits_until_the_device_was_heard_after_the_deadline(heater):
     measure()
     run(heater, (1, 3), heard_at=DEADLINE - HOUR)
     plan(heater)
-    assert settle.settle(LATER).waiting == 1
+    assert settle.settle_plans(LATER).waiting == 1
 
 
 def test_unknown_time_is_not_counted_as_running(heater):
@@ -186,7 +186,7 @@ def test_one_region_does_not_stop_another(heater):
         run(device, (1, 3))
     plan(heater, region="replay:nowhere")
     plan(other)
-    assert settle.settle(LATER) == settle.Settled(full=1, waiting=1)
+    assert settle.settle_plans(LATER) == settle.Settled(full=1, waiting=1)
 
 
 def test_a_run_settles_so_many_and_the_next_the_rest(heater, monkeypatch):
@@ -195,7 +195,7 @@ def test_a_run_settles_so_many_and_the_next_the_rest(heater, monkeypatch):
     run(heater, (1, 3))
     plan(heater)
     plan(heater, deadline=DEADLINE - HOUR)
-    assert [settle.settle(LATER).full for _ in range(3)] == [1, 1, 0]
+    assert [settle.settle_plans(LATER).full for _ in range(3)] == [1, 1, 0]
 
 
 def score_of(device, now=LATER, days=30):
@@ -207,7 +207,7 @@ def test_the_score_sums_what_was_settled(heater):
     measure()
     run(heater, (1, 3))
     plan(heater, changes=2)
-    settle.settle(LATER)
+    settle.settle_plans(LATER)
     jobs = score_of(heater).jobs
     assert (jobs.jobs, jobs.settled, jobs.delivered, jobs.changes) == (1, 1, 1, 2)
     assert (jobs.predicted, jobs.costs.saving) == (310, 200)
@@ -306,7 +306,7 @@ def test_the_command_says_the_score_and_gives_it_to_programs(heater, time_machin
     measure()
     run(heater, (1, 3))
     plan(heater)
-    settle.settle(LATER)
+    settle.settle_plans(LATER)
     assert "saved 200 gCO2" in say("scorecard")
     [told] = json.loads(say("scorecard", "--json", "--device", str(heater.pk)))
     assert (told["name"], told["jobs"]["saving"], told["jobs"]["unit"]) == ("Heater", 200, "gCO2")

@@ -10,7 +10,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from core.models import Attribute, Device, DeviceCommand, Event, Gateway, Plan, Run, Series
-from core.models.event import Kind
+from core.models.event import EventKind
 from core.tasks.events.outbox import CHANNEL, is_publishing, publishing
 from tests.core.quietly import quietly
 from tests.core.tasks.homes import make_device, make_gateway
@@ -55,7 +55,11 @@ def test_readings_are_told_as_given(plug):
     with publishing() as outbox:
         outbox.readings(plug.pk, plug.gateway_id, {"on": True, "power": 12.5})
     event = Event.objects.get()
-    assert (event.kind, event.device, event.gateway) == (Kind.READINGS, plug.pk, plug.gateway_id)
+    assert (event.kind, event.device, event.gateway) == (
+        EventKind.READINGS,
+        plug.pk,
+        plug.gateway_id,
+    )
     assert event.body == {"on": True, "power": 12.5}
     assert abs(event.happened_at - timezone.now()) < timedelta(minutes=1)
 
@@ -88,7 +92,7 @@ def test_a_changed_device_is_told_once_as_it_is_at_the_end(plug):
             outbox.changed(plug)
         Attribute.objects.filter(device=plug, name="power").update(number=7.0)
     event = Event.objects.get()
-    assert (event.kind, event.body["name"]) == (Kind.DEVICE, "Two")
+    assert (event.kind, event.body["name"]) == (EventKind.DEVICE, "Two")
     assert [attribute["value"] for attribute in event.body["attributes"]] == [None, 7.0]
 
 
@@ -123,7 +127,7 @@ def test_nothing_is_told_that_readers_do_not_see(plug):
 
 @pytest.mark.parametrize("how", ["deleted", "removed", "its gateway removed"])
 def test_a_device_out_of_sight_is_told_as_removed(plug, how):
-    of_plug = (Kind.DEVICE_REMOVED, plug.pk, plug.gateway_id, {"id": plug.pk})
+    of_plug = (EventKind.DEVICE_REMOVED, plug.pk, plug.gateway_id, {"id": plug.pk})
     with publishing() as outbox:
         outbox.changed(plug)
         if how == "deleted":

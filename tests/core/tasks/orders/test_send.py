@@ -347,6 +347,6 @@ def test_a_number_that_somebody_else_has_set_meanwhile_is_not_overruled(db):
         claimed_until=now - timedelta(minutes=1), settles_at=now - timedelta(seconds=2)
     )
     Attribute.objects.filter(pk=level.pk).update(number=30.0, heard_at=now)
-    confirm.judge()
+    confirm.confirm_commands()
     command.refresh_from_db()
     assert (command.state, command.error) == (State.FAILED, "Plug still says brightness is 30.")

@@ -10,7 +10,7 @@ from core.models import Attribute, Freshness, Gateway, Lease, Observation, Silen
 from core.net.http import ApiError, ApiRefused
 from core.readings import Kind, Reading
 from core.tasks.polling.backoff import health_after, rest_after
-from core.tasks.polling.record import Answer, record
+from core.tasks.polling.record import GatewayAnswer, record
 from core.tasks.runs import LeaseLost, running
 from tests.core.tasks.homes import make_device, make_gateway
 
@@ -37,7 +37,7 @@ def noon(time_machine):
 
 
 def answer(gateway, *readings, at=NOON, ids=("plug",), error=None):
-    return Answer(gateway.pk, at, ids, [Reading(*reading) for reading in readings], error)
+    return GatewayAnswer(gateway.pk, at, ids, [Reading(*reading) for reading in readings], error)
 
 
 def power(device):
