@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -17,47 +18,24 @@ COMMANDS = sorted((CORE / "management" / "commands").glob("[!_]*.py"))
 LONGEST_COMMAND = 75
 """Lines. Most take 30; what is longer holds something that belongs into a task."""
 
-OUTSIDE = (
-    *(
-        "readings",
-        "errors",
-        "http",
-        "addresses",
-        "credentials",
-        "strict_json",
-        "transport",
-        "threads",
-    ),
-    *(
-        "vendors",
-        "shelly_status",
-        "feeds",
-        "rules",
-        "planner",
-        "outlook",
-        "arbiter",
-        "score",
-        "chart",
-        "simulator",
-    ),
-)
+DJANGO = {
+    *("admin", "apps", "checks", "forms", "management", "middleware", "migrations", "models"),
+    *("static", "templatetags", "views"),
+}
+"""Names in `core/` that every Django developer knows."""
+
+MOST_OTHERS = 12
+PURE = {
+    *("readings", "net", "vendors", "feeds", "rules", "planning", "charts", "simulator"),
+}
 """Knows neither Django nor the database: what it needs is passed in."""
 
-LAYERS = (OUTSIDE, ("models", "schedule", "words", "wire"), ("tasks",))
-"""A file may import from its own layer and those before it. What is not named here is the last: pages and commands."""
+DOORS = ("core.views", "core.live.consumer", "core.net.addresses", "core.admin")
+"""What `iotapp/` may import."""
 
 
 def sources() -> list[Path]:
     return [path for path in sorted(CORE.rglob("*.py")) if "migrations" not in path.parts]
-
-
-def part(module: str) -> str:
-    """`core.models.device` is in the part `models`."""
-    return (module.split(".") + [""])[1]
-
-
-def layer(name: str) -> int:
-    return next((number for number, names in enumerate(LAYERS) if name in names), len(LAYERS))
 
 
 def module_of(path: Path) -> str:
@@ -65,38 +43,113 @@ def module_of(path: Path) -> str:
 
 
 def imports(path: Path) -> Iterator[str]:
-    """Every module that the file imports, anywhere in it. `from core import words` is `core.words`."""
+    """Every module that the file imports, anywhere in it. `from core import charts` is `core.charts`."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert not node.level, f"{path.relative_to(ROOT)}:{node.lineno} imports relatively"
-            yield from (
-                [f"core.{alias.name}" for alias in node.names]
-                if node.module == "core"
-                else [node.module or ""]
+            for alias in node.names:
+                module = f"{node.module}.{alias.name}"
+                yield module if module in MODULES else str(node.module)
+
+
+MODULES = {module_of(path) for path in sources()}
+
+
+def rooms() -> dict[str, set[str]]:
+    """The rooms of the table in docs/architecture.md, each with those it may import."""
+    table: dict[str, set[str]] = {}
+    pattern = r"^\| (`core/[^|]*`) \| [^|]* \| ([^|]*?) ?\|$"
+    for paths, allowed in re.findall(pattern, MAP, re.MULTILINE):
+        names = [
+            part.strip("/").removesuffix(".py") for part in re.findall(r"core/([\w/.]*)", paths)
+        ]
+        if allowed.startswith("every room above"):
+            may = set(table) - ({"views"} if "but the pages" in allowed else set())
+        else:
+            may = {name for name in allowed.split(", ") if name}
+        for name in names:
+            table[name.replace("/", ".")] = may | set(names)
+    return table
+
+
+def room(module: str) -> str:
+    """`core.tasks.polling.ask` is in the room `tasks.polling`; of several rooms the innermost counts."""
+    name = module.removeprefix("core.")
+    while name not in ROOMS:
+        assert "." in name, f"{module} is in no room of docs/architecture.md"
+        name = name.rpartition(".")[0]
+    return name
+
+
+MAP = (ROOT / "docs" / "architecture.md").read_text()
+ROOMS = rooms()
+ARROWS = {
+    module_of(path): {module for module in imports(path) if module in MODULES - {"core"}}
+    for path in sources()
+    if path != CORE / "__init__.py"
+}
+"""Each module of `core/` with those that it imports."""
+
+
+def test_a_stranger_meets_few_names() -> None:
+    names = {path.stem for path in CORE.iterdir() if not path.name.startswith("_")}
+    assert len(names - DJANGO) <= MOST_OTHERS, sorted(names - DJANGO)
+
+
+def test_rooms_import_only_what_the_map_says() -> None:
+    wrong = [
+        f"{module} imports {imported}"
+        for module, targets in ARROWS.items()
+        for imported in sorted(targets)
+        if room(imported) not in ROOMS[room(module)] | {room(module)}
+    ]
+    assert not wrong
+
+
+def test_no_imports_form_a_circle() -> None:
+    """Not even those inside functions."""
+    TopologicalSorter(ARROWS).prepare()
+    between_rooms: dict[str, set[str]] = {name: set() for name in ROOMS}
+    for module, targets in ARROWS.items():
+        between_rooms[room(module)] |= {room(target) for target in targets} - {room(module)}
+    TopologicalSorter(between_rooms).prepare()
+
+
+@pytest.mark.parametrize("path", sources(), ids=module_of)
+def test_pure_rooms_know_no_django(path: Path) -> None:
+    if path != CORE / "__init__.py" and room(module_of(path)) in PURE:
+        assert not [name for name in imports(path) if name.split(".")[0] in ("django", "channels")]
+
+
+def test_core_does_not_know_the_project_around_it() -> None:
+    wrong = [module_of(path) for path in sources() for name in imports(path) if "iotapp" in name]
+    assert not wrong
+
+
+def test_the_project_knows_only_doors_of_core() -> None:
+    wrong = [
+        f"{path.name} imports {name}"
+        for path in (ROOT / "iotapp").glob("*.py")
+        for name in imports(path)
+        if name.startswith("core") and not name.startswith(DOORS)
+    ]
+    assert not wrong
+
+
+@pytest.mark.parametrize("document", ["docs/architecture.md", "CONTRIBUTING.md"])
+def test_every_path_and_function_that_a_document_names_exists(document: str) -> None:
+    text = (ROOT / document).read_text()
+    named = re.findall(r"`((?:core|tests|iotapp|docs|templates)/[\w./]*)(?::(\w+))?`", text)
+    assert named
+    for path, function in named:
+        assert (ROOT / path).exists(), path
+        if function:
+            tree = ast.parse((ROOT / path).read_text())
+            assert function in {getattr(node, "name", "") for node in tree.body}, (
+                f"{path}:{function}"
             )
-
-
-def test_imports_run_one_way() -> None:
-    wrong = [
-        f"{module_of(path)} imports {module}"
-        for path in sources()
-        for module in imports(path)
-        if module.startswith("core.") and layer(part(module)) > layer(part(module_of(path)))
-    ]
-    assert not wrong
-
-
-def test_vendors_feeds_rules_and_http_know_no_django() -> None:
-    wrong = [
-        f"{module_of(path)} imports {module}"
-        for path in sources()
-        if part(module_of(path)) in OUTSIDE
-        for module in imports(path)
-        if module.split(".")[0] in ("django", "iotapp")
-    ]
-    assert not wrong
 
 
 def test_only_tasks_update_rows_in_place() -> None:
@@ -104,7 +157,7 @@ def test_only_tasks_update_rows_in_place() -> None:
     wrong = [
         f"{path.relative_to(ROOT)}:{node.lineno}"
         for path in sources()
-        if part(module_of(path)) != "tasks"
+        if not module_of(path).startswith("core.tasks")
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Call)
         and re.search(
