@@ -1,7 +1,9 @@
-"""Carbon intensity of the grid of Great Britain and of its 17 regions: the national operator's own forecast, by half-hours.
+"""Carbon intensity of the grid of Great Britain and of its 17 regions: the national operator's own
+forecast, by half-hours.
 
-https://carbon-intensity.github.io/api-definitions/ (NESO, University of Oxford; data under CC BY 4.0; no account needed).
-A region has forecasts only: what it really was is known of the whole grid alone. A value of 0 is a value.
+https://carbon-intensity.github.io/api-definitions/ (NESO, University of Oxford; data under CC BY
+4.0; no account needed). A region has forecasts only: what it really was is known of the whole grid
+alone. A value of 0 is a value.
 """
 
 import re
@@ -30,10 +32,13 @@ class Feed(feeds.Feed):
     label = "Great Britain: Carbon Intensity API"
     signals = (Signal.CARBON_INTENSITY,)
     address = "https://api.carbonintensity.org.uk"
-    region_hint = "nothing: all of Great Britain; a region from 1 to 17; or the first half of a postcode, such as SW1"
+    region_hint = (
+        "nothing: all of Great Britain; a region from 1 to 17; "
+        "or the first half of a postcode, such as SW1"
+    )
 
     def fetch(self, region: str, since: datetime, until: datetime) -> list[Slot]:
-        """One call for what is to come, 48 hours at most, and one for each fortnight that has been."""
+        """One call for the forecast, 48 hours at most, and one for each fortnight of the past."""
         now, unit, scope = _now(), UNITS[Signal.CARBON_INTENSITY], _scope(region)
         measured = [] if scope else self._past(since, min(until, now))
         coming = self._coming(scope, now) if until > now else []
@@ -64,11 +69,11 @@ class Feed(feeds.Feed):
         )
 
     def _ask(self, path: str) -> list[HalfHour]:
-        told = list(_told(self.http.get(path)))
-        found = [half_hour for half_hour in map(_half_hour, told) if half_hour]
-        if told and not found:
+        rows = list(_rows(self.http.get(path)))
+        found = [half_hour for half_hour in map(_half_hour, rows) if half_hour]
+        if rows and not found:
             raise ApiError(
-                f"{self.address} answered {len(told)} half-hours, and none of them can be read."
+                f"{self.address} answered {len(rows)} half-hours, and none of them can be read."
             )
         return found
 
@@ -91,14 +96,16 @@ def _scope(region: str) -> str:
     return f"postcode/{name}" if name else ""
 
 
-def _told(answer: Any) -> Iterator[Mapping[str, Any]]:
-    """{"data": [half-hour, ...]}; of a region {"data": [{"regionid": 13, ..., "data": [half-hour, ...]}]}."""
-    for one in _data(answer):
-        yield from _data(one) if "data" in one else [one]
+def _rows(answer: Any) -> Iterator[Mapping[str, Any]]:
+    """{"data": [half-hour, ...]}; of a region {"data": [{"regionid": 13, ..., "data": [half-hour,
+    ...]}]}."""
+    for row in _data(answer):
+        yield from _data(row) if "data" in row else [row]
 
 
 def _data(holder: Any) -> list[dict[str, Any]]:
-    """What is in "data": a list of objects, or one object that is not in a list. Empty ones say nothing."""
+    """What is in "data": a list of objects, or one object that is not in a list. Empty ones say
+    nothing."""
     data = holder.get("data") if isinstance(holder, dict) else None
     found = [data] if isinstance(data, dict) else data
     if not isinstance(found, list):
@@ -106,12 +113,9 @@ def _data(holder: Any) -> list[dict[str, Any]]:
     return [one for one in found if isinstance(one, dict) and one]
 
 
-def _half_hour(told: Mapping[str, Any]) -> HalfHour | None:
-    starts_at, ends_at, values = (
-        moment(told.get("from")),
-        moment(told.get("to")),
-        told.get("intensity"),
-    )
+def _half_hour(row: Mapping[str, Any]) -> HalfHour | None:
+    starts_at, ends_at = moment(row.get("from")), moment(row.get("to"))
+    values = row.get("intensity")
     if starts_at is None or ends_at is None or not isinstance(values, dict):
         return None
     forecast, actual = (number(values.get(name), 0, HIGHEST) for name in ("forecast", "actual"))

@@ -1,9 +1,11 @@
-"""What a thunderstorm could live on, anywhere on earth, by the hour, from the best weather model of the place.
+"""What a thunderstorm could live on, anywhere on earth, by the hour, from the best weather model of
+the place.
 
-https://open-meteo.com/en/docs (free for non-commercial use up to 10,000 calls a day; data under CC BY 4.0; no account needed).
-CAPE there is nearly everywhere; the lightning potential only where a fine model has it (ICON-D2: central Europe), elsewhere it
-is null. Both are of the moment at which the hour begins. Hours that are over are the model's analysis, not an instrument's
-measurement: they are given as measurements, for nothing here is nearer to what was.
+https://open-meteo.com/en/docs (free for non-commercial use up to 10,000 calls a day; data under CC
+BY 4.0; no account needed). CAPE there is nearly everywhere; the lightning potential only where a
+fine model has it (ICON-D2: central Europe), elsewhere it is null. Both are of the moment at which
+the hour begins. Hours that are over are the model's analysis, not an instrument's measurement: they
+are given as measurements, for nothing here is nearer to what was.
 """
 
 from collections.abc import Iterator
@@ -17,10 +19,8 @@ from core.net.errors import ApiError, ApiRefused
 HOUR = timedelta(hours=1)
 FARTHEST_BACK, FARTHEST_AHEAD = 92, 16  # days
 FARTHEST_ZONE = 86_399  # seconds
-HIGHEST = {
-    Signal.CAPE: 20_000.0,
-    Signal.LIGHTNING_POTENTIAL: 10_000.0,
-}  # J/kg: twice and far more than ever seen
+# J/kg: twice, and far more than, what was ever seen.
+HIGHEST = {Signal.CAPE: 20_000.0, Signal.LIGHTNING_POTENTIAL: 10_000.0}
 
 
 class Feed(feeds.Feed):
@@ -52,8 +52,8 @@ def _now() -> datetime:
 
 
 def _slots(answer: Any, now: datetime) -> Iterator[Slot]:
-    """Of {"utc_offset_seconds", "hourly_units": {"cape": "J/kg"}, "hourly": {"time": [...], "cape": [...]}}: columns of one
-    length, times without a zone, null where the model says nothing."""
+    """Of {"utc_offset_seconds", "hourly_units": {"cape": "J/kg"}, "hourly": {"time": [...], "cape":
+    [...]}}: columns of one length, times without a zone, null where the model says nothing."""
     hourly, units = _object(answer, "hourly"), _object(answer, "hourly_units")
     hours = _hours(hourly.get("time"), answer.get("utc_offset_seconds"))
     columns = {
@@ -66,8 +66,8 @@ def _slots(answer: Any, now: datetime) -> Iterator[Slot]:
     for signal, values in columns.items():
         if not isinstance(values, list) or len(values) != len(hours):
             raise ApiError(f"{Feed.address} answered other than one {signal} for each hour.")
-        for starts_at, told in zip(hours, values, strict=True):
-            value = number(told, 0, HIGHEST[signal])
+        for starts_at, answered in zip(hours, values, strict=True):
+            value = number(answered, 0, HIGHEST[signal])
             if starts_at is not None and value is not None:
                 issued_at = now if starts_at + HOUR > now else None
                 yield Slot(starts_at, starts_at + HOUR, value, UNITS[signal], issued_at, signal)
@@ -80,12 +80,12 @@ def _object(answer: Any, name: str) -> dict[str, Any]:
     return found
 
 
-def _hours(told: Any, offset: Any) -> list[datetime | None]:
+def _hours(times: Any, offset: Any) -> list[datetime | None]:
     """When each hour begins; None where that cannot be read."""
     seconds = number(offset, -FARTHEST_ZONE, FARTHEST_ZONE)
-    if not isinstance(told, list) or seconds is None:
+    if not isinstance(times, list) or seconds is None:
         raise ApiError(f"{Feed.address} did not say which hours it means.")
-    hours = [moment(one, timezone(timedelta(seconds=seconds))) for one in told]
+    hours = [moment(time, timezone(timedelta(seconds=seconds))) for time in times]
     if hours and not any(hours):
         raise ApiError(f"{Feed.address} answered {len(hours)} hours, and none of them can be read.")
     return hours

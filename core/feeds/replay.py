@@ -1,17 +1,20 @@
 """Real outside data, played again and again: for a first evening without any account or network.
 
-**Carbon intensity** of Great Britain, a fortnight of 2023 (replay.csv). A time is answered with the same weekday and time of
-day of an even or odd week, so day and night, working day and weekend look as they did.
+**Carbon intensity** of Great Britain, a fortnight of 2023 (replay.csv). A time is answered with the
+same weekday and time of day of an even or odd week, so day and night, working day and weekend look
+as they did.
 
-**Lightning** near Show Low, Arizona, five days of August 2026 (replay_lightning.csv), a storm each afternoon, which is the
-evening and night of UTC. A time is answered with the same time of day (UTC) of one of the five; the fifth is followed by the
-first. A satellite's camera was looked at for two or three minutes at a time, half an hour to two and a half hours apart.
+**Lightning** near Show Low, Arizona, five days of August 2026 (replay_lightning.csv), a storm each
+afternoon, which is the evening and night of UTC. A time is answered with the same time of day (UTC)
+of one of the five; the fifth is followed by the first. A satellite's camera was looked at for two
+or three minutes at a time, half an hour to two and a half hours apart.
 
-- A measurement is what one look saw within 50 km, as a rate, and stands for the half-hour in which the middle of the look
-  lies. Half-hours without a look have none: nothing is filled in.
-- The forecast is ours, by persistence, for two hours from each half-hour: the flashes within 150 km in the newest look that
-  was over by then, spread evenly over that circle. No look in three hours, no forecast. In these five days it foresaw 93% of
-  the half-hours with lightning in its first half-hour and 75% in its last; 35% and 46% of its warnings were false.
+- A measurement is what one look saw within 50 km, as a rate, and stands for the half-hour in which
+  the middle of the look lies. Half-hours without a look have none: nothing is filled in.
+- The forecast is ours, by persistence, for two hours from each half-hour: the flashes within 150 km
+  in the newest look that was over by then, spread evenly over that circle. No look in three hours,
+  no forecast. In these five days it foresaw 93% of the half-hours with lightning in its first
+  half-hour and 75% in its last; 35% and 46% of its warnings were false.
 
 Sources and licences stand in the files.
 """
@@ -37,7 +40,8 @@ OLDEST_LOOK = timedelta(hours=3)
 
 
 class Look(NamedTuple):
-    """What the camera saw in one go: flashes near the place and around it. `begins` counts from STORMS_START_AT."""
+    """What the camera saw in one go: flashes near the place and around it. `begins` counts from
+    STORMS_START_AT."""
 
     begins: timedelta
     lasts: timedelta
@@ -57,7 +61,8 @@ class Feed(feeds.Feed):
     signals = (Signal.CARBON_INTENSITY, Signal.LIGHTNING)
 
     def fetch(self, region: str, since: datetime, until: datetime) -> Iterator[Slot]:
-        """Measurements of the half-hours that are over, forecasts of the others, issued at the last full or half hour.
+        """Measurements of the half-hours that are over, forecasts of the others, issued at the last
+        full or half hour.
 
         The region is not used: there is one."""
         now = _now()
@@ -95,7 +100,8 @@ def _lightning(now: datetime, since: datetime, until: datetime) -> Iterator[Slot
 
 
 def _expected(issued_at: datetime) -> float | None:
-    """Flashes an hour near the place, by the newest look that was over; None if that is too long ago."""
+    """Flashes an hour near the place, by the newest look that was over; None if that is too long
+    ago."""
 
     def age(look: Look) -> timedelta:
         return (issued_at - STORMS_START_AT - look.begins - look.lasts) % STORMS

@@ -1,8 +1,9 @@
-"""The marginal operating emissions rate: what one kilowatt-hour more emits, in many grids of the world, every 5 minutes.
+"""The marginal operating emissions rate: what one kilowatt-hour more emits, in many grids of the
+world, every 5 minutes.
 
-https://docs.watttime.org (version 3). An account is needed, and a subscription for any region but CAISO_NORTH. The token of a
-log-in serves 30 minutes. A user may make 3,000 calls in 5 minutes, 100 of them log-ins; a fetch makes four: log-in, region
-of a place, forecast, history.
+https://docs.watttime.org (version 3). An account is needed, and a subscription for any region but
+CAISO_NORTH. The token of a log-in serves 30 minutes. A user may make 3,000 calls in 5 minutes, 100
+of them log-ins; a fetch makes four: log-in, region of a place, forecast, history.
 """
 
 import math
@@ -31,15 +32,15 @@ class Feed(feeds.Feed):
     signals = (Signal.MARGINAL_INTENSITY,)
     address = "https://api.watttime.org"
     every = timedelta(minutes=15)  # new every 5 minutes; a plan over hours does not need each
-    behind = timedelta(
-        days=7
-    )  # points carry a last_updated: what has been is estimated again with later data and models
+    # Points carry a last_updated: what has been is estimated again with later data and models.
+    behind = timedelta(days=7)
     needs_credential = True
     region_hint = "a grid region such as CAISO_NORTH, or latitude,longitude"
     by_place = True
 
     def fetch(self, region: str, since: datetime, until: datetime) -> list[Slot]:
-        """The history is not for decisions of the moment: it comes late and is revised. The forecast begins with now."""
+        """The history is not for decisions of the moment: it comes late and is revised. The
+        forecast begins with now."""
         now = _now()
         params: Params = {"region": self._region(region), "signal_type": SIGNAL_TYPE}
         slots = [
@@ -85,7 +86,8 @@ class Feed(feeds.Feed):
         return [slot for slot in _slots(answer, issued_at) if slot.ends_at > now]
 
     def _get(self, path: str, params: Params) -> Any:
-        """Logs in first, and once more where a token is refused: it may have run out a moment ago."""
+        """Logs in first, and once more where a token is refused: it may have run out a moment
+        ago."""
         if self.http.auth is None:
             self._log_in()
         try:
@@ -97,10 +99,7 @@ class Feed(feeds.Feed):
         return self.http.get(path, params)
 
     def _log_in(self) -> None:
-        from core.net.http import (  # loads requests, which only who asks should pay for
-            basic,
-            bearer,
-        )
+        from core.net.http import basic, bearer  # imported late: it loads requests
 
         user, colon, password = self.http.credential.partition(":")
         if not (user and colon and password):
@@ -130,29 +129,25 @@ def _is_whole(answer: Any) -> bool:
 
 
 def _slots(answer: Any, issued_at: datetime | None) -> list[Slot]:
-    """Of {"data": [{"point_time", "value"}, ...], "meta": {"data_point_period_seconds", "units", ...}}."""
+    """Of {"data": [{"point_time", "value"}, ...], "meta": {"data_point_period_seconds", "units",
+    ...}}."""
     if not _is_whole(answer):
         raise ApiError(f"{Feed.address} answered without data and meta.")
     meta, data = answer["meta"], answer["data"]
     seconds = number(meta.get("data_point_period_seconds"), 60, 86_400)
-    if (
-        seconds is None
-        or meta.get("units") != POUNDS
-        or meta.get("signal_type", SIGNAL_TYPE) != SIGNAL_TYPE
-    ):
+    is_asked_for = meta.get("signal_type", SIGNAL_TYPE) == SIGNAL_TYPE
+    if seconds is None or meta.get("units") != POUNDS or not is_asked_for:
         raise ApiError(
-            f"{Feed.address} answered something else than {SIGNAL_TYPE} in {POUNDS} with the length of a point."
+            f"{Feed.address} answered something else than {SIGNAL_TYPE} in {POUNDS} "
+            "with the length of a point."
         )
     points = [
         (moment(one.get("point_time")), number(one.get("value"), 0, HIGHEST))
         for one in data
         if isinstance(one, dict)
     ]
-    unit, signal, length = (
-        UNITS[Signal.MARGINAL_INTENSITY],
-        Signal.MARGINAL_INTENSITY,
-        timedelta(seconds=seconds),
-    )
+    signal, length = Signal.MARGINAL_INTENSITY, timedelta(seconds=seconds)
+    unit = UNITS[signal]
     slots = [
         Slot(starts_at, starts_at + length, round(pounds * GRAMS, 3), unit, issued_at, signal)
         for starts_at, pounds in points

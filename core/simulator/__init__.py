@@ -1,14 +1,17 @@
-"""Simulated Shelly Gen2 devices over real HTTP, for demo, tests and benchmarks: up to 10,000 in one process, on one port.
+"""Simulated Shelly Gen2 devices over real HTTP, for demo, tests and benchmarks: up to 10,000 in one
+process, on one port.
 
-Device K answers under the path /K, so its gateway's address is http://127.0.0.1:8100/3. Besides the devices' own API:
+Device K answers under the path /K, so its gateway's address is http://127.0.0.1:8100/3. Besides the
+devices' own API:
 
     GET  /counts  /K/counts     what was asked, ordered and switched
     GET  /fault   /K/fault      what is wrong on purpose
-    POST /fault   /K/fault      replace that: a fault or a list of them in JSON, such as {"kind": "latency", "argument": 0.5};
-                                without K for all devices, or a share of them ({"kind": "hang", "share": 0.1}); [] heals
+    POST /fault   /K/fault      replace that: a fault or a list of them in JSON, such as
+                                {"kind": "latency", "argument": 0.5}; without K for all devices, or
+                                a share of them ({"kind": "hang", "share": 0.1}); [] heals
 
-In tests: `with Simulator(devices=4) as simulator`, then `simulator.address(3)`, `simulator.devices[3].on`,
-`simulator.devices[3].faults = [Fault("lying")]`.
+In tests: `with Simulator(devices=4) as simulator`, then `simulator.address(3)`,
+`simulator.devices[3].on`, `simulator.devices[3].faults = [Fault("lying")]`.
 """
 
 import asyncio
@@ -31,7 +34,8 @@ GOLDEN = 0.6180339887498949
 
 
 class Simulator:
-    """Many devices, served by a thread of its own between `start()` and `stop()`, or in this thread by `run()`."""
+    """Many devices, served by a thread of its own between `start()` and `stop()`, or in this thread
+    by `run()`."""
 
     def __init__(
         self,
@@ -44,12 +48,13 @@ class Simulator:
         faults: Iterable[tuple[Fault, float]] = (),
         kinds: Sequence[DeviceKind] = KINDS,
     ) -> None:
-        """`port` 0 is a free one; `latency` in seconds, for all; `faults` with the share of devices that have each; of `kinds`
-        one after the other."""
+        """`port` 0 is a free one; `latency` in seconds, for all; `faults` with the share of devices
+        that have each; of `kinds` one after the other."""
         self.host = "127.0.0.1" if host == "localhost" else host
         if not ip_address(self.host).is_loopback:
             raise ValueError(
-                f"{host} is not this machine's loopback address: a simulator has no business on the network."
+                f"{host} is not this machine's loopback address: "
+                "a simulator has no business on the network."
             )
         now = time.time()
         self.port, self.latency = port, latency
@@ -66,28 +71,28 @@ class Simulator:
         return f"http://{host}:{self.port}/{number}"
 
     def spread(self, faults: Iterable[tuple[Fault, float]]) -> None:
-        """Give all devices their faults anew, each to its share of them. Shares below 1 fall on different devices."""
+        """Give all devices their faults anew, each to its share of them. Shares below 1 fall on
+        different devices."""
         scattered = sorted(self.devices, key=lambda device: device.number * GOLDEN % 1)
         for device in scattered:
             device.faults = []
         begin = 0.0
         for fault, share in faults:
-            first, begin = begin, begin + share if share < 1 else begin
-            its = (
-                scattered
-                if share >= 1
-                else scattered[round(first * len(scattered)) : round(begin * len(scattered))]
-            )
+            its = scattered
+            if share < 1:
+                end = begin + share
+                its = scattered[round(begin * len(scattered)) : round(end * len(scattered))]
+                begin = end
             for device in its:
                 device.faults.append(replace(fault))
 
     def counts(self) -> dict[str, int]:
         """The sums over all devices."""
-        every = [device.counts() for device in self.devices]
-        return {
-            key: sum(counts[key] for counts in every)
-            for key in ("requests", "writes", "effects", "reverts")
-        }
+        totals = dict.fromkeys(("requests", "writes", "effects", "reverts"), 0)
+        for device in self.devices:
+            for key, count in device.counts().items():
+                totals[key] += count
+        return totals
 
     def __enter__(self) -> Self:
         self.start()
@@ -104,7 +109,7 @@ class Simulator:
         def serve() -> None:
             try:
                 self.run(ready.set)
-            except Exception as error:  # told to the thread that waits
+            except Exception as error:  # raised again in the thread that waits
                 failures.append(error)
             finally:
                 ready.set()
@@ -116,14 +121,16 @@ class Simulator:
             raise failures[0]
 
     def stop(self) -> None:
-        """End serving, from any thread or signal handler. Waits for the end if it serves in a thread of its own."""
+        """End serving, from any thread or signal handler. Waits for the end if it serves in a
+        thread of its own."""
         if self._loop and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._stopping.set)
         if self._thread:
             self._thread.join()
 
     def run(self, ready: Callable[[], object]) -> None:
-        """Serve in this thread until `stop()`. Calls `ready` once it listens. Raises OSError if the port is taken."""
+        """Serve in this thread until `stop()`. Calls `ready` once it listens. Raises OSError if the
+        port is taken."""
         asyncio.run(self._serve(ready))
 
     async def _serve(self, ready: Callable[[], object]) -> None:

@@ -1,4 +1,5 @@
-"""One HTTP/1.1 connection to the simulator, with as little parsing as common clients need, for the sake of speed."""
+"""One HTTP/1.1 connection to the simulator, with as little parsing as common clients need, for the
+sake of speed."""
 
 import asyncio
 import json
@@ -20,10 +21,12 @@ LARGEST_BODY = 65_536
 
 def response(status: int, body: str, header: str = "") -> bytes:
     payload = body.encode()
-    return (
-        f"HTTP/1.1 {status} {PHRASES[status]}\r\nServer: ShellyHTTP/1.0.0\r\nContent-Type: application/json\r\n"
+    head = (
+        f"HTTP/1.1 {status} {PHRASES[status]}\r\n"
+        "Server: ShellyHTTP/1.0.0\r\nContent-Type: application/json\r\n"
         f"Content-Length: {len(payload)}\r\n{header}\r\n"
-    ).encode() + payload
+    )
+    return head.encode() + payload
 
 
 PHRASES = {status.value: status.phrase for status in HTTPStatus}
@@ -46,7 +49,8 @@ class Request:
 
 
 class Connection(asyncio.Protocol):
-    """Answers one request at a time, in order. `later` is what it waits for before it may answer the next."""
+    """Answers one request at a time, in order. `later` is what it waits for before it may answer
+    the next."""
 
     transport: asyncio.Transport
 
@@ -77,7 +81,8 @@ class Connection(asyncio.Protocol):
             self.route(request)
 
     def next_request(self) -> Request | None:
-        """The next request, if it is here in full. A bad one gets its answer here and closes the connection."""
+        """The next request, if it is here in full. A bad one gets its answer here and closes the
+        connection."""
         end = self.buffer.find(b"\r\n\r\n")
         if end < 0:
             if len(self.buffer) > LARGEST_HEAD:
@@ -138,8 +143,8 @@ class Connection(asyncio.Protocol):
             return response(200, json.dumps((device or self.simulator).counts()))
         if request.method == "POST":
             try:
-                told = json.loads(request.body)
-                faults = [Fault.read(row) for row in (told if isinstance(told, list) else [told])]
+                body = json.loads(request.body)
+                faults = [Fault.read(row) for row in (body if isinstance(body, list) else [body])]
             except (ValueError, TypeError, AttributeError) as error:
                 return response(400, json.dumps({"error": str(error)}))
             if device:
@@ -210,7 +215,8 @@ class Connection(asyncio.Protocol):
 
 
 def _body_length(lower_head: bytes) -> int | None:
-    """Content-Length, None if it is no number or the body comes in chunks, which no client of ours sends."""
+    """Content-Length, None if it is no number or the body comes in chunks, which no client of ours
+    sends."""
     if b"\r\ntransfer-encoding:" in lower_head:
         return None
     _, found, rest = lower_head.partition(b"\r\ncontent-length:")

@@ -1,8 +1,8 @@
 """What simulated devices are: four kinds of a home, whose values move like those of a real house.
 
-The values are an excerpt of measurements, see the first line of home.csv: two weeks, repeated, aligned on the time of day
-and on the day of the week (UTC), and interpolated. Devices of the same kind live days apart, differ a little in scale,
-and waver a little from second to second.
+The values are an excerpt of measurements, see the first line of home.csv: two weeks, repeated,
+aligned on the time of day and on the day of the week (UTC), and interpolated. Devices of the same
+kind live days apart, differ a little in scale, and waver a little from second to second.
 """
 
 import csv
@@ -62,7 +62,8 @@ def at(column: str, when: float) -> float:
 
 
 class SimulatedDevice:
-    """One simulated device. `on` and `faults` may be read and set at any time, from any thread; `on` as if by hand."""
+    """One simulated device. `on` and `faults` may be read and set at any time, from any thread;
+    `on` as if by hand."""
 
     def __init__(self, number: int, now: float, kinds: Sequence[DeviceKind] = KINDS) -> None:
         self.number = number
@@ -78,7 +79,8 @@ class SimulatedDevice:
         self.timer: tuple[float, float] | None = None
         """When the running timer began, and after how many seconds it toggles."""
         self.requests = self.writes = self.effects = self.reverts = 0
-        """What was asked, orders among it, changes of the switch made by orders, and those made by timers."""
+        """What was asked, orders among it, changes of the switch made by orders, and those made by
+        timers."""
         self._days = 86_400 * (fellow * 3 % 14)
         self._scale = 0.92 + (number * 7 % 17) / 100
         self._started_at = self._counted_at = now
@@ -131,19 +133,20 @@ class SimulatedDevice:
         power, voltage = self.power(now), 230 + 2 * math.sin(now / 11 + self.number)
         self._count_energy(now)
         meter = (
-            f'"apower":{power:.1f},"voltage":{voltage:.1f},"freq":50.0,"current":{power / voltage:.3f},'
-            f'"aenergy":{{"total":{self._energy:.3f},"by_minute":[0.0,0.0,0.0],"minute_ts":{int(now // 60) * 60}}}'
+            f'"apower":{power:.1f},"voltage":{voltage:.1f},"freq":50.0,'
+            f'"current":{power / voltage:.3f},"aenergy":{{"total":{self._energy:.3f},'
+            f'"by_minute":[0.0,0.0,0.0],"minute_ts":{int(now // 60) * 60}}}'
         )
         if self.kind.component == "pm1:0":
             return f'"pm1:0":{{"id":0,{meter}}}'
         chip = 38 + (14 if self.on else 0) + 2 * math.sin(now / 60 + self.number)
-        timer = (
-            f'"timer_started_at":{self.timer[0]:.2f},"timer_duration":{self.timer[1]:.2f},'
-            if self.timer
-            else ""
-        )
+        timer = ""
+        if self.timer:
+            began, seconds = self.timer
+            timer = f'"timer_started_at":{began:.2f},"timer_duration":{seconds:.2f},'
+        output = "true" if self.on else "false"
         return (
-            f'"switch:0":{{"id":0,"source":"{self.source}","output":{"true" if self.on else "false"},{timer}{meter},'
+            f'"switch:0":{{"id":0,"source":"{self.source}","output":{output},{timer}{meter},'
             f'"temperature":{{"tC":{chip:.1f},"tF":{chip * 1.8 + 32:.1f}}}}}'
         )
 

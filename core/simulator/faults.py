@@ -16,7 +16,8 @@ FAULTS = {
     "hang": "never answers, and keeps the connection",
     "unreachable": "closes the connection at once",
     "lost_command": "an order is not done, and the connection closes after ARGUMENT seconds (0)",
-    "lost_answer": "an order is done, and the connection closes after ARGUMENT seconds (0) without an answer",
+    "lost_answer": "an order is done, and the connection closes after ARGUMENT seconds (0) "
+    "without an answer",
     "lying": "an order is confirmed and not done",
 }
 """Latency goes together with any other; of the rest the first in this order is what happens."""
@@ -39,7 +40,8 @@ class Fault:
             raise ValueError(f"There is no fault {self.kind!r}. Known: {', '.join(FAULTS)}.")
         if not _is_number(self.argument, least=0) or not _is_number(self.count, least=1):
             raise ValueError(
-                f"The argument of {self.kind} must be a number from 0 on, and its count one from 1 on."
+                f"The argument of {self.kind} must be a number from 0 on, "
+                "and its count one from 1 on."
             )
         self.writes_only = self.writes_only or self.kind in ORDERS_ONLY
 
@@ -50,13 +52,13 @@ class Fault:
 
     @classmethod
     def parse(cls, text: str) -> tuple[Self, float]:
-        """`KIND[=ARGUMENT][:SHARE%]`, such as `latency=0.3` or `hang:10%`: the fault, and the share of devices, 0 to 1."""
+        """`KIND[=ARGUMENT][:SHARE%]`, such as `latency=0.3` or `hang:10%`: the fault, and the share
+        of devices, 0 to 1."""
         what, _, share = text.partition(":")
         kind, _, argument = what.partition("=")
         try:
-            return cls(kind, float(argument) if argument else None), float(
-                share.rstrip("%") or 100
-            ) / 100
+            percent = float(share.rstrip("%") or 100)
+            return cls(kind, float(argument) if argument else None), percent / 100
         except ValueError as error:
             raise ValueError(
                 f"{text!r} is no fault: {error}. Examples: latency=0.3 or hang:10%"
@@ -64,10 +66,10 @@ class Fault:
 
     @classmethod
     def read(cls, row: dict[str, Any]) -> tuple[Self, float]:
-        """The same from JSON: {"kind": "hang", "share": 0.1}. Raises ValueError, TypeError or AttributeError."""
-        return cls(**{key: value for key, value in row.items() if key != "share"}), float(
-            row.get("share", 1)
-        )
+        """The same from JSON: {"kind": "hang", "share": 0.1}. Raises ValueError, TypeError or
+        AttributeError."""
+        arguments = {key: value for key, value in row.items() if key != "share"}
+        return cls(**arguments), float(row.get("share", 1))
 
 
 def use(faults: list[Fault], is_write: bool) -> dict[str, Fault]:
@@ -82,6 +84,8 @@ def use(faults: list[Fault], is_write: bool) -> dict[str, Fault]:
 
 
 def _is_number(value: object, least: float) -> bool:
-    return value is None or (
-        isinstance(value, int | float) and not isinstance(value, bool) and least <= value < 1e9
-    )
+    if value is None:
+        return True
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return least <= value < 1e9

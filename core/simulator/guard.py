@@ -1,4 +1,5 @@
-"""Digest authentication as a Shelly does it: RFC 7616 with SHA-256, qop auth, the only user admin, the realm its id."""
+"""Digest authentication as a Shelly does it: RFC 7616 with SHA-256, qop auth, the only user admin,
+the realm its id."""
 
 import hashlib
 import hmac
@@ -10,7 +11,8 @@ NONCE_SECONDS = 3600
 
 
 class Guard:
-    """Knows a nonce of its own by a signature, so that it keeps no list. Replays within the hour are let through."""
+    """Knows a nonce of its own by a signature, so that it keeps no list. Replays within the hour
+    are let through."""
 
     def __init__(self, password: str) -> None:
         self.password = password
@@ -19,26 +21,26 @@ class Guard:
     def challenge(self, realm: str) -> str:
         """The value of WWW-Authenticate."""
         issued = f"{int(time.time()):x}"
-        return f'Digest qop="auth", realm="{realm}", nonce="{issued}{self._sign(issued)}", algorithm=SHA-256'
+        nonce = f"{issued}{self._sign(issued)}"
+        return f'Digest qop="auth", realm="{realm}", nonce="{nonce}", algorithm=SHA-256'
 
     def admits(self, authorization: str, method: str, target: str, realm: str) -> bool:
-        """Whether this header is a right answer to a challenge of the last hour, for this very request."""
+        """Whether this header is a right answer to a challenge of the last hour, for this very
+        request."""
         scheme, _, rest = authorization.partition(" ")
         if scheme.lower() != "digest":
             return False
         fields = parse_keqv_list([item for item in parse_http_list(rest) if "=" in item])
         nonce = fields.get("nonce", "")
         issued, signature = nonce[:-32], nonce[-32:]
-        if (
-            not _same(signature, self._sign(issued))
-            or time.time() - int(issued, 16) > NONCE_SECONDS
-        ):
+        if not _same(signature, self._sign(issued)):
+            return False
+        if time.time() - int(issued, 16) > NONCE_SECONDS:
             return False
         ha1, ha2 = _sha256(f"admin:{realm}:{self.password}"), _sha256(f"{method}:{target}")
-        told = (nonce, fields.get("nc", ""), fields.get("cnonce", ""), fields.get("qop", ""))
-        return fields.get("uri") == target and _same(
-            fields.get("response", ""), _sha256(":".join((ha1, *told, ha2)))
-        )
+        parts = (nonce, fields.get("nc", ""), fields.get("cnonce", ""), fields.get("qop", ""))
+        expected = _sha256(":".join((ha1, *parts, ha2)))
+        return fields.get("uri") == target and _same(fields.get("response", ""), expected)
 
     def _sign(self, issued: str) -> str:
         return hmac.new(self._secret, issued.encode(), hashlib.sha256).hexdigest()[:32]

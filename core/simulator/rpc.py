@@ -24,7 +24,8 @@ class Order(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A method and its parameters. `frame_id` is that of the frame it came in; BARE: it came without one."""
+    """A method and its parameters. `frame_id` is that of the frame it came in; BARE: it came
+    without one."""
 
     method: str
     params: dict[str, Any] = field(default_factory=dict)
@@ -36,7 +37,8 @@ class Call:
 
 
 def read_call(http_method: str, path: str, query: str, body: bytes) -> Call | None:
-    """What a request calls, None if there is nothing. `path` is what follows the device's prefix."""
+    """What a request calls, None if there is nothing. `path` is what follows the device's
+    prefix."""
     if path == "rpc/Shelly.GetStatus" and not query:
         return GET_STATUS
     if path == "shelly":
@@ -65,19 +67,17 @@ def answer(
     """HTTP status and body. An error in a frame comes with 200, a bare one with 404 or 500."""
     try:
         result = _result(device, call, order, is_protected)
-    except RpcError as error:
-        code, message = error.args
-        told = json.dumps({"code": code, "message": message})
-        return (
-            (404 if code == 404 else 500, told)
-            if call.frame_id is BARE
-            else (200, _frame(device, call, "error", told))
-        )
+    except RpcError as failure:
+        code, message = failure.args
+        error = json.dumps({"code": code, "message": message})
+        if call.frame_id is BARE:
+            return (404 if code == 404 else 500), error
+        return 200, _frame(device, call, "error", error)
     return 200, result if call.frame_id is BARE else _frame(device, call, "result", result)
 
 
-def _frame(device: SimulatedDevice, call: Call, key: str, told: str) -> str:
-    return f'{{"id":{json.dumps(call.frame_id)},"src":"{device.id}","{key}":{told}}}'
+def _frame(device: SimulatedDevice, call: Call, key: str, content: str) -> str:
+    return f'{{"id":{json.dumps(call.frame_id)},"src":"{device.id}","{key}":{content}}}'
 
 
 def _result(device: SimulatedDevice, call: Call, order: Order, is_protected: bool) -> str:

@@ -1,8 +1,9 @@
-"""Vendors: one file each, found by its name. This is the whole contract; `shelly.py` is a full example.
+"""Vendors: one file each, found by its name. This is the whole contract; `shelly.py` is a full
+example.
 
-A vendor file holds `class Client(Vendor)`. It speaks one HTTP dialect, translates the vendor's words once (names, units,
-scales, times), and knows neither Django nor the database: `http` comes from outside, bound to the gateway's address,
-credential and limits.
+A vendor file holds `class Client(Vendor)`. It speaks one HTTP dialect, translates the vendor's
+words once (names, units, scales, times), and knows neither Django nor the database: `http` comes
+from outside, bound to the gateway's address, credential and limits.
 """
 
 import pkgutil
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who answers at an address: `key` stays the same when the address changes, `name` is for people."""
+    """Who answers at an address: `key` stays the same when the address changes, `name` is for
+    people."""
 
     key: str
     name: str
@@ -30,8 +32,8 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """How often a vendor lets one gateway be called: `calls` in each `per`. `reserved` is the share that reads leave to
-    commands, `devices_a_call` how many devices one read asks for."""
+    """How often a vendor lets one gateway be called: `calls` in each `per`. `reserved` is the share
+    that reads leave to commands, `devices_a_call` how many devices one read asks for."""
 
     calls: int = 1
     per: timedelta = timedelta(seconds=1)
@@ -54,9 +56,9 @@ class Budget:
 class Vendor(ABC):
     """A client for one gateway, made for one piece of work and thrown away; used by one thread.
 
-    Every method that asks the vendor raises `core.http.ApiError` (try again later) or `core.http.ApiRefused` (a person
-    must act). Attribute names are plain words in snake case: on, power, energy, voltage, current, temperature, humidity,
-    brightness, locked, mode.
+    Every method that asks the vendor raises `core.http.ApiError` (try again later) or
+    `core.http.ApiRefused` (a person must act). Attribute names are plain words in snake case: on,
+    power, energy, voltage, current, temperature, humidity, brightness, locked, mode.
     """
 
     label: ClassVar[str]
@@ -67,14 +69,16 @@ class Vendor(ABC):
     has_timer: ClassVar[bool] = False
     """Whether `revert_after` is carried out by the device itself, even if we are dead by then."""
     budget: ClassVar[Budget | None] = None
-    """How often a gateway may be called, where the vendor counts. Kept by tasks: a client just makes its calls."""
+    """How often a gateway may be called, where the vendor counts. Kept by tasks: a client just
+    makes its calls."""
 
     def __init__(self, http: "Http") -> None:
         self.http = http
 
     @abstractmethod
     def identify(self) -> Identity:
-        """Who answers at this address. Called before a gateway is stored, and proves the credential."""
+        """Who answers at this address. Called before a gateway is stored, and proves the
+        credential."""
 
     @abstractmethod
     def devices(self) -> Iterable[DeviceSpec]:
@@ -82,20 +86,22 @@ class Vendor(ABC):
 
     @abstractmethod
     def read(self, vendor_ids: Collection[str]) -> Iterable[Reading]:
-        """What these devices say now, in as few calls as the API allows. Others may be yielded too and are ignored.
+        """What these devices say now, in as few calls as the API allows. Others may be yielded too
+        and are ignored.
 
-        A device that the vendor no longer knows yields nothing; one that it knows and cannot reach yields readings with
-        value None that say so.
+        A device that the vendor no longer knows yields nothing; one that it knows and cannot reach
+        yields readings with value None that say so.
         """
 
     @abstractmethod
     def write(
         self, vendor_id: str, attribute: str, value: Value, revert_after: timedelta | None = None
     ) -> None:
-        """Order a value (bool, float or str by the attribute's kind). Returning means accepted, not done.
+        """Order a value (bool, float or str by the attribute's kind). Returning means accepted, not
+        done.
 
-        `revert_after`, only where `has_timer`: the device itself goes back after so long. ApiRefused: it will not happen.
-        ApiError: nobody knows whether it did.
+        `revert_after`, only where `has_timer`: the device itself goes back after so long.
+        ApiRefused: it will not happen. ApiError: nobody knows whether it did.
         """
 
     def history(self, vendor_id: str, since: datetime, until: datetime) -> Iterator[Reading]:

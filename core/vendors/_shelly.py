@@ -1,7 +1,8 @@
-"""What a Shelly of the second generation and newer says of itself: one translation for the device and for the cloud.
+"""The status of a Shelly of the second generation and newer: one translation for the device
+and for the cloud.
 
-After https://shelly-api-docs.shelly.cloud/gen2/. Its parts are components such as `switch:0`; the attributes of id 0 have
-plain names (`on`), those of id N a suffix (`on_1`).
+After https://shelly-api-docs.shelly.cloud/gen2/. Its parts are components such as `switch:0`; the
+attributes of id 0 have plain names (`on`), those of id N a suffix (`on_1`).
 """
 
 from collections.abc import Iterator
@@ -26,7 +27,8 @@ COVER_STATES = ("open", "closed", "opening", "closing", "stopped", "calibrating"
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """Where in a component's status a value stands, and what it means. `divisor` brings it to our unit."""
+    """Where in a component's status a value stands, and what it means. `divisor` brings it to our
+    unit."""
 
     path: tuple[str, ...]
     spec: AttributeSpec
@@ -149,7 +151,8 @@ PREFIXES = {
     "em1": "meter_",
     "voltmeter": "voltmeter_",
 }
-"""These would give the same names. In a device that has several, the first takes the plain ones, the others a prefix."""
+"""These would give the same names. In a device that has several, the first takes the plain ones,
+the others a prefix."""
 
 
 CAUSES = {
@@ -158,21 +161,23 @@ CAUSES = {
     **dict.fromkeys(("http", "http_in", "ws_in", "rpc", "mqtt", "udp_in", "loopback"), Cause.ORDER),
     **dict.fromkeys(("button", "switch", "input", "ui"), Cause.PERSON),
 }
-"""What a component gives as the `source` of its state, in lower case. The documentation names init, WS_in and http "for
-example"; the others are what devices were seen to say (`loopback`: a script or schedule in the device)."""
+"""What a component gives as the `source` of its state, in lower case. The documentation names init,
+WS_in and http "for example"; the others are what devices were seen to say (`loopback`: a script or
+schedule in the device)."""
 BY_CLOUD = ("shc", "shc_in", "cloud")
-"""Told for whatever comes through Shelly's cloud: the app, and the cloud's API."""
+"""Reported for whatever comes through Shelly's cloud: the app, and the cloud's API."""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One attribute of a device: its name, the component it stands in, what the device told, and who set it so."""
+    """One attribute of a device: its name, the component it stands in, what the device reported
+    and who set it so."""
 
     name: str
     component_id: int
     field: Field
     writable: bool
-    told: object
+    reported: object
     source: object = None
 
     @property
@@ -186,7 +191,8 @@ class Part:
 def readings(
     vendor_id: str, status: dict[str, Any], by_cloud: Cause | None = Cause.PERSON
 ) -> Iterator[Reading]:
-    """Every value in a status. What can be ordered says who set it; `by_cloud` is who speaks through Shelly's cloud."""
+    """Every value in a status. What can be ordered says who set it; `by_cloud` is who speaks
+    through Shelly's cloud."""
     for part in parts(status):
         for value in _values(part):
             yield Reading(vendor_id, part.name, value, cause=_cause(part, by_cloud))
@@ -199,7 +205,8 @@ def order(
     value: Value,
     revert_after: timedelta | None,
 ) -> tuple[Part, dict[str, Any]]:
-    """The part of a device that an order is for, and the arguments of its method. Raises ApiRefused if there is none."""
+    """The part of a device that an order is for, and the arguments of its method. Raises ApiRefused
+    if there is none."""
     part = next((part for part in parts(status) if part.name == attribute and part.writable), None)
     if part is None:
         raise ApiRefused(f"{vendor_id} has no {attribute!r} that can be set.")
@@ -208,7 +215,8 @@ def order(
 
 
 def parts(status: dict[str, Any]) -> Iterator[Part]:
-    """Every attribute in a status, in the order of COMPONENTS, so that a switch comes before what is only measured."""
+    """Every attribute in a status, in the order of COMPONENTS, so that a switch comes before what
+    is only measured."""
     found = sorted(
         (ORDER[kind], component_id, kind)
         for kind, component_id in map(_split, status)
@@ -220,13 +228,14 @@ def parts(status: dict[str, Any]) -> Iterator[Part]:
         component = status[f"{kind}:{component_id}"]
         prefix, suffix = prefixes.get(kind, ""), f"_{component_id}" if component_id else ""
         for field in COMPONENTS[kind]:
-            name, told = f"{prefix}{field.spec.name}{suffix}", _look_up(component, field.path)
-            if told is not MISSING and name not in seen:
-                seen.add(name)
-                writable = field.spec.writable and (
-                    not field.needs or component.get(field.needs) is True
-                )
-                yield Part(name, component_id, field, writable, told, component.get("source"))
+            name = f"{prefix}{field.spec.name}{suffix}"
+            reported = _look_up(component, field.path)
+            if reported is MISSING or name in seen:
+                continue
+            seen.add(name)
+            is_able = not field.needs or component.get(field.needs) is True
+            writable = field.spec.writable and is_able
+            yield Part(name, component_id, field, writable, reported, component.get("source"))
 
 
 def _split(key: str) -> tuple[str, int]:
@@ -261,27 +270,25 @@ def _prefixes(kinds: set[str]) -> dict[str, str]:
 
 
 def _values(part: Part) -> Iterator[Value | None]:
-    """The value in our unit, None for null, nothing if it is of another type. Its range is checked where it is stored."""
-    told, kind = part.told, part.field.spec.kind
-    if told is None:
+    """The value in our unit, None for null, nothing if it is of another type. Its range is checked
+    where it is stored."""
+    reported, kind, divisor = part.reported, part.field.spec.kind, part.field.divisor
+    if reported is None:
         yield None
     elif kind is Kind.NUMBER:
-        if (
-            isinstance(told, int | float)
-            and not isinstance(told, bool)
-            and abs(told) <= LARGEST_NUMBER
-        ):
-            yield (
-                told if part.field.divisor == 1 else round(told / part.field.divisor, 6)
-            )  # in mWh, without binary noise
-    elif isinstance(told, bool if kind is Kind.BOOLEAN else str):
-        yield told
+        if isinstance(reported, bool) or not isinstance(reported, int | float):
+            return
+        if abs(reported) <= LARGEST_NUMBER:
+            # Rounded to mWh, without binary noise.
+            yield reported if divisor == 1 else round(reported / divisor, 6)
+    elif isinstance(reported, bool if kind is Kind.BOOLEAN else str):
+        yield reported
 
 
 def _cause(part: Part, by_cloud: Cause | None) -> Cause | None:
-    source = (
-        part.source.lower() if isinstance(part.source, str) and part.field.spec.writable else ""
-    )
+    if not isinstance(part.source, str) or not part.field.spec.writable:
+        return None
+    source = part.source.lower()
     return by_cloud if source in BY_CLOUD else CAUSES.get(source)
 
 

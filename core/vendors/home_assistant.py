@@ -1,14 +1,17 @@
 """Home Assistant, over its REST API with a long-lived access token.
 
-Sources: https://developers.home-assistant.io/docs/api/rest/ for the calls, https://developers.home-assistant.io/docs/core/entity/
-for what the entities of each domain report and accept. Tried with 2025.4.
+Sources: https://developers.home-assistant.io/docs/api/rest/ for the calls,
+https://developers.home-assistant.io/docs/core/entity/ for what the entities of each domain report
+and accept. Tried with 2025.4.
 
-Every entity of a domain in ROWS is a device; one GET of /api/states answers for all of them. The same rows serve
-discovery, reading and writing, so an attribute has one name everywhere, also for an entity that is away just now.
+Every entity of a domain in DESCRIPTIONS is a device; one GET of /api/states answers for all of
+them. The same descriptions serve discovery, reading and writing, so an attribute has one name
+everywhere, also for an entity that is away just now.
 
-The API's `last_reported` does not move while an entity reports the same value again (the answer is cached,
-https://github.com/home-assistant/core/issues/181392): `observed_at` is the time of the last change, and its age alone does
-not tell a dead sensor from a steady one. Home Assistant calls a dead one unavailable.
+The API's `last_reported` does not move while an entity reports the same value again (the answer is
+cached, https://github.com/home-assistant/core/issues/181392): `observed_at` is the time of the last
+change, and its age alone does not tell a dead sensor from a steady one. Home Assistant calls a dead
+one unavailable.
 """
 
 import hashlib
@@ -41,7 +44,8 @@ _NOT_NUMBERS = ("date", "timestamp")
 _NUMBERS_WITHOUT_UNIT = ("aqi", "ph", "power_factor")
 _CANNOT_DIM = ("onoff", "unknown")
 _ON_OFF = {"on": True, "off": False}
-# A lock in motion is still what it was, so that an order is never confirmed before its end. Jammed is not locked.
+# A lock in motion is still what it was, so that an order is never confirmed before its end. Jammed
+# is not locked.
 _LOCK_STATES = {
     "locked": True,
     "unlocking": True,
@@ -55,7 +59,8 @@ Order = tuple[str, dict[str, Value]]
 
 @dataclass(frozen=True, slots=True)
 class Entity:
-    """A state as Home Assistant tells it. `temperature_unit` is the house's own, which climate entities do not repeat."""
+    """A state as Home Assistant reports it. `temperature_unit` is the house's own, which climate
+    entities do not repeat."""
 
     entity_id: str
     state: str
@@ -122,14 +127,12 @@ def _is_ours(entity_id: object) -> TypeGuard[str]:
 
 
 def _entity(answer: Any, temperature_unit: str = "") -> Entity | None:
-    """The entity that a state tells of, None if it is of no use: malformed, or of a domain we do not know."""
+    """The entity that a state tells of, None if it is of no use: malformed, or of a domain we do
+    not know."""
     if not isinstance(answer, dict):
         return None
-    entity_id, state, attributes = (
-        answer.get("entity_id"),
-        answer.get("state"),
-        answer.get("attributes"),
-    )
+    entity_id, state = answer.get("entity_id"), answer.get("state")
+    attributes = answer.get("attributes")
     if not _is_ours(entity_id):
         return None
     return Entity(
@@ -141,7 +144,7 @@ def _entity(answer: Any, temperature_unit: str = "") -> Entity | None:
     )
 
 
-# What an entity says, as the vendor has it.
+# The value of an entity, as the vendor has it.
 
 
 def _state(entity: Entity) -> object:
@@ -157,7 +160,8 @@ def _locked(entity: Entity) -> object:
 
 
 def _brightness(entity: Entity) -> object:
-    """In whole percent of 0 to 255, which gives every ordered percent back; a light that is off says none and shines with 0."""
+    """In whole percent of 0 to 255, which gives every ordered percent back; a light that is off
+    says none and shines with 0."""
     if entity.state == "off":
         return 0.0
     level = entity.number("brightness")
@@ -192,8 +196,8 @@ def _call(service: str, key: str) -> Callable[[Value], Order]:
     return lambda value: (service, {key: value})
 
 
-# How a row's attribute looks at one entity; None: this entity has no such attribute. Only what Home Assistant also tells of
-# an entity that is away may decide.
+# How a described attribute looks at one entity; None: this entity has no such attribute. Only what
+# Home Assistant also reports of an entity that is away may decide.
 
 
 def _as_it_is(spec: AttributeSpec, entity: Entity) -> AttributeSpec | None:
@@ -239,7 +243,8 @@ def _by_class(spec: AttributeSpec, entity: Entity) -> AttributeSpec | None:
 
 
 def _quantity(spec: AttributeSpec, entity: Entity) -> AttributeSpec | None:
-    """A number where Home Assistant itself insists on one. Dates, times and enums keep the plain name: theirs is a format."""
+    """A number where Home Assistant itself insists on one. Dates, times and enums keep the plain
+    name: theirs is a format."""
     if entity.device_class in _NOT_NUMBERS:
         return spec
     if entity.device_class == "enum":
@@ -260,8 +265,9 @@ def _quantity(spec: AttributeSpec, entity: Entity) -> AttributeSpec | None:
 
 
 @dataclass(frozen=True, slots=True)
-class EntityState:
-    """One attribute of the entities of a domain: what it is, where its value stands, how it is ordered."""
+class EntityDescription:
+    """One attribute of the entities of a domain: what it is, where its value stands, how it is
+    ordered."""
 
     domain: str
     spec: AttributeSpec
@@ -277,19 +283,19 @@ _VALUE = AttributeSpec("value", writable=True)
 _BRIGHTNESS = AttributeSpec("brightness", unit="%", minimum=0, maximum=100, writable=True)
 _TARGET = AttributeSpec("target_temperature", writable=True)
 
-ROWS = (
-    EntityState("switch", _ON, _on, _turn),
-    EntityState("input_boolean", _ON, _on, _turn),
-    EntityState("light", _ON, _on, _turn),
-    EntityState("light", _BRIGHTNESS, _brightness, _dim, _if_dimmable, in_history=False),
-    EntityState(
+DESCRIPTIONS = (
+    EntityDescription("switch", _ON, _on, _turn),
+    EntityDescription("input_boolean", _ON, _on, _turn),
+    EntityDescription("light", _ON, _on, _turn),
+    EntityDescription("light", _BRIGHTNESS, _brightness, _dim, _if_dimmable, in_history=False),
+    EntityDescription(
         "climate",
         AttributeSpec("mode", Kind.CHOICE, writable=True),
         _state,
         _call("set_hvac_mode", "hvac_mode"),
         _modes,
     ),
-    EntityState(
+    EntityDescription(
         "climate",
         _TARGET,
         _attribute("temperature"),
@@ -297,7 +303,7 @@ ROWS = (
         _setpoint,
         in_history=False,
     ),
-    EntityState(
+    EntityDescription(
         "climate",
         AttributeSpec("temperature"),
         _attribute("current_temperature"),
@@ -305,31 +311,31 @@ ROWS = (
         _house_temperature,
         in_history=False,
     ),
-    EntityState("number", _VALUE, _state, _call("set_value", "value"), _range),
-    EntityState("input_number", _VALUE, _state, _call("set_value", "value"), _range),
-    EntityState("lock", AttributeSpec("locked", Kind.BOOLEAN, writable=True), _locked, _lock),
-    EntityState("sensor", AttributeSpec("value", Kind.TEXT), _state, None, _quantity),
-    EntityState("binary_sensor", AttributeSpec("on", Kind.BOOLEAN), _on, None, _by_class),
+    EntityDescription("number", _VALUE, _state, _call("set_value", "value"), _range),
+    EntityDescription("input_number", _VALUE, _state, _call("set_value", "value"), _range),
+    EntityDescription("lock", AttributeSpec("locked", Kind.BOOLEAN, writable=True), _locked, _lock),
+    EntityDescription("sensor", AttributeSpec("value", Kind.TEXT), _state, None, _quantity),
+    EntityDescription("binary_sensor", AttributeSpec("on", Kind.BOOLEAN), _on, None, _by_class),
 )
-DOMAINS = {row.domain: tuple(other for other in ROWS if other.domain == row.domain) for row in ROWS}
+DOMAINS: dict[str, tuple[EntityDescription, ...]] = {}
+for _description in DESCRIPTIONS:
+    _others = DOMAINS.get(_description.domain, ())
+    DOMAINS[_description.domain] = (*_others, _description)
 
 
-def _attributes(entity: Entity) -> Iterator[tuple[EntityState, AttributeSpec]]:
-    for row in DOMAINS[entity.domain]:
-        if (spec := row.fit(row.spec, entity)) is not None:
-            yield row, spec
+def _attributes(entity: Entity) -> Iterator[tuple[EntityDescription, AttributeSpec]]:
+    for description in DOMAINS[entity.domain]:
+        if (spec := description.fit(description.spec, entity)) is not None:
+            yield description, spec
 
 
-def _reading(entity: Entity, row: EntityState, spec: AttributeSpec) -> Reading:
-    """Nonsense goes on as it is: where readings are stored it is refused by name, which a person can act on."""
-    value = None if entity.state in SILENT else row.value(entity)
-    if (
-        spec.kind is Kind.NUMBER
-        and isinstance(value, str)
-        and len(value) < 50
-        and _NUMBER.fullmatch(value)
-    ):
-        number = _finite(float(value))
+def _reading(entity: Entity, description: EntityDescription, spec: AttributeSpec) -> Reading:
+    """Nonsense goes on as it is: where readings are stored it is refused by name, which a person
+    can act on."""
+    value = None if entity.state in SILENT else description.value(entity)
+    is_short = isinstance(value, str) and len(value) < 50  # so that reading it costs little
+    if spec.kind is Kind.NUMBER and is_short and _NUMBER.fullmatch(str(value)):
+        number = _finite(float(str(value)))
         value = value if number is None else number
     if value is not None and not isinstance(value, bool | int | float | str):
         value = str(value)
@@ -353,16 +359,17 @@ class Client(Vendor):
         http.auth = bearer(http.credential)
 
     def identify(self) -> Identity:
-        """REST tells no id of the installation, so its name and place stand for one, digested: where a home is stays private."""
+        """REST gives no id of the installation, so its name and place stand for one, digested:
+        where a home is stays private."""
         config = self._config()
         name = config.get("location_name")
         if not isinstance(name, str) or not isinstance(config.get("version"), str):
             raise ApiError(
-                "This does not look like Home Assistant: its configuration has no name or no version."
+                "This does not look like Home Assistant: "
+                "its configuration has no name or no version."
             )
-        place = "\n".join(
-            (name, *(repr(_finite(config.get(key))) for key in ("latitude", "longitude")))
-        )
+        where = [repr(_finite(config.get(key))) for key in ("latitude", "longitude")]
+        place = "\n".join([name, *where])
         key = hashlib.sha256(place.encode(errors="replace")).hexdigest()[:32]
         return Identity(key, clean_name(name) or self.label)
 
@@ -385,13 +392,14 @@ class Client(Vendor):
         entities = self._one(*wanted) if len(wanted) == 1 else self._all()
         for entity in entities.values():
             if entity.entity_id in wanted:
-                for row, spec in _attributes(entity):
-                    yield _reading(entity, row, spec)
+                for description, spec in _attributes(entity):
+                    yield _reading(entity, description, spec)
 
     def write(
         self, vendor_id: str, attribute: str, value: Value, revert_after: timedelta | None = None
     ) -> None:
-        """Home Assistant also accepts what an entity that is unavailable, or long gone, is ordered to do, and does nothing."""
+        """Home Assistant also accepts what an entity that is unavailable, or long gone, is ordered
+        to do, and does nothing."""
         if revert_after is not None:
             raise ApiRefused(f"{self.label} has no timer: nothing would bring {vendor_id} back.")
         domain = vendor_id.partition(".")[0]
@@ -411,7 +419,8 @@ class Client(Vendor):
             )
 
     def history(self, vendor_id: str, since: datetime, until: datetime) -> Iterator[Reading]:
-        """What the recorder kept (ten days unless told otherwise); it keeps states, and no light's brightness."""
+        """What the recorder kept (ten days unless told otherwise); it keeps states, and no light's
+        brightness."""
         entity = self._one(vendor_id).get(vendor_id) if _is_ours(vendor_id) else None
         if entity is None:
             return
@@ -469,7 +478,8 @@ class Client(Vendor):
 
 
 def _ordered(value: Value, spec: AttributeSpec) -> Value:
-    """The value, if the attribute can have it. What one entity makes of it (range, modes) was checked when it was ordered."""
+    """The value, if the attribute can have it. What one entity makes of it (range, modes) was
+    checked when it was ordered."""
     try:
         clean_value(value, spec.kind, minimum=spec.minimum, maximum=spec.maximum)
     except Unacceptable as complaint:

@@ -1,7 +1,7 @@
 """Shelly devices of the second generation and newer, asked directly over RPC on HTTP.
 
-After https://shelly-api-docs.shelly.cloud/gen2/. One gateway is one device. What its status means stands in
-core/vendors/_shelly.py.
+After https://shelly-api-docs.shelly.cloud/gen2/. One gateway is one device. What its status means
+stands in core/vendors/_shelly.py.
 """
 
 from collections.abc import Collection
@@ -16,10 +16,11 @@ from core.vendors._shelly import order, parts, readings
 LONGEST_ID = 200
 
 NOT_FOUND = 404
-"""The firmware has no such method. Told as HTTP status, or as the code of an error."""
+"""The firmware has no such method. It says so by HTTP status, or by the code of an error."""
 FINAL_CODES = {NOT_FOUND, 401, 403, -103, -105, -109}
-"""No such method, not allowed, invalid argument, no such component, failed precondition: asking again changes nothing.
-The others (-104 deadline exceeded, -108 resource exhausted, -114 unavailable, and unknown ones) may pass."""
+"""No such method, not allowed, invalid argument, no such component, failed precondition: asking
+again changes nothing. The others (-104 deadline exceeded, -108 resource exhausted, -114
+unavailable, and unknown ones) may pass."""
 
 
 class Client(Vendor):
@@ -51,15 +52,17 @@ class Client(Vendor):
         return [DeviceSpec(info["id"], name, tuple(specs.values()), model)]
 
     def read(self, vendor_ids: Collection[str]) -> list[Reading]:
-        """One call. No reading carries a time: the answer is the state at the moment of the call, and the device's own
-        clock (`sys.unixtime`) counts whole seconds, is null until it was set, and may be wrong."""
+        """One call. No reading carries a time: the answer is the state at the moment of the call,
+        and the device's own clock (`sys.unixtime`) counts whole seconds, is null until it was set,
+        and may be wrong."""
         status, vendor_id = self._status(vendor_ids)
         return list(readings(vendor_id, status))
 
     def write(
         self, vendor_id: str, attribute: str, value: Value, revert_after: timedelta | None = None
     ) -> None:
-        """Two calls: the first finds the component, and makes sure that no other device took over the address."""
+        """Two calls: the first finds the component, and makes sure that no other device took over
+        the address."""
         status, _ = self._status([vendor_id])
         part, params = order(vendor_id, status, attribute, value, revert_after)
         self._order(part.field.method, {"id": part.component_id, **params})
@@ -67,12 +70,8 @@ class Client(Vendor):
     def _order(self, method: str, params: dict[str, Any]) -> None:
         answer = self.http.post("/rpc", {"id": 1, "method": method, "params": params})
         _raise_error(answer, method)
-        accepted = (
-            isinstance(answer, dict)
-            and answer.get("id") == 1
-            and isinstance(answer.get("result", ""), dict | None)
-        )
-        if not accepted:
+        is_ours = isinstance(answer, dict) and answer.get("id") == 1
+        if not is_ours or not isinstance(answer.get("result", ""), dict | None):
             raise ApiError(
                 f"The device's answer to {method} is no result: nobody knows whether it did it."
             )
@@ -83,11 +82,9 @@ class Client(Vendor):
         except ApiRefused as refusal:
             if refusal.status != 401:
                 raise
-            wants = (
-                "does not accept this password"
-                if self.http.credential
-                else "wants its admin password"
-            )
+            wants = "wants its admin password"
+            if self.http.credential:
+                wants = "does not accept this password"
             raise ApiRefused(f"The device {wants}.", status=401) from refusal
         _raise_error(answer, method)
         if not isinstance(answer, dict):
@@ -103,12 +100,14 @@ class Client(Vendor):
             info = self._introduction(failure)
         if "type" in info and not info.get("gen"):
             raise ApiRefused(
-                "This Shelly is of the first generation, which has another API. Only Gen2 and newer are supported."
+                "This Shelly is of the first generation, which has another API. "
+                "Only Gen2 and newer are supported."
             )
         return self._checked(info)
 
     def _introduction(self, failure: ApiError | ApiRefused) -> dict[str, Any]:
-        """What `/shelly` says, which every generation answers to anybody, with or without the RPC method."""
+        """What `/shelly` says, which every generation answers to anybody, with or without the RPC
+        method."""
         try:
             answer = self.http.get("/shelly")
         except (ApiError, ApiRefused):
@@ -126,12 +125,14 @@ class Client(Vendor):
             )
         if len(vendor_id) > LONGEST_ID or not vendor_id.lower().endswith(mac):
             raise ApiRefused(
-                f"The device's id, {vendor_id:.80}, does not end in its MAC address, {mac}: it is no Shelly we know."
+                f"The device's id, {vendor_id:.80}, does not end in its MAC address, {mac}: "
+                "it is no Shelly we know."
             )
         return info
 
     def _status(self, vendor_ids: Collection[str]) -> tuple[dict[str, Any], str]:
-        """The status, and which of these devices it is of. GetStatus tells the MAC address, not the id."""
+        """The status, and which of these devices it is of. GetStatus tells the MAC address, not the
+        id."""
         status = self._call("Shelly.GetStatus")
         system = status.get("sys")
         mac = _mac(system.get("mac")) if isinstance(system, dict) else ""
@@ -142,11 +143,13 @@ class Client(Vendor):
                 return status, vendor_id
         expected = ", ".join(sorted(vendor_ids))
         raise ApiRefused(
-            f"Another device answers at this address: its MAC address is {mac}, expected was {expected:.200}."
+            f"Another device answers at this address: its MAC address is {mac}, "
+            f"expected was {expected:.200}."
         )
 
     def _configured_name(self) -> str:
-        """The name of the device, or of its only named component. Old firmware tells it nowhere else."""
+        """The name of the device, or of its only named component. Old firmware tells it nowhere
+        else."""
         try:
             config = self._call("Shelly.GetConfig")
         except (ApiError, ApiRefused) as failure:
@@ -157,14 +160,14 @@ class Client(Vendor):
         device = system.get("device") if isinstance(system, dict) else None
         if isinstance(device, dict) and (name := clean_name(device.get("name"))):
             return name
-        names = {
-            clean_name(part.get("name")) for part in config.values() if isinstance(part, dict)
-        } - {""}
+        components = (part for part in config.values() if isinstance(part, dict))
+        names = {clean_name(component.get("name")) for component in components} - {""}
         return names.pop() if len(names) == 1 else ""
 
 
 def _raise_error(answer: Any, method: str) -> None:
-    """Errors may come with HTTP 200, in a frame (`{"error": {...}}`) or bare (`{"code": -105, "message": "..."}`)."""
+    """Errors may come with HTTP 200, in a frame (`{"error": {...}}`) or bare (`{"code": -105,
+    "message": "..."}`)."""
     if not isinstance(answer, dict):
         return
     error = answer if "code" in answer and "message" in answer else answer.get("error")
@@ -177,7 +180,7 @@ def _raise_error(answer: Any, method: str) -> None:
     raise failure(sentence, status=NOT_FOUND if code == NOT_FOUND else None)
 
 
-def _mac(told: object) -> str:
+def _mac(value: object) -> str:
     """Twelve hexadecimal digits in lower case, or nothing."""
-    text = told.lower() if isinstance(told, str) else ""
+    text = value.lower() if isinstance(value, str) else ""
     return text if len(text) == 12 and all(digit in "0123456789abcdef" for digit in text) else ""

@@ -1,8 +1,9 @@
-"""Shelly devices of any generation, asked through Shelly's cloud: works from anywhere, one gateway is one account.
+"""Shelly devices of any generation, asked through Shelly's cloud: works from anywhere, one gateway
+is one account.
 
-After https://shelly-api-docs.shelly.cloud/cloud-control-api/communication-v2 (ten devices a call, one call a second). That
-API lists no devices: `/device/all_status` of the older one does, which Shelly means to remove some day. Devices that are
-known are read and ordered without it.
+After https://shelly-api-docs.shelly.cloud/cloud-control-api/communication-v2 (ten devices a call,
+one call a second). That API lists no devices: `/device/all_status` of the older one does, which
+Shelly means to remove some day. Devices that are known are read and ordered without it.
 """
 
 import base64
@@ -23,7 +24,8 @@ ARGUMENTS = {"pos": "position"}
 """Where the cloud's word for an argument is not the device's."""
 
 MAY_PASS = ("DEVICE_FAILED_COMMAND", "INSTANCE_NOT_FOUND")
-"""Told with status 400 and 404, and yet nobody's mistake: failed for whatever reason, or lost inside the cloud."""
+"""These come with status 400 and 404, and yet nobody's mistake: failed for whatever reason, or lost
+inside the cloud."""
 WORDS = {
     "DEVICE_OFFLINE": "the cloud cannot reach it",
     "DEVICE_INVALID_MODE": "it is not in the mode for that",
@@ -58,7 +60,8 @@ class Client(Vendor):
         )
 
     def devices(self) -> Iterator[DeviceSpec]:
-        """What the account lists and we understand: buttons and bridges, which tell no value, are left out."""
+        """What the account lists and we understand: buttons and bridges, which tell no value, are
+        left out."""
         select = {"select": ["status", "settings"], "pick": {"settings": ["name", "sys"]}}
         for vendor_id, state in self._states(self._listed(), select):
             attributes = tuple(part.spec for part in parts(_status(state)))
@@ -68,19 +71,19 @@ class Client(Vendor):
                 )
 
     def read(self, vendor_ids: Collection[str]) -> Iterator[Reading]:
-        """One call for ten devices. Our own orders and the app's look alike to a device: both come from the cloud."""
+        """One call for ten devices. Our own orders and the app's look alike to a device: both come
+        from the cloud."""
         for vendor_id, state in self._states(vendor_ids, {"select": ["status"]}):
             for reading in readings(vendor_id, _status(state), by_cloud=None):
-                yield (
-                    reading
-                    if _is_online(state)
-                    else Reading(vendor_id, reading.attribute, None, reachable=False)
-                )
+                if not _is_online(state):
+                    reading = Reading(vendor_id, reading.attribute, None, reachable=False)
+                yield reading
 
     def write(
         self, vendor_id: str, attribute: str, value: Value, revert_after: timedelta | None = None
     ) -> None:
-        """Two calls: the first finds the channel, and whether the cloud reaches the device at all."""
+        """Two calls: the first finds the channel, and whether the cloud reaches the device at
+        all."""
         state = dict(self._states([vendor_id], {"select": ["status"]})).get(vendor_id)
         if state is None:
             raise ApiRefused(f"The Shelly cloud knows no device {vendor_id} in this account.")
@@ -92,23 +95,25 @@ class Client(Vendor):
             f"set/{PATHS[part.field.method]}",
             {"id": vendor_id, "channel": part.component_id, **arguments},
         )
-        if answer is not None and (
-            not isinstance(answer, dict) or answer.get("isok", True) is not True
-        ):
+        is_yes = isinstance(answer, dict) and answer.get("isok", True) is True
+        if answer is not None and not is_yes:
             raise ApiError("The Shelly cloud's answer is no yes: nobody knows whether it did it.")
 
     def _states(
         self, vendor_ids: Collection[str], select: dict[str, Any]
     ) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Each of these devices that the account has, by our id for it, with what the cloud says of it."""
+        """Each of these devices that the account has, by our id for it, with what the cloud says of
+        it."""
         wanted = list(vendor_ids)
         for start in range(0, len(wanted), MOST_AT_ONCE):
             ids = wanted[start : start + MOST_AT_ONCE]
             states = self._post("get", {"ids": ids, **select})
             if not isinstance(states, list):
                 raise ApiError("The Shelly cloud's answer is no list of devices.")
-            told = {_id(state): state for state in states if isinstance(state, dict)}
-            yield from ((one, told[one.lower()]) for one in ids if one.lower() in told)
+            by_id = {_id(state): state for state in states if isinstance(state, dict)}
+            for vendor_id in ids:
+                if state := by_id.get(vendor_id.lower()):
+                    yield vendor_id, state
 
     def _post(self, path: str, body: dict[str, Any]) -> Any:
         try:
@@ -116,38 +121,29 @@ class Client(Vendor):
         except (ApiError, ApiRefused) as failure:
             raise self._in_words(failure) from None
         if isinstance(answer, dict) and answer.get("error"):
-            raise self._in_words(
-                ApiRefused(
-                    f"The Shelly cloud answers with an error{_word(answer['error'])}.", status=400
-                )
-            )
+            sentence = f"The Shelly cloud answers with an error{_word(answer['error'])}."
+            raise self._in_words(ApiRefused(sentence, status=400))
         return answer
 
     def _in_words(self, failure: ApiError | ApiRefused) -> ApiError | ApiRefused:
         """The failure, as its documented word means it."""
         if failure.status == 401:
             return self._key_refused()
-        said = str(failure)
-        if failure.status in (400, 404) and any(word in said for word in MAY_PASS):
-            return ApiError(said, status=failure.status)
-        reason = next((reason for word, reason in WORDS.items() if word in said), "")
-        return (
-            ApiRefused(
-                f"The Shelly cloud did nothing for the device: {reason}.", status=failure.status
-            )
-            if reason
-            else failure
-        )
+        message = str(failure)
+        if failure.status in (400, 404) and any(word in message for word in MAY_PASS):
+            return ApiError(message, status=failure.status)
+        reason = next((reason for word, reason in WORDS.items() if word in message), "")
+        if not reason:
+            return failure
+        sentence = f"The Shelly cloud did nothing for the device: {reason}."
+        return ApiRefused(sentence, status=failure.status)
 
     def _key_refused(self) -> ApiRefused:
-        what = (
-            "does not accept this key, which changes with the account's password"
-            if self.http.credential
-            else "wants a key"
-        )
-        return ApiRefused(
-            f"The Shelly cloud {what}: get one in the user settings of the app.", status=401
-        )
+        what = "wants a key"
+        if self.http.credential:
+            what = "does not accept this key, which changes with the account's password"
+        sentence = f"The Shelly cloud {what}: get one in the user settings of the app."
+        return ApiRefused(sentence, status=401)
 
     def _listed(self) -> list[str]:
         """The ids of the account's own devices, in one call."""
@@ -166,23 +162,25 @@ class Client(Vendor):
         return list(dict.fromkeys(filter(None, (_listed_id(key, found[key]) for key in found))))
 
     def _raise_error(self, errors: object) -> None:
-        """The older API answers with HTTP 200 even to those it refuses, and its words are written down nowhere."""
+        """The older API answers with HTTP 200 even to those it refuses, and its words are written
+        down nowhere."""
         words = [key for key in errors if isinstance(key, str)] if isinstance(errors, dict) else []
         if any("auth" in word or "token" in word for word in words):
             raise self._key_refused()
         raise ApiError(f"The Shelly cloud answers with an error{_word(*words)}.")
 
 
-def _word(*told: object) -> str:
-    """The words of an error for the end of a sentence, if they are words: anything else might repeat the key."""
-    words = [
-        word for word in told if isinstance(word, str) and re.fullmatch("[A-Za-z_]{1,60}", word)
-    ]
+def _word(*codes: object) -> str:
+    """The words of an error for the end of a sentence, if they are words: anything else might
+    repeat the key."""
+    texts = (code for code in codes if isinstance(code, str))
+    words = [text for text in texts if re.fullmatch("[A-Za-z_]{1,60}", text)]
     return f": {', '.join(words)}" if words else ""
 
 
 def _account(key: str) -> str:
-    """What stays of a key when the password changes: it begins with the account's number, as far as anybody has seen."""
+    """What stays of a key when the password changes: it begins with the account's number, as far as
+    anybody has seen."""
     try:
         account = base64.b64decode(key[:12], validate=True).decode("ascii")
     except ValueError:
@@ -192,8 +190,8 @@ def _account(key: str) -> str:
 
 
 def _id(state: dict[str, Any]) -> str:
-    told = state.get("id")
-    return str(told).lower() if isinstance(told, str | int) else ""
+    value = state.get("id")
+    return str(value).lower() if isinstance(value, str | int) else ""
 
 
 def _listed_id(key: str, status: object) -> str:
@@ -224,8 +222,9 @@ def _status(state: dict[str, Any]) -> dict[str, Any]:
 
 
 def from_first_generation(status: dict[str, Any]) -> dict[str, Any]:
-    """A status after https://shelly-api-docs.shelly.cloud/gen1/ in the words of the second generation, as far as it has them.
-    In roller mode the relays drive the roller and are nothing to switch."""
+    """A status after https://shelly-api-docs.shelly.cloud/gen1/ in the words of the second
+    generation, as far as it has them. In roller mode the relays drive the roller and are nothing to
+    switch."""
     found: dict[str, Any] = {}
     for number, roller in _numbered(status, "rollers"):
         found[f"cover:{number}"] = _renamed(
