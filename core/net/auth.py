@@ -62,14 +62,14 @@ class Digest(Credentials):
 
     A nonce serves until the other side refuses it. The strongest algorithm offered is taken.
     `qop=auth-int`, which covers the body, is not spoken. Shelly Gen2 asks for SHA-256, counts
-    strictly, and pads nonces with `==`.
+    strictly, and has nonces that end in `==`.
 
     This is not requests' HTTPDigestAuth, because of what it does with challenges:
     - of several, or of one beside a Basic one, it mixes the parameters; so the weakest may win
     - one without a realm or nonce is a KeyError
     - for an algorithm or a qop that it cannot speak, it sends the call again without an answer
     - quotes and backslashes in a realm are sent back unescaped, an empty opaque is not sent back
-    - it reads all of the 401's body, however large, and sends the second call by itself, outside our limits
+    - it reads all of the 401's body, however large, and sends the second call outside our limits
     """
 
     HASHES: dict[str, Callable[[bytes], Any]] = {

@@ -12,7 +12,7 @@ import http.client
 import json
 import logging
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -136,7 +136,9 @@ class Http:
         call = (method, path, params, body, content_type)
         response, content = self._exchange(self._prepared(*call))
         if response.status_code == 401 and isinstance(self.auth, Credentials):
-            if self.auth.answer(response.headers.get("WWW-Authenticate", "")):
+            challenge = response.headers.get("WWW-Authenticate", "")
+            answerable = self.auth.answer(challenge)
+            if answerable:
                 response, content = self._exchange(self._prepared(*call))
         if not 200 <= response.status_code < 300:
             self._raise(response, content, path)

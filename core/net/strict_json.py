@@ -20,8 +20,9 @@ _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 
 def parse(body: bytes) -> Any:
-    """Return the value of a JSON text in UTF-8. Raises ValueError, whose message may quote the
-    text.
+    """Return the value of a JSON text in UTF-8.
+
+    Raises ValueError, whose message may quote the text.
 
     Refused: NaN and infinities however written, integers that no float can hold, anything deeper
     than DEEPEST. Replaced by U+FFFD: what no database stores, escaped NULs and halves of surrogate

@@ -15,7 +15,8 @@ import pytest
 import time_machine
 
 from core.net import transport
-from core.net.http import ApiError, ApiRefused, Http, basic, bearer, digest
+from core.net.errors import ApiError, ApiRefused
+from core.net.http import Http, basic, bearer, digest
 from tests.core.raw_server import Answer, Request, answer, serving
 
 LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))

@@ -7,7 +7,7 @@ import pytest
 from django.db import IntegrityError, connection, transaction
 
 from core.models import Attribute, Freshness, Gateway, Lease, Observation, Silence
-from core.net.http import ApiError, ApiRefused
+from core.net.errors import ApiError, ApiRefused
 from core.readings import Kind, Reading
 from core.tasks.polling.backoff import health_after, rest_after
 from core.tasks.polling.record import GatewayAnswer, record
