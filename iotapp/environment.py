@@ -72,7 +72,7 @@ def words(name: str, default: Sequence[str] = ()) -> list[str]:
 
 
 def networks(name: str, default: Sequence[str] = ()) -> tuple[Network, ...]:
-    """Read networks that devices may be in: names of NETWORK_NAMES, or CIDR, with commas between."""
+    """Read networks with commas between: names of NETWORK_NAMES, or CIDR."""
     found: list[Network] = []
     for word in words(name, default):
         for block in NETWORK_NAMES.get(word.lower(), (word,)):

@@ -138,7 +138,7 @@ class _Crew(Generic[Item, Result]):
                 self._start_thread()
 
     def _give_up(self) -> Iterator[tuple[Item, Exception]]:
-        """Yield jobs that began too long ago; if that leaves no thread for the others, these too."""
+        """Yield jobs that began too long ago; if no thread is left for the others, these too."""
         while (job := next(iter(self.open), None)) and job.started_at and job.thread:
             if monotonic() < job.started_at + self.deadline_seconds:
                 return

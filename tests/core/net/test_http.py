@@ -357,9 +357,10 @@ def test_a_message_quotes_the_beginning_only():
 @pytest.mark.parametrize(
     "body",
     [
-        b"<html>", b"NaN", b"[Infinity]", b'{"a": -Infinity}', b"1e999", b"[-1e999]", b"1" * 5_000, b"1" * 400, b'"\xff"',
-        b"\xff\xfe1\x00", b'{"a": 1', b"{'a': 1}", b"[1] [2]", b"[" * 200_000, b'{"a":' * 200_000, b"[" * 60 + b"]" * 60,
-        b'{"a":[' * 60 + b"]}" * 60, b'"a\x00b"', b"1" + b"0" * 310 + b".5", b" ",
+        b"<html>", b"NaN", b"[Infinity]", b'{"a": -Infinity}', b"1e999", b"[-1e999]",
+        b"1" * 5_000, b"1" * 400, b'"\xff"', b"\xff\xfe1\x00", b'{"a": 1', b"{'a': 1}", b"[1] [2]",
+        b"[" * 200_000, b'{"a":' * 200_000, b"[" * 60 + b"]" * 60, b'{"a":[' * 60 + b"]}" * 60,
+        b'"a\x00b"', b"1" + b"0" * 310 + b".5", b" ",
     ],
     ids=lambda body: body[:12].decode("latin-1"),
 )  # fmt: skip
