@@ -73,7 +73,7 @@ def limit_frames() -> None:
         async def _send_frame(self, opcode: int, payload: bytes | str) -> None:
             if opcode == websocket.OPCODE_PONG:
                 await self._drain()
-                # Pings may be left in our buffer when the client is gone.
+                # The client is gone: asyncio would log a warning for each ping left in our buffer.
                 if self.transport.is_closing():
                     raise websocket.WebSocketDisconnected
             await super()._send_frame(opcode, payload)

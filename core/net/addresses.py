@@ -85,8 +85,7 @@ def refusal(address: Address, networks: Sequence[Network]) -> str:
 
 
 def _embedded(address: IPv6Address) -> IPv4Address | None:
-    """Return the IPv4 address that an IPv6 one stands for: a translator or the system would connect
-    to it."""
+    """Return the IPv4 address that an IPv6 one stands for, and that would be connected to."""
     if address in _NAT64:
         return IPv4Address(int(address) & 0xFFFFFFFF)
     return address.ipv4_mapped

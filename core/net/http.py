@@ -49,8 +49,9 @@ logging.getLogger("urllib3").setLevel(logging.ERROR)
 
 
 class Http:
-    """Call one gateway, all within one total deadline, counted from the first call. Used by one
-    thread.
+    """Call one gateway. All calls share one deadline, which begins with the first.
+
+    It is used by one thread.
 
     - `address` is the base URL and may have a path. ApiRefused is raised if it is no good.
     - `credential` is the secret for the vendor client to use; `renew` stores a rotated one.
