@@ -19,8 +19,8 @@ django.setup()
 from bench.table import Row, is_quick, show
 from core import rules
 from core.tasks.backtesting import past
-from core.tasks.backtesting.backtest import Result, backtest
-from core.tasks.backtesting.device import Terms
+from core.tasks.backtesting.backtest import BacktestResult, backtest
+from core.tasks.backtesting.device import BacktestSettings
 
 BESIDE = (
     Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "gb_intensity_2023.csv.gz"
@@ -73,13 +73,13 @@ def main() -> None:
 def measured(case: Case, path: Path, until: datetime) -> list[Row]:
     read = past.from_file(path)
     if not case.with_forecasts:
-        read.forecasts = past.NoForecasts()
+        read.forecasts = past.LastForecasts([])
     rule = rules.load("cleanest_hours")
     since, every = (
         datetime(2023, 1, 1, tzinfo=LONDON),
         timedelta(minutes=10 if case.is_target else 30),
     )
-    terms = Terms(
+    terms = BacktestSettings(
         rule, rule.read(case.options), since.astimezone(UTC), until.astimezone(UTC), every, LONDON
     )
     began = time.process_time()
@@ -87,7 +87,7 @@ def measured(case: Case, path: Path, until: datetime) -> list[Row]:
     return told(case, result, time.process_time() - began)
 
 
-def told(case: Case, result: Result, seconds: float) -> list[Row]:
+def told(case: Case, result: BacktestResult, seconds: float) -> list[Row]:
     costs = result.costs
     assert (
         costs.actual is not None
@@ -98,7 +98,7 @@ def told(case: Case, result: Result, seconds: float) -> list[Row]:
     kg = f"{costs.actual / 1000:.1f} kgCO2; {costs.at_once / 1000:.1f} at once, {costs.ideal / 1000:.1f} with hindsight"
     target = {"target": f">= {TARGET:.0%}", "met": costs.share >= TARGET} if case.is_target else {}
     jobs = (
-        f"{len(result.jobs)} jobs, {len(result.settled)} measured in full; "
+        f"{len(result.jobs)} jobs, {len(result.compared)} measured in full; "
         f"{result.switches} switches, {result.changes} changes of plan; {seconds:.0f} s of CPU"
     )
     share = f"{costs.share:.1%} of the ideal saving"

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.feeds import Signal, Slot
-from core.planning.forecast import Outlook, Rung, apart, outlook, smoothed
+from core.feeds import Signal, Slot, clean_slots
+from core.planning.forecast import Outlook, Rung, outlook, smoothed
 
 NOW = datetime(2026, 3, 11, 12, 10, tzinfo=UTC)  # a Wednesday
 HALF_HOUR = timedelta(minutes=30)
@@ -162,8 +162,8 @@ def test_what_overlaps_is_cut_and_the_first_of_two_counts():
         Slot(NOON, NOON + HOUR, 2.0, "x"),
         Slot(NOON + HALF_HOUR, NOON + HOUR, 3.0, "x"),
     )
-    assert apart([second, first, again]) == [Slot(NOON, NOON + HALF_HOUR, 1.0, "x"), second]
-    assert apart([]) == []
+    assert clean_slots([second, first, again]) == [Slot(NOON, NOON + HALF_HOUR, 1.0, "x"), second]
+    assert clean_slots([]) == []
 
 
 @given(

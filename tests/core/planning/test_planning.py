@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from core.feeds import Slot
-from core.planning import Job, Window, WindowPlan, at_once, cost, kept, plan
+from core.planning import Job, Window, WindowPlan, at_once, cost, plan, stable_plan
 from core.planning.curve import Curve
 from core.planning.search import Grid, Search, runs_of
 
@@ -382,13 +382,10 @@ def made_of(windows: list[tuple[float, float]], slots: list[Slot], **options) ->
 def test_a_plan_is_kept_and_priced_anew_for_a_small_gain_and_given_up_for_a_large_one():
     previous = made_of([(0, 60)], night(1, 1, 1, 1))
     slots = night(100, 100, 97, 97)
-    still = kept(previous, plan(previous.job, slots, at(0)), slots, at(0))
+    still = stable_plan(previous, plan(previous.job, slots, at(0)), slots, at(0))
     assert (of(still), still.cost) == ([(0, 60)], 100)
     slots = night(100, 100, 90, 90)
-    assert of(kept(previous, plan(previous.job, slots, at(0)), slots, at(0))) == [(60, 120)]
-    assert of(kept(previous, plan(previous.job, slots, at(0)), slots, at(0), at_least=20)) == [
-        (0, 60)
-    ]
+    assert of(stable_plan(previous, plan(previous.job, slots, at(0)), slots, at(0))) == [(60, 120)]
 
 
 def test_a_plan_that_is_being_carried_out_goes_on_though_delivery_is_not_quite_as_planned():
@@ -396,33 +393,35 @@ def test_a_plan_that_is_being_carried_out_goes_on_though_delivery_is_not_quite_a
     previous = made_of([(0, 60)], slots)
     for delivered, end in [(20, 60), (12, 68), (25, 55), (19.5, 60)]:
         fresh = plan(replace(previous.job, delivered=delivered), slots, at(20), on_since=at(0))
-        assert of(kept(previous, fresh, slots, at(20))) == [(20, end)]
+        assert of(stable_plan(previous, fresh, slots, at(20))) == [(20, end)]
 
 
 def test_a_plan_that_delivers_no_longer_or_is_of_another_job_is_given_up():
     slots = night(5, 5, 4.9, 4.9, 9, 9, 9, 9)
     fresh = plan(job(60, 120), slots, at(30))
-    assert kept(made_of([(180, 240)], slots), fresh, slots, at(30)) == fresh
-    assert kept(made_of([(0, 60)], slots, contiguous=True), fresh, slots, at(0)) == fresh
-    assert kept(made_of([], slots), fresh, slots, at(30)) == fresh
+    assert stable_plan(made_of([(180, 240)], slots), fresh, slots, at(30)) == fresh
+    assert stable_plan(made_of([(0, 60)], slots, contiguous=True), fresh, slots, at(0)) == fresh
+    assert stable_plan(made_of([], slots), fresh, slots, at(30)) == fresh
     done = plan(job(60, 240, delivered=60), slots, at(30))
-    assert kept(made_of([(0, 60)], slots), done, slots, at(30)) == done
+    assert stable_plan(made_of([(0, 60)], slots), done, slots, at(30)) == done
 
 
 def test_around_a_cost_of_nothing_a_trifle_is_no_gain():
     slots = night(10, -10, 9.9, -10)
     previous = made_of([(0, 60)], slots)
     assert of(
-        kept(previous, plan(previous.job, night(10, -10.1, 9.9, -10), at(0)), slots, at(0), gain=2)
+        stable_plan(
+            previous, plan(previous.job, night(10, -10.1, 9.9, -10), at(0)), slots, at(0), gain=2
+        )
     ) == [(0, 60)]
     free = night(0, 0, 0, 0)
-    assert of(kept(made_of([(60, 120)], free), plan(previous.job, free, at(0)), free, at(0))) == [
-        (60, 120)
-    ]
+    assert of(
+        stable_plan(made_of([(60, 120)], free), plan(previous.job, free, at(0)), free, at(0))
+    ) == [(60, 120)]
     paid = night(0, 0, -1, -1)
-    assert of(kept(made_of([(0, 60)], paid), plan(previous.job, paid, at(0)), paid, at(0))) == [
-        (60, 120)
-    ]
+    assert of(
+        stable_plan(made_of([(0, 60)], paid), plan(previous.job, paid, at(0)), paid, at(0))
+    ) == [(60, 120)]
 
 
 @given(
@@ -440,7 +439,9 @@ def test_a_forecast_that_trembles_by_a_percent_never_switches_a_run_off(first, s
             at(10 * tick),
         )
         fresh = plan(replace(todo, delivered=delivered), slots, now, on_since)
-        followed = kept(followed, fresh, slots, now) if followed and followed.windows else fresh
+        followed = (
+            stable_plan(followed, fresh, slots, now) if followed and followed.windows else fresh
+        )
         planned = planned or of(followed)
         assert (
             followed.is_on(now) == any(start <= 10 * tick < end for start, end in planned)

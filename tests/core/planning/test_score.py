@@ -138,12 +138,6 @@ def test_a_warning_that_ended_before_the_event_is_a_false_alarm_and_a_miss():
     assert score.score_warnings(ran((1, 2)), ran((2, 3))) == WarningScore(misses=1, false_alarms=1)
 
 
-def test_a_warning_that_ended_counts_if_it_may_be_early():
-    assert score.score_warnings(ran((1, 2)), ran((3, 4)), early=2 * HOUR) == WarningScore(
-        hits=1, lead=2 * HOUR
-    )
-
-
 def test_a_late_warning_is_a_miss_but_no_false_alarm():
     assert score.score_warnings(ran((2.5, 4)), ran((2, 3))) == WarningScore(misses=1, late=1)
 

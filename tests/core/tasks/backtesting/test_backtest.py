@@ -20,8 +20,8 @@ from core.planning.precedence import Limits
 from core.rules import Decision, Rule
 from core.tasks.backtesting import past, svg
 from core.tasks.backtesting.backtest import backtest
-from core.tasks.backtesting.device import Terms
-from core.tasks.backtesting.past import LastForecasts, Past
+from core.tasks.backtesting.device import BacktestSettings
+from core.tasks.backtesting.past import LastForecasts, Measured, SignalHistory
 from core.tasks.forecasts.regions import Region
 
 MONDAY = datetime(2023, 3, 20, tzinfo=UTC)
@@ -40,12 +40,14 @@ def hourly(
 
 def make_past(actual, forecast=None, signal=Signal.CARBON_INTENSITY):
     expected = [replace(slot, issued_at=slot.starts_at) for slot in forecast or actual]
-    return Past(signal, HOUR, [(slot.ends_at, slot) for slot in actual], LastForecasts(expected))
+    return SignalHistory(
+        signal, HOUR, [Measured(slot.ends_at, slot) for slot in actual], LastForecasts(expected)
+    )
 
 
 def terms(rule="cleanest_hours", days=3, **options):
     known = rules.load(rule)
-    return Terms(known, known.read(options), MONDAY, MONDAY + days * DAY)
+    return BacktestSettings(known, known.read(options), MONDAY, MONDAY + days * DAY)
 
 
 def played(told, *pasts):
@@ -63,7 +65,7 @@ def rule_of(decide):
 
 def test_with_a_perfect_forecast_all_is_saved_that_can_be():
     result = played(terms(), make_past(hourly(96)))
-    assert [one.settled.costs.actual for one in result.jobs] == [300, 300]
+    assert [one.score.costs.actual for one in result.jobs] == [300, 300]
     assert result.costs.share == 1
     assert (result.undelivered, result.changes, result.switches) == (0, 0, 6)
     assert result.predicted == result.costs.actual
@@ -85,7 +87,7 @@ def test_a_wrong_forecast_costs_what_was_measured_not_what_was_expected():
 def test_what_is_not_measured_is_not_compared():
     actual = [slot for slot in hourly(72) if slot.starts_at.day != 21 or slot.starts_at.hour > 5]
     result = played(terms(), make_past(actual, hourly(72)))
-    assert (len(result.jobs), len(result.settled)) == (2, 1)
+    assert (len(result.jobs), len(result.compared)) == (2, 1)
     assert "1 not compared, because measurements are missing" in result.in_words()
 
 
@@ -99,7 +101,7 @@ def test_nothing_is_seen_of_what_is_still_to_come():
     ran = []
     for measured in (actual, other):
         one = make_past(measured)
-        one.forecasts = past.NoForecasts()
+        one.forecasts = LastForecasts([])
         ran.append(
             [window for window in played(terms(days=10), one).on if window.starts_at < until]
         )
@@ -114,8 +116,8 @@ def test_at_a_tick_only_slots_that_ended_are_measured():
         seen.append((situation.now, situation.outlook.rung, situation.outlook.typical_from))
 
     one = make_past(hourly(120))
-    one.forecasts = past.NoForecasts()
-    played(Terms(rule_of(watch), Options(), MONDAY, MONDAY + 4 * DAY, every=HOUR), one)
+    one.forecasts = LastForecasts([])
+    played(BacktestSettings(rule_of(watch), Options(), MONDAY, MONDAY + 4 * DAY, every=HOUR), one)
     first = next(now for now, rung, _ in seen if rung is Rung.TYPICAL)
     assert first == MONDAY + 3 * DAY  # a typical day needs three that ended
 
@@ -128,7 +130,7 @@ def test_progress_is_told_in_decisions():
 
 def test_a_device_obeys_at_once_and_its_limits_make_a_rule_wait():
     restless = rule_of(lambda situation: Decision(not situation.is_on, "restless"))
-    told = Terms(
+    told = BacktestSettings(
         restless, Options(), MONDAY, MONDAY + 2 * HOUR, limits=Limits(min_on=30 * HOUR / 60)
     )
     result = played(told, make_past(hourly(2)))
@@ -146,7 +148,7 @@ def test_a_rule_without_a_job_is_compared_with_the_mean():
 
 
 def test_a_rule_that_sets_something_else_cannot_be_played():
-    told = Terms(
+    told = BacktestSettings(
         rule_of(lambda situation: Decision(21.5, "warm", "target")), Options(), MONDAY, MONDAY + DAY
     )
     with pytest.raises(ValueError, match="ours sets something else"):
@@ -160,7 +162,8 @@ def test_no_decision_leaves_the_device_as_it_is():
         return Decision(True, "first")
 
     result = played(
-        Terms(rule_of(undecided), Options(), MONDAY, MONDAY + 2 * HOUR), make_past(hourly(24))
+        BacktestSettings(rule_of(undecided), Options(), MONDAY, MONDAY + 2 * HOUR),
+        make_past(hourly(24)),
     )
     assert result.on == [Window(MONDAY, MONDAY + 2 * HOUR)]
     assert result.undecided == 6
@@ -351,7 +354,7 @@ def test_the_drawing_is_strict_xml_and_shows_a_week_at_most(tmp_path):
 
 def test_a_drawing_of_nothing_is_a_drawing():
     one = make_past([])
-    assert parsed(svg.svg(played(terms(), one), {one.signal: one})) is not None
+    assert parsed(svg.draw_svg(played(terms(), one), {one.signal: one})) is not None
 
 
 def test_the_command_plays_what_is_stored(stored, settings):
