@@ -108,8 +108,8 @@ def _runs(job: Job, curve: Curve, amount: int, forced: int | None) -> list[Span]
     if job.contiguous:
         return _contiguous(job, curve, amount, limits)
     runs = cheapest_runs(curve, amount, job.latest, forced is not None)
-    # The cheapest runs of all are the answer if they happen to keep the minimum times. They cost one
-    # sort; the search over minutes, which is much slower, runs only if they do not.
+    # The cheapest runs of all are the answer if they keep the minimum times anyway. They cost one
+    # sort; the search over minutes, which is much slower, is made only if they do not.
     if not runs or limits.allow(runs, curve.pieces[0][0]):
         return runs
     return runs_with_minimum_times(curve, amount, limits, job.latest)

@@ -56,11 +56,10 @@ def _fill(
     for block in sorted(rest, key=rank):
         start, end = block
         size = min(amount, end - start)
+        at_end = latest
         if touches[block]:
             # The part that is taken must lie against the run that the block touches.
             at_end = end in starts and (latest or start not in ends)
-        else:
-            at_end = latest
         result.append((end - size, end) if at_end else (start, start + size))
         amount -= size
     return result

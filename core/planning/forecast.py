@@ -171,7 +171,7 @@ class _TypicalDay:
             start = end
 
     def value(self, place: int, at_weekend: bool) -> float | None:
-        """Return the median of days of this kind if there are two of each kind, else of all days."""
+        """Return the median of days of this kind if there are two of each, else of all days."""
         same = self.values.get((place, at_weekend), ())
         other = self.values.get((place, not at_weekend), ())
         values = same if min(len(same), len(other)) >= 2 else (*same, *other)

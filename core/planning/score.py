@@ -1,4 +1,4 @@
-"""Score by measurements, afterwards: what a job cost, and whether warnings were right. Pure functions.
+"""Score by measurements: what a job cost, and whether warnings were right. Pure functions.
 
 A job is compared with two others over the same measurements: "switch on at once", what a person
 without a planner does, and the ideal, the best plan with hindsight. All three run as many minutes
@@ -23,7 +23,7 @@ MINUTE = timedelta(minutes=1)
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """What a job cost by measurements, in `unit` (gCO2, GBP). None where measurements are missing."""
+    """What a job cost by measurements, in `unit` (gCO2, GBP); None where they are missing."""
 
     unit: str = ""
     actual: float | None = None

@@ -1,4 +1,4 @@
-"""Dynamic programming for the cheapest runs with minimum times. Times and lengths are whole numbers.
+"""Find the cheapest runs with minimum times, by dynamic programming over whole numbers.
 
 What a minute costs beyond the best use of it is its *penalty*: running when it is dearer than the
 level at which the cheapest minutes make up the job, or not running when it is cheaper. The sum of
@@ -42,7 +42,7 @@ class Search:
     latest: bool
 
     def best(self) -> list[Span]:
-        """Return runs of exactly that length in all, or the shortest longer, or else the longest."""
+        """Return runs of `wanted` in all, or the shortest that are longer, or else the longest."""
         end, one_run = self.curve.pieces[-1][1], self.one_run()
         if one_run:
             grid = Grid(self, self.times(end))
@@ -50,7 +50,7 @@ class Search:
             spare = grid.penalty(one_run) - least
             # One run is an answer, so no best answer has a larger penalty. Mostly the best is far
             # better, and a small bound leaves little to search. An answer within a bound is the
-            # best of all, because what the bound cut off is worse. The last bound holds the one run.
+            # best of all: what the bound cut off is worse. The last bound allows the one run.
             for share in SHARES:
                 answers = grid.answers(least + spare // share, self.wanted)
                 if self.wanted in answers:
@@ -110,7 +110,7 @@ class Grid:
         self.moves: list[tuple[int, int, int, int]] = []
         """Time, the next time, the end of its stretch of rates, when a run that starts may stop."""
         # The least penalty still to come, whatever the length: when off and free to start, when on
-        # and free to stop, and when it stops. Lower bounds, so cutting by them loses no best answer.
+        # and free to stop, and when it stops. As lower bounds they cut off no best answer.
         self.idle: dict[int, int] = {}
         self.busy: dict[int, int] = {}
         self.stop: dict[int, int] = {}
@@ -150,8 +150,8 @@ class Grid:
 
     def answers(self, allowed: float, most: int) -> Labels:
         """Return the best answers whose penalty is allowed, by length in all, up to `most`."""
-        # Penalties of the idle (busy) labels are without what being off (on) cost until now, and
-        # busy lengths without the time: so waiting and going on change no label, only a switch does.
+        # Penalties of idle (busy) labels are without what being off (on) cost until now, and busy
+        # lengths without the time: so waiting and going on change no label, only a switch does.
         idle, busy, due_idle, due_busy = self._begin()
         finished: Labels = {}
         for time, after, reach, ready in self.moves:

@@ -1,4 +1,4 @@
-"""Values over time: each holds until the next one, and where the device was silent there is a gap."""
+"""Values over time: each holds until the next; where the device was silent there is a gap."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

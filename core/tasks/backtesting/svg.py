@@ -17,9 +17,11 @@ STRIP = 14
 """The height of the bars below the lines."""
 
 STYLE = """
-svg { --ground: #ffffff; --ink: #1c2530; --faint: #d5dbe1; --forecast: #0a66c2; --on: #2e8b57; --held: #b5441f }
+svg { --ground: #ffffff; --ink: #1c2530; --faint: #d5dbe1 }
+svg { --forecast: #0a66c2; --on: #2e8b57; --held: #b5441f }
 @media (prefers-color-scheme: dark) {
-  svg { --ground: #14191f; --ink: #e6eaee; --faint: #37414c; --forecast: #6cb4ff; --on: #4fc383; --held: #ff8a5c }
+  svg { --ground: #14191f; --ink: #e6eaee; --faint: #37414c }
+  svg { --forecast: #6cb4ff; --on: #4fc383; --held: #ff8a5c }
 }
 .ground { fill: var(--ground) }
 text { fill: var(--ink); font: 13px system-ui, sans-serif }

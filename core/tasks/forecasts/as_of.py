@@ -1,4 +1,4 @@
-"""Forecasts and measurements as of a time: for a decision now, or to look at an earlier one again."""
+"""Forecasts and measurements as of a time: for a decision now, or to explain an earlier one."""
 
 from bisect import bisect_left, bisect_right
 from datetime import datetime
@@ -37,7 +37,7 @@ class AsOf:
     def measurements(
         self, region: Region, signal: Signal, since: datetime, until: datetime
     ) -> list[Slot]:
-        """Return what was measured in this time, by the latest revisions as of `at`: clean slots."""
+        """Return clean slots of what was measured in this time, by the latest revisions."""
         series = self._series.get((*region, signal))
         if series is None:
             return []

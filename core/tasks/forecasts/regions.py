@@ -113,7 +113,7 @@ def _place(device: Device, label: str, default: str) -> str:
             f"{label} needs a place: give {device} its latitude and longitude, or a region such as "
             "51.50,-0.12, or put one into FEEDS, after the feed and a colon."
         )
-    # To about a kilometre, so that neighbours share what is fetched. Adding 0.0 turns -0.0 into 0.0.
+    # To about a kilometre, so that neighbours share what is fetched. Adding 0.0 makes -0.0 0.0.
     return f"{round(device.latitude, 2) + 0.0:.2f},{round(device.longitude, 2) + 0.0:.2f}"
 
 

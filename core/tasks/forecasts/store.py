@@ -17,7 +17,7 @@ AHEAD = timedelta(minutes=5)
 
 @dataclass
 class FeedAnswer:
-    """Clean slots, by issue and by signal. `at`: when the answer came, the `known_at` of its rows."""
+    """Clean slots, by issue and by signal. `at`: when the answer came, `known_at` of its rows."""
 
     at: datetime
     forecasts: dict[tuple[Signal, datetime], Sequence[Slot]] = field(default_factory=dict)

@@ -27,7 +27,10 @@ quickly = settings(
 
 @dataclass(frozen=True)
 class Small:
-    """Times and lengths in steps. `on`: for how long it has been running when the time to plan begins; None: it is off."""
+    """Times and lengths in steps.
+
+    `on`: for how long it has been running when the time to plan begins; None: it is off.
+    """
 
     values: list[float | None]
     slot: int
@@ -90,12 +93,14 @@ class Small:
             spans = [(spans[0][0] - self.on, spans[0][1]), *spans[1:]]
         elif running and self.on < self.min_on or way[0] < off_until:
             return False
-        return all(b - a >= self.min_on for a, b in spans) and all(
-            c - b >= self.min_off for (_, b), (c, _) in pairwise(spans)
+        lengths = [end - start for start, end in spans]
+        pauses = [after[0] - before[1] for before, after in pairwise(spans)]
+        return all(one >= self.min_on for one in lengths) and all(
+            one >= self.min_off for one in pauses
         )
 
     def rank(self, way: tuple[int, ...]) -> tuple[int, int, float]:
-        """Long enough goes before too short, the length wanted before any other, then what is cheap."""
+        """Long enough before too short, the length wanted before any other, then what is cheap."""
         wanted = self.amount
         if self.on is not None and self.value(self.now) is not None:
             wanted = max(wanted, self.min_on - self.on)
@@ -164,10 +169,8 @@ def test_the_cheapest_split_is_that_of_brute_force_at_any_resolution(world, step
 @quickly
 def test_the_cheapest_run_is_that_of_brute_force_at_any_resolution(world, step):
     small = Small(*world, step=step)
-    made, ways = (
-        small.planned(contiguous=True),
-        [way for way in small.every_way() if len(runs(way)) == 1],
-    )
+    made = small.planned(contiguous=True)
+    ways = [way for way in small.every_way() if len(runs(way)) == 1]
     check(small, made, ways)
     equal = [way for way in ways if small.rank(way) == small.rank(steps_of(small, made))]
     assert not ways or steps_of(small, made) == (max(equal) if small.latest else min(equal))

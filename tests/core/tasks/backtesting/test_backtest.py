@@ -204,9 +204,11 @@ def issue(series, known_at, value):
 def test_of_what_is_stored_a_forecast_counts_from_when_it_was_fetched(stored):
     issue(stored, MONDAY - HOUR, 100.0)
     issue(stored, MONDAY + 1.25 * HOUR, 200.0)
-    known = past.from_database(Region("replay", ""), Signal.CARBON_INTENSITY, MONDAY, MONDAY + DAY)
+    history = past.from_database(
+        Region("replay", ""), Signal.CARBON_INTENSITY, MONDAY, MONDAY + DAY
+    )
     values = [
-        known.outlook(MONDAY + minutes * HOUR / 60).slots[0].value
+        history.outlook(MONDAY + minutes * HOUR / 60).slots[0].value
         for minutes in (0, 60, 74, 75, 200)
     ]
     assert values == [100, 100, 100, 200, 200]
@@ -214,10 +216,12 @@ def test_of_what_is_stored_a_forecast_counts_from_when_it_was_fetched(stored):
 
 def test_an_outlook_is_made_anew_only_when_something_is_new(stored):
     issue(stored, MONDAY - HOUR, 100.0)
-    known = past.from_database(Region("replay", ""), Signal.CARBON_INTENSITY, MONDAY, MONDAY + DAY)
-    first = known.outlook(MONDAY)
-    assert known.outlook(MONDAY + HOUR / 2) is first
-    assert known.outlook(MONDAY + HOUR) is not first
+    history = past.from_database(
+        Region("replay", ""), Signal.CARBON_INTENSITY, MONDAY, MONDAY + DAY
+    )
+    first = history.outlook(MONDAY)
+    assert history.outlook(MONDAY + HOUR / 2) is first
+    assert history.outlook(MONDAY + HOUR) is not first
 
 
 def test_a_revised_measurement_is_known_later_and_settles(stored):
@@ -225,8 +229,10 @@ def test_a_revised_measurement_is_known_later_and_settles(stored):
         Measurement.objects.create(
             series=stored, starts_at=MONDAY, ends_at=MONDAY + HOUR, value=value, known_at=known_at
         )
-    known = past.from_database(Region("replay", ""), Signal.CARBON_INTENSITY, MONDAY, MONDAY + DAY)
-    assert [slot.value for slot in known.measured] == [130]
+    history = past.from_database(
+        Region("replay", ""), Signal.CARBON_INTENSITY, MONDAY, MONDAY + DAY
+    )
+    assert [slot.value for slot in history.measured] == [130]
 
 
 def write(path, slots):
@@ -264,9 +270,11 @@ def test_the_command_plays_a_file(tmp_path, name):
         write(tmp_path / name, hourly(96)),
     )
     assert said == (
-        "cleanest_hours, 2023-03-20 00:00 to 2023-03-23 00:00: 432 decisions, 6 switches, on for 9 h\n"
+        "cleanest_hours, 2023-03-20 00:00 to 2023-03-23 00:00: "
+        "432 decisions, 6 switches, on for 9 h\n"
         "2 jobs, 0 of them not delivered in full, 0 changes of plan\n"
-        "600 gCO2 (600 gCO2 were predicted); 1.8 kgCO2 switched on at once, 600 gCO2 with hindsight\n"
+        "600 gCO2 (600 gCO2 were predicted); "
+        "1.8 kgCO2 switched on at once, 600 gCO2 with hindsight\n"
         "saved 1.2 kgCO2, 100% of what hindsight would have saved\n"
     )
 
@@ -410,7 +418,9 @@ def test_a_file_that_makes_no_sense_is_refused_with_its_line(tmp_path, text, sai
 def test_a_file_may_lack_values_and_times_without_a_zone_are_utc(tmp_path):
     path = tmp_path / "history.csv"
     path.write_text(
-        "from,to,forecast,actual\n2023-03-20T00:00,2023-03-20T00:30,,0\n2023-03-20 00:30,2023-03-20 01:00,7,\n"
+        "from,to,forecast,actual\n"
+        "2023-03-20T00:00,2023-03-20T00:30,,0\n"
+        "2023-03-20 00:30,2023-03-20 01:00,7,\n"
     )
     read = past.from_file(path)
     assert [(slot.starts_at, slot.value) for slot in read.measured] == [(MONDAY, 0)]

@@ -1,4 +1,4 @@
-"""Fetching, and what was known when: from the replay feed, and from one that answers over real HTTP."""
+"""Fetching and reading as of a time: the replay feed, and one that answers over real HTTP."""
 
 import json
 import sys
@@ -46,8 +46,9 @@ class Feed(feeds.Feed):
         self.asked.append((since, until))
         for start, minutes, value, issued, unit in self.http.get(f"slots/{region}"):
             starts_at = datetime.fromisoformat(start)
+            ends_at = starts_at + timedelta(minutes=minutes)
             issued_at = datetime.fromisoformat(issued) if issued else None
-            yield Slot(starts_at, starts_at + timedelta(minutes=minutes), float(value), unit, issued_at)
+            yield Slot(starts_at, ends_at, float(value), unit, issued_at)
 """
 
 
@@ -277,7 +278,7 @@ def test_what_was_not_come_to_in_time_waits_for_the_next_fetch(source, monkeypat
     assert (fetch_regions([LOCAL]).postponed, source.server.connections) == (1, 0)
 
 
-# What was known when.
+# As of a time.
 
 
 def test_a_measurement_revised_is_a_row_of_its_own_and_known_later(source, time_machine):
@@ -328,11 +329,11 @@ def test_the_ladder_is_climbed_down_as_a_source_stays_away(source):
 def test_a_signal_is_read_once_however_many_ask(source, django_assert_num_queries):
     source.answers["13"] = said(NOW - timedelta(days=7), [50] * 48 * 7) + said(NOW, [1] * 8, NOW)
     fetch_regions([LOCAL])
-    known = AsOf(NOW)
+    as_of = AsOf(NOW)
     with django_assert_num_queries(3):
         for hours in range(1, 40):
-            known.outlook(LOCAL, INTENSITY, NOW + hours * HOUR)
-            known.measurements(LOCAL, INTENSITY, NOW - hours * HOUR, NOW)
+            as_of.outlook(LOCAL, INTENSITY, NOW + hours * HOUR)
+            as_of.measurements(LOCAL, INTENSITY, NOW - hours * HOUR, NOW)
 
 
 def test_why_it_is_not_fresh(source, time_machine):
