@@ -187,7 +187,7 @@ def test_without_its_budget_the_cloud_refuses():
     assert (len(cloud.called_at), cloud.refused) == (2, 1)
 
 
-READS = "from core.models import Gateway; from core.tasks.clients import client_for"
+READS = "from core.models import Gateway; from core.tasks.polling.clients import client_for"
 READS += "; print(len(list(client_for(Gateway.objects.get()).read({ids!r}))))"
 
 
