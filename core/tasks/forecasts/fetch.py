@@ -15,29 +15,16 @@ from core.models import Device, FeedSource
 from core.net.errors import ApiRefused
 from core.planning.forecast import TYPICAL_OF
 from core.tasks import runs
-from core.tasks.forecasts.as_of import AsOf
 from core.tasks.forecasts.ask import FeedCall, ask_feeds
 from core.tasks.forecasts.regions import (
     LONGEST_REGION,
     Region,
-    region_for,
     regions_for,
     regions_without_device,
-    signals_for,
 )
 from core.tasks.forecasts.store import FeedAnswer, store_answer
 from core.tasks.polling.backoff import complaint, health_after
 from core.tasks.polling.clock import LONGEST_WAIT
-
-__all__ = [
-    "FetchResult",
-    "AsOf",
-    "Region",
-    "fetch_regions",
-    "fetch_forecasts",
-    "region_for",
-    "signals_for",
-]
 
 BEGIN_WITHIN_SECONDS = 120
 """A fetch holds up decisions no longer: sources not asked by then wait for the next one."""

@@ -1,5 +1,6 @@
 """The ladder of forecasts: each rung, the joins between them, and what is said of them."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
@@ -164,6 +165,13 @@ def test_what_overlaps_is_cut_and_the_first_of_two_counts():
     )
     assert clean_slots([second, first, again]) == [Slot(NOON, NOON + HALF_HOUR, 1.0, "x"), second]
     assert clean_slots([]) == []
+
+
+def test_slots_of_no_length_or_without_a_finite_value_are_left_out():
+    good = Slot(NOON, NOON + HOUR, 1.0, "x")
+    empty, backwards = replace(good, ends_at=NOON), replace(good, ends_at=NOON - HOUR)
+    endless, nothing = replace(good, value=float("inf")), replace(good, value=float("nan"))
+    assert clean_slots([endless, empty, backwards, nothing, good]) == [good]
 
 
 @given(

@@ -18,8 +18,9 @@ from core.feeds import Signal
 from core.models import FeedSource, Forecast, Measurement, Series
 from core.planning.forecast import Rung
 from core.tasks.forecasts import ask, fetch
-from core.tasks.forecasts.fetch import AsOf, Region, fetch_regions, region_for
-from core.tasks.forecasts.regions import configured
+from core.tasks.forecasts.as_of import AsOf
+from core.tasks.forecasts.fetch import fetch_regions
+from core.tasks.forecasts.regions import Region, configured, region_for
 from tests.core.raw_server import answer, serving
 from tests.core.tasks.homes import make_device, make_gateway
 
