@@ -150,11 +150,8 @@ def test_the_age_of_the_last_forecast_is_told(age, said):
 
 
 def test_another_day_is_named():
-    assert (
-        look(forecast(24), measured(4), hours=48)
-        .source(NOW)
-        .endswith("after 12:00 UTC on Thursday")
-    )
+    source = look(forecast(24), measured(4), hours=48).source(NOW)
+    assert source.endswith("after 12:00 UTC on Thursday")
 
 
 def test_what_overlaps_is_cut_and_the_first_of_two_counts():
