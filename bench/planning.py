@@ -67,17 +67,18 @@ def main() -> None:
 
 
 def forecast(rng: random.Random) -> list[Slot]:
-    """Two days of half-hours, from midnight: low at night and at noon, with noise, in whole gCO2/kWh as the source gives it."""
+    """Return two days of half-hours from midnight: low at night and at noon, with noise.
+
+    In whole gCO2/kWh, as the source gives it.
+    """
     level, sun = rng.uniform(100, 200), rng.uniform(0, 60)
     slots, drift = [], 0.0
     for k in range(96):
         drift += rng.gauss(0, 6)
-        value = round(
-            max(0, level - 50 * cos(k * pi / 24) - sun * max(0, -cos(k * pi / 24)) + drift)
-        )
-        slots.append(
-            Slot(MIDNIGHT + k * HALF_HOUR, MIDNIGHT + (k + 1) * HALF_HOUR, value, "gCO2/kWh")
-        )
+        wave = cos(k * pi / 24)
+        value = round(max(0, level - 50 * wave - sun * max(0, -wave) + drift))
+        starts_at = MIDNIGHT + k * HALF_HOUR
+        slots.append(Slot(starts_at, starts_at + HALF_HOUR, value, "gCO2/kWh"))
     return slots
 
 
@@ -95,15 +96,14 @@ def seconds(planner: Callable[[Job, list[Slot], datetime], object], jobs: list[W
 
 
 def every_minute(job: Job, slots: list[Slot], now: datetime) -> float:
-    """What one tries first: each minute as the start, each minute of the run looked up."""
+    """Try each minute as the start, and look up each minute of the run."""
     best = float("inf")
     start = now
     while start + job.minutes * MINUTE <= job.deadline:
-        of_start = sum(
-            slots[(start + k * MINUTE - MIDNIGHT) // HALF_HOUR].value
-            for k in range(round(job.minutes))
-        )
-        best = min(best, of_start)
+        total = 0.0
+        for k in range(round(job.minutes)):
+            total += slots[(start + k * MINUTE - MIDNIGHT) // HALF_HOUR].value
+        best = min(best, total)
         start += MINUTE
     return best
 

@@ -1,25 +1,28 @@
-"""Feeds: sources of outside data, one file each, found by its name. This is the whole contract; `replay.py` is an example.
+"""Feeds: sources of outside data, one file each, found by its name.
 
-A feed normalises units (see UNITS) and times (aware, UTC), and knows neither Django nor the database. `http` comes from
-outside, bound to the feed's address, credential and limits.
+This is the whole contract; `replay.py` is an example. A feed normalises units (see UNITS) and times
+(aware, UTC), and uses neither Django nor the database. `http` comes from outside, bound to the
+feed's address, credential and limits.
 """
 
 import pkgutil
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from enum import StrEnum
 from importlib import import_module
+from itertools import chain, pairwise
+from math import isfinite
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
-    from core.net.http import Http  # loads requests, which only who asks a feed should pay for
+    from core.net.http import Http  # loads requests, which most commands do not need
 
 
 class Signal(StrEnum):
-    """What a slot's value is of. Average and marginal intensity are different signals and never mixed."""
+    """What a slot's value is of. Average and marginal intensity are never mixed."""
 
     CARBON_INTENSITY = "carbon_intensity"
     """Of the average kilowatt-hour in the grid."""
@@ -47,7 +50,10 @@ UNITS = {
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """A value that holds from `starts_at` up to, not including, `ends_at`. Without `issued_at` it is a measurement."""
+    """A value that holds from `starts_at` up to, not including, `ends_at`.
+
+    Without `issued_at` it is a measurement, else it is of the forecast issued then.
+    """
 
     starts_at: datetime
     ends_at: datetime
@@ -63,9 +69,9 @@ class Feed(ABC):
     label: ClassVar[str]
     signals: ClassVar[tuple[Signal, ...]]
     address: ClassVar[str] = ""
-    """The base URL; empty if nobody is asked."""
+    """The base URL; empty if the feed needs no network."""
     every: ClassVar[timedelta] = timedelta(minutes=30)
-    """How often the source has something new. A forecast older than three times this is no longer called live."""
+    """How often the source has something new. A forecast is live for three times this."""
     ahead: ClassVar[timedelta] = timedelta(hours=48)
     """How far it looks ahead."""
     behind: ClassVar[timedelta] = timedelta(hours=24)
@@ -73,7 +79,7 @@ class Feed(ABC):
     needs_credential: ClassVar[bool] = False
     region_hint: ClassVar[str] = "none: there is one"
     by_place: ClassVar[bool] = False
-    """Whether a region may be a place, told as "latitude,longitude" in degrees: "51.50,-0.12"."""
+    """Whether a region may be a place, "latitude,longitude" in degrees: "51.50,-0.12"."""
 
     def __init__(self, http: "Http | None" = None) -> None:
         self._http = http
@@ -86,10 +92,11 @@ class Feed(ABC):
 
     @abstractmethod
     def fetch(self, region: str, since: datetime, until: datetime) -> Iterable[Slot]:
-        """Slots that overlap the time from `since` to `until`, forecasts and measurements, each in order of time.
+        """Return slots that overlap the time from `since` to `until`.
 
-        Without an issue time of the source's own, a forecast is issued when it is fetched. Raises ApiError (try again
-        later) and ApiRefused (a person must act: the region, the credential).
+        Forecasts and measurements, each in order of time. Without an issue time of the source's
+        own, a forecast is issued when it is fetched. Raises ApiError (try again later) and
+        ApiRefused (a person must act: the region, the credential).
         """
 
 
@@ -98,7 +105,7 @@ class UnknownFeed(LookupError):
 
 
 def names() -> list[str]:
-    """Those whose file name begins with `_` are shared by others, and left out."""
+    """Return the names of feeds: files that do not begin with `_`, which are shared code."""
     found = (module.name for module in pkgutil.iter_modules(__path__))
     return sorted(name for name in found if not name.startswith("_"))
 
@@ -110,32 +117,35 @@ def load(name: str) -> type[Feed]:
     return feed
 
 
-# What every feed needs to tell sense from nonsense in an answer
+# What every feed needs to read an answer
 
 LONGEST_SLOT = timedelta(days=1)
 _DEGREES = r"\s*([+-]?[0-9]{1,3}(?:\.[0-9]{1,12})?)\s*"
 
 
 def place(region: str) -> tuple[float, float] | None:
-    """Latitude and longitude of a region told as "51.50,-0.12"; None if it is told otherwise."""
+    """Return latitude and longitude of a region such as "51.50,-0.12"; None if it is no place."""
     found = re.fullmatch(f"{_DEGREES},{_DEGREES}", region)
-    latitude, longitude = map(float, found.groups()) if found else (0.0, 0.0)
-    return (
-        (latitude, longitude) if found and abs(latitude) <= 90 and abs(longitude) <= 180 else None
-    )
-
-
-def number(told: object, least: float, most: float) -> float | None:
-    """A number from an answer; None if it is none, or out of bounds."""
-    if isinstance(told, bool) or not isinstance(told, int | float) or not least <= told <= most:
+    if not found:
         return None
-    return float(told)
+    latitude, longitude = map(float, found.groups())
+    return (latitude, longitude) if abs(latitude) <= 90 and abs(longitude) <= 180 else None
 
 
-def moment(told: object, zone: tzinfo = UTC) -> datetime | None:
-    """A time from an answer, in UTC; one without a zone is of this one. None if it is none, or of another century."""
+def number(value: object, least: float, most: float) -> float | None:
+    """Return a number from an answer; None if it is none, or out of bounds."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
+        return None
+    return float(value)
+
+
+def moment(text: object, zone: tzinfo = UTC) -> datetime | None:
+    """Return a time from an answer, in UTC; one without a zone is of this one.
+
+    None if it is none, or of another century.
+    """
     try:
-        found = datetime.fromisoformat(told) if isinstance(told, str) else None
+        found = datetime.fromisoformat(text) if isinstance(text, str) else None
     except ValueError:
         return None
     if found is None or not 2000 <= found.year < 2100:
@@ -144,18 +154,44 @@ def moment(told: object, zone: tzinfo = UTC) -> datetime | None:
 
 
 def in_order(slots: Iterable[Slot], since: datetime, until: datetime) -> list[Slot]:
-    """Those that overlap the time from `since` to `until`: by signal, measurements before forecasts, in order of time.
+    """Return the slots of an answer that overlap the time from `since` to `until`.
 
-    Left out: what ends before it starts, lasts longer than a day, or overlaps the one before it.
+    By signal, measurements before forecasts, in order of time. Left out: what ends before it
+    starts, lasts longer than a day, or overlaps the one before it.
     """
     series: dict[tuple[str, bool], list[Slot]] = {}
-    for slot in sorted(
-        slots,
-        key=lambda slot: (slot.signal, slot.issued_at is not None, slot.starts_at, slot.ends_at),
-    ):
+
+    def rank(slot: Slot) -> tuple[str, bool, datetime, datetime]:
+        return slot.signal, slot.issued_at is not None, slot.starts_at, slot.ends_at
+
+    for slot in sorted(slots, key=rank):
         before = series.setdefault((slot.signal, slot.issued_at is not None), [])
         is_whole = timedelta(0) < slot.ends_at - slot.starts_at <= LONGEST_SLOT
         if is_whole and not (before and slot.starts_at < before[-1].ends_at):
             before.append(slot)
-    kept = (slot for told in series.values() for slot in told)
-    return [slot for slot in kept if max(slot.starts_at, since) < min(slot.ends_at, until)]
+    ordered = chain.from_iterable(series.values())
+    return [slot for slot in ordered if max(slot.starts_at, since) < min(slot.ends_at, until)]
+
+
+# What comes in, from feeds, files and the database
+
+
+def clean_slots(slots: Iterable[Slot]) -> list[Slot]:
+    """Return slots of one series in order of time, apart, each of some length and a finite value.
+
+    Called once, where slots come in: an answer that is stored, revisions that are merged, a file.
+    Everything behind it relies on it: forecasts, the planner, scores, backtests. Of slots with the
+    same start the first counts; what reaches into the next slot is cut off.
+    """
+    usable = [slot for slot in slots if slot.starts_at < slot.ends_at and isfinite(slot.value)]
+    if all(slot.ends_at <= later.starts_at for slot, later in pairwise(usable)):
+        return usable
+    first: dict[datetime, Slot] = {}
+    for slot in usable:
+        first.setdefault(slot.starts_at, slot)
+    ordered = [first[start] for start in sorted(first)]
+    cut = []
+    for slot, later in pairwise(ordered):
+        overlaps = slot.ends_at > later.starts_at
+        cut.append(replace(slot, ends_at=later.starts_at) if overlaps else slot)
+    return [*cut, ordered[-1]]

@@ -1,4 +1,8 @@
-"""The cheapest runs, as many as it takes: the cheapest pieces first, of the dearest rate only what is left."""
+"""Find the cheapest runs without minimum times: the cheapest pieces first.
+
+This greedy choice is exact: a minute in one piece costs the same wherever else the job runs, so
+that only of the dearest rate used is there anything to choose. O(n log n) for n pieces.
+"""
 
 from itertools import groupby
 from operator import itemgetter
@@ -6,21 +10,20 @@ from operator import itemgetter
 from core.planning.curve import Curve, Span, length, merged
 
 
-def split(curve: Curve, amount: int, latest: bool = False, running: bool = False) -> list[Span]:
-    """Runs of that length in all, or everything there is; of equally cheap answers one with the fewest runs.
+def cheapest_runs(
+    curve: Curve, amount: int, latest: bool = False, running: bool = False
+) -> list[Span]:
+    """Return runs of that length in all, or everything there is.
 
-    `running`: something runs already where the curve begins, and going on is no new run.
+    Of equally cheap answers it is one with the fewest runs. `running`: something runs already where
+    the curve begins, and going on is no new run.
     """
     taken: list[Span] = []
+    going_on = curve.pieces[0][0] if running and curve.pieces else None
     for _, pieces in groupby(sorted(curve.pieces, key=itemgetter(2, 0)), key=itemgetter(2)):
         blocks = merged((start, end) for start, end, _ in pieces)
         if length(blocks) >= amount:
-            return merged(
-                [
-                    *taken,
-                    *_fill(blocks, taken, amount, latest, curve.pieces[0][0] if running else None),
-                ]
-            )
+            return merged([*taken, *_fill(blocks, taken, amount, latest, going_on)])
         taken = merged([*taken, *blocks])
         amount -= length(blocks)
     return taken
@@ -29,26 +32,34 @@ def split(curve: Curve, amount: int, latest: bool = False, running: bool = False
 def _fill(
     blocks: list[Span], taken: list[Span], amount: int, latest: bool, going_on: int | None
 ) -> list[Span]:
-    """Some of equally dear blocks. Those that close a gap between two runs save a run if taken whole, the shortest first;
-    those that touch one run make it longer; those that stand alone are a run more each, so that the longest go first."""
+    """Choose `amount` out of blocks of equal rate, with as few runs more as possible.
+
+    Blocks that close a gap between two runs save a run if taken whole: the shortest go first, so
+    that as many as possible fit. Blocks that touch one run make it longer, at no run more. Blocks
+    that stand alone are a run more each: the longest go first.
+    """
     ends, starts = {going_on, *(end for _, end in taken)}, {start for start, _ in taken}
     touches = {block: (block[0] in ends) + (block[1] in starts) for block in blocks}
     side = -1 if latest else 1
     result: list[Span] = []
-    for block in sorted(
-        (one for one in blocks if touches[one] == 2),
-        key=lambda one: (one[1] - one[0], side * one[0]),
-    ):
-        if block[1] - block[0] <= amount:
-            result.append(block)
-            amount -= block[1] - block[0]
+    gaps = [block for block in blocks if touches[block] == 2]
+    for start, end in sorted(gaps, key=lambda gap: (gap[1] - gap[0], side * gap[0])):
+        if end - start <= amount:
+            result.append((start, end))
+            amount -= end - start
+
+    def rank(block: Span) -> tuple[bool, int, int]:
+        alone = not touches[block]
+        return alone, block[0] - block[1] if alone else 0, side * block[0]
+
     rest = [block for block in blocks if block not in result]
-    by_size = {block: 0 if touches[block] else block[0] - block[1] for block in rest}
-    for block in sorted(rest, key=lambda one: (not touches[one], by_size[one], side * one[0])):
-        size = min(amount, block[1] - block[0])
-        at_end = (
-            block[1] in starts and (latest or block[0] not in ends) or not touches[block] and latest
-        )
-        result.append((block[1] - size, block[1]) if at_end else (block[0], block[0] + size))
+    for block in sorted(rest, key=rank):
+        start, end = block
+        size = min(amount, end - start)
+        at_end = latest
+        if touches[block]:
+            # The part that is taken must lie against the run that the block touches.
+            at_end = end in starts and (latest or start not in ends)
+        result.append((end - size, end) if at_end else (start, start + size))
         amount -= size
     return result

@@ -1,25 +1,29 @@
-"""What running costs over time, as whole numbers: sums and ties are exact. Times are whole numbers of any one unit."""
+"""What running costs over time, in whole numbers, so that sums and ties are exact.
+
+Times are whole numbers of any one unit.
+"""
 
 from bisect import bisect_right
 from collections.abc import Iterable
 from itertools import accumulate
 
 Span = tuple[int, int]
-"""From, up to and not including."""
+"""Start and end; the end is not part of it."""
 
 
 class Curve:
-    """Pieces (from, up to, rate) in order of time, apart from each other. Where there is no piece the rate is unknown."""
+    """Pieces (start, end, rate) in order of time, apart. Between pieces the rate is unknown."""
 
     def __init__(self, pieces: Iterable[tuple[int, int, int]]) -> None:
         self.pieces = list(pieces)
         self._starts = [start for start, _, _ in self.pieces]
+        # Sums up to each piece: any integral is two look-ups, O(log n).
         self._sums = [0, *accumulate((end - start) * rate for start, end, rate in self.pieces)]
         self.stretches = merged((start, end) for start, end, _ in self.pieces)
-        """Where the rate is known without a gap."""
+        """Spans without a gap between pieces."""
 
     def integral(self, span: Span) -> int:
-        """Unknown rates count as 0."""
+        """Return the cost of a span. Unknown rates count as 0."""
         return self._until(span[1]) - self._until(span[0])
 
     def _until(self, time: int) -> int:
@@ -32,20 +36,15 @@ class Curve:
     def covers(self, span: Span) -> bool:
         return any(start <= span[0] and span[1] <= end for start, end in self.stretches)
 
-    def stretch_from(self, time: int) -> Span:
-        """The known time from there on; empty if the rate is not known then."""
-        return next(
-            ((time, end) for start, end in self.stretches if start <= time < end), (time, time)
-        )
-
     def cut(self, since: int) -> "Curve":
+        """Return the curve from a time on."""
         return Curve(
             (max(start, since), end, rate) for start, end, rate in self.pieces if end > since
         )
 
 
 def merged(spans: Iterable[Span]) -> list[Span]:
-    """In order of time, those that touch or overlap made one."""
+    """Return spans in order of time; those that touch or overlap become one."""
     result: list[Span] = []
     for start, end in sorted(spans):
         if result and start <= result[-1][1]:

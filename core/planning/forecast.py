@@ -1,7 +1,8 @@
-"""What is expected of an outside signal, from the best source there is: the ladder of forecasts. Pure functions.
+"""What to expect of an outside signal, from the best source there is. Pure functions.
 
-The rungs: a live forecast; the last one, as far as it reaches; a typical day, from what was measured at the same time of day
-in the weeks before; none, and then a rule can only meet its deadline.
+The sources form a ladder. Its rungs: a live forecast; the last one, as far as it reaches; a typical
+day, from what was measured at the same time of day in the weeks before; none, and then a rule can
+only meet its deadline.
 """
 
 from bisect import bisect_left, bisect_right
@@ -10,7 +11,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, time, timedelta
 from enum import StrEnum
-from itertools import pairwise
 from statistics import median
 
 from core.feeds import Signal, Slot
@@ -32,8 +32,11 @@ class Rung(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """`slots` in order of time, without overlap, from the one that holds now on. `rung` is that of the slot that holds now
-    (or the first one); from `typical_from` on they are of a typical day. `issued_at` is of the forecast, None without one."""
+    """What to expect of a signal: clean slots, from the one that holds now on.
+
+    `rung` is that of the slot that holds now (or the first one); from `typical_from` on the slots
+    are of a typical day. `issued_at` is of the forecast, None without one.
+    """
 
     signal: Signal
     slots: tuple[Slot, ...] = ()
@@ -42,24 +45,28 @@ class Outlook:
     typical_from: datetime | None = None
 
     def at(self, time: datetime) -> Slot | None:
-        """The slot that holds a time."""
+        """Return the slot that holds a time."""
         return next((slot for slot in self.slots if slot.starts_at <= time < slot.ends_at), None)
 
     def source(self, now: datetime) -> str:
-        """Where it comes from, for the end of a sentence: "" for a live forecast, else such as
-        "by the last forecast, 5 h old", "by a typical day", "by the forecast, and a typical day after 14:00 UTC"."""
-        if self.rung in (Rung.TYPICAL, Rung.NONE):
-            return "by a typical day" if self.rung is Rung.TYPICAL else "without a forecast"
-        age = (
-            f", {_age(now - self.issued_at)} old"
-            if self.rung is Rung.LAST and self.issued_at
-            else ""
-        )
+        """Return where it comes from, for the end of a sentence; "" for a live forecast.
+
+        Else such as "by the last forecast, 5 h old", "by a typical day", "by the forecast, and a
+        typical day after 14:00 UTC".
+        """
+        if self.rung is Rung.NONE:
+            return "without a forecast"
+        if self.rung is Rung.TYPICAL:
+            return "by a typical day"
+        if self.rung is Rung.LIVE:
+            forecast = "by the forecast"
+        else:
+            age = f", {_age(now - self.issued_at)} old" if self.issued_at else ""
+            forecast = f"by the last forecast{age}"
         if self.typical_from is None:
-            return f"by the last forecast{age}" if self.rung is Rung.LAST else ""
+            return "" if self.rung is Rung.LIVE else forecast
         day = "" if self.typical_from.date() == now.date() else f" on {self.typical_from:%A}"
-        forecast = "forecast" if self.rung is Rung.LIVE else "last forecast"
-        return f"by the {forecast}{age}, and a typical day after {self.typical_from:%H:%M} UTC{day}"
+        return f"{forecast}, and a typical day after {self.typical_from:%H:%M} UTC{day}"
 
 
 def outlook(
@@ -70,9 +77,11 @@ def outlook(
     measurements: Sequence[Slot],
     every: timedelta,
 ) -> Outlook:
-    """`forecast` is the newest issue known at `now`; `measurements` those of the weeks before, as known at `now`.
+    """Return what to expect from `now` up to `until`.
 
-    Both in order of time. A last slot that begins before `until` is whole.
+    `forecast` is the newest issue as of `now`; `measurements` are those of the weeks before, as of
+    `now`; both are clean slots. `every` is how often the feed has something new. The last slot may
+    reach beyond `until`.
     """
     ahead = _between(forecast, now, until)
     reach = ahead[-1].ends_at if ahead else now
@@ -89,23 +98,10 @@ def outlook(
     )
 
 
-def apart(slots: Sequence[Slot]) -> Sequence[Slot]:
-    """Slots in order of their starts, none twice, with what overlaps the next one cut off."""
-    if all(slot.ends_at <= later.starts_at for slot, later in pairwise(slots)):
-        return slots
-    first = dict(reversed([(slot.starts_at, slot) for slot in slots]))
-    ordered = [first[start] for start in sorted(first)]
-    cut = [
-        replace(slot, ends_at=later.starts_at) if slot.ends_at > later.starts_at else slot
-        for slot, later in pairwise(ordered)
-    ]
-    return [*cut, ordered[-1]]
-
-
 def _between(slots: Sequence[Slot], since: datetime, until: datetime) -> Sequence[Slot]:
-    """Those that overlap this time."""
+    """Return the slots that overlap this time."""
     first = bisect_right(slots, since, key=_end)
-    return apart(slots[first : bisect_left(slots, until, lo=first, key=_start)])
+    return slots[first : bisect_left(slots, until, lo=first, key=_start)]
 
 
 def _rung(ahead: Sequence[Slot], now: datetime, every: timedelta) -> Rung:
@@ -119,31 +115,34 @@ def _rung(ahead: Sequence[Slot], now: datetime, every: timedelta) -> Rung:
 def _typical(
     measurements: Sequence[Slot], now: datetime, since: datetime, until: datetime, cut: bool
 ) -> tuple[Slot, ...]:
-    """Slots of a typical day; the first one begins at `since` if it is to be `cut`, else before, if it holds it."""
+    """Return slots of a typical day from the one that holds `since` on, `cut` there or whole."""
     first = bisect_left(measurements, now - TYPICAL_OF, key=_start)
-    usual = _Usual.of(measurements[first : bisect_left(measurements, now, lo=first, key=_start)])
-    slots = tuple(usual.slots(since, until)) if usual else ()
+    last = bisect_left(measurements, now, lo=first, key=_start)
+    typical_day = _TypicalDay.of(measurements[first:last])
+    slots = tuple(typical_day.slots(since, until)) if typical_day else ()
     if cut and slots and slots[0].starts_at < since:
         return (replace(slots[0], starts_at=since), *slots[1:])
     return slots
 
 
 @dataclass(frozen=True, slots=True)
-class _Usual:
-    """What was measured, by the slot of the (UTC) day it was measured in, on working days and at weekends."""
+class _TypicalDay:
+    """What was measured, by the slot of the day (UTC), on working days and at weekends."""
 
     like: Slot
     length: timedelta
     values: Mapping[tuple[int, bool], Sequence[float]]
 
     @classmethod
-    def of(cls, measurements: Sequence[Slot]) -> "_Usual | None":
-        """None if too little was measured. Slots of another length than most are left out."""
+    def of(cls, measurements: Sequence[Slot]) -> "_TypicalDay | None":
+        """Return it, or None if too little was measured.
+
+        Slots of another length than most are left out: they have no place in the day's grid.
+        """
         if not measurements:
             return None
-        [(length, count)] = Counter(
-            slot.ends_at - slot.starts_at for slot in measurements
-        ).most_common(1)
+        lengths = Counter(slot.ends_at - slot.starts_at for slot in measurements)
+        [(length, count)] = lengths.most_common(1)
         if length > DAY or count * length < LEAST_OF_A_TYPICAL_DAY:
             return None
         seconds, values = length.total_seconds(), dict[tuple[int, bool], list[float]]()
@@ -155,7 +154,11 @@ class _Usual:
         return cls(measurements[-1], length, values)
 
     def slots(self, since: datetime, until: datetime) -> Iterator[Slot]:
-        """Those that overlap this time, where anything is known. The last one of a day ends at midnight."""
+        """Yield the slots that overlap this time and have a value.
+
+        The last one of a day ends at midnight, so that a length that is no part of a day begins
+        each day anew.
+        """
         midnight = datetime.combine(since, time(), since.tzinfo)
         start = midnight + (since - midnight) // self.length * self.length
         while start < until:
@@ -168,11 +171,9 @@ class _Usual:
             start = end
 
     def value(self, place: int, at_weekend: bool) -> float | None:
-        """The median of the same kind of days if there are two of each kind, else of all days."""
-        same, other = (
-            self.values.get((place, at_weekend), ()),
-            self.values.get((place, not at_weekend), ()),
-        )
+        """Return the median of days of this kind if there are two of each, else of all days."""
+        same = self.values.get((place, at_weekend), ())
+        other = self.values.get((place, not at_weekend), ())
         values = same if min(len(same), len(other)) >= 2 else (*same, *other)
         return median(values) if values else None
 
@@ -196,27 +197,31 @@ Outlooks = Mapping[Signal, Outlook]
 
 
 def smoothed(slots: Sequence[Slot], span: timedelta) -> list[Slot]:
-    """Each slot halfway to the mean of all from `span` before its start to `span` after its end.
+    """Return each slot halfway to the mean from `span` before its start to `span` after its end.
 
-    Half of what makes a slot of a forecast lower than those around it is noise, and a planner that looks for the lowest finds
-    just those: what statisticians call shrinkage. Measured in bench/README.md.
+    Half of what makes a slot of a forecast lower than those around it is noise, and a planner that
+    looks for the lowest finds just those. Statisticians call the remedy shrinkage. Measured in
+    bench/README.md.
     """
     edges = [time for slot in slots for time in (slot.starts_at, slot.ends_at)]
     sums, lengths = [0.0], [0.0]
-    for slot in slots:  # holes count as nothing, in both
+    for slot in slots:
+        # A gap between two slots adds nothing to either sum, so a mean is over what is covered.
         seconds = (slot.ends_at - slot.starts_at).total_seconds()
         sums += [sums[-1], sums[-1] + slot.value * seconds]
         lengths += [lengths[-1], lengths[-1] + seconds]
 
     def until(time: datetime) -> tuple[float, float]:
         place = bisect_right(edges, time)
-        if place % 2 == 0:  # in no slot
+        # Edges alternate: an even number of them before a time means it lies in no slot.
+        if place % 2 == 0:
             return sums[place], lengths[place]
         into = (time - edges[place - 1]).total_seconds()
         return sums[place] + slots[place // 2].value * into, lengths[place] + into
 
     halfway = []
     for slot in slots:
-        (low, first), (high, last) = until(slot.starts_at - span), until(slot.ends_at + span)
+        low, first = until(slot.starts_at - span)
+        high, last = until(slot.ends_at + span)
         halfway.append(replace(slot, value=(slot.value + (high - low) / (last - first)) / 2))
     return halfway

@@ -1,7 +1,7 @@
-"""The cheapest runs when no run and no pause may be too short.
+"""Find the cheapest runs when no run and no pause may be too short.
 
-Exact where all times and lengths given are whole minutes: then a cheapest answer switches at whole minutes too. If they are
-not, now and lengths are rounded up to whole minutes, and the deadline down.
+Exact where all times and lengths given are whole minutes: then a cheapest answer switches at whole
+minutes too. If they are not, now and lengths are rounded up to whole minutes, the deadline down.
 """
 
 from collections.abc import Iterator
@@ -16,57 +16,69 @@ MINUTE = 60_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """`forced`: for how long what runs when the curve begins must go on at least; None if nothing runs then."""
+class MinimumTimes:
+    """The shortest run and pause allowed.
+
+    `forced`: how long a run that is on when the curve begins must still last; None if it is off.
+    """
 
     min_on: int
     min_off: int
     forced: int | None = None
 
-    def allow(self, spans: list[Span], start: int) -> bool:
-        pauses = [after[0] - before[1] for before, after in pairwise(spans)]
-        lengths = [end - begin for begin, end in spans]
+    def allow(self, runs: list[Span], start: int) -> bool:
+        """Say whether runs keep to these times, on a curve that begins at `start`."""
+        pauses = [after[0] - before[1] for before, after in pairwise(runs)]
+        lengths = [end - begin for begin, end in runs]
         if self.forced is not None:
-            if spans[0][0] == start:
+            if runs[0][0] == start:
+                # The run began earlier: what it has lasted already counts.
                 lengths[0] += self.min_on - self.forced
             elif self.forced:
                 return False
             else:
-                pauses.append(spans[0][0] - start)
-        return all(pause >= self.min_off for pause in pauses) and all(
-            one >= self.min_on for one in lengths
-        )
+                pauses.append(runs[0][0] - start)
+        if any(pause < self.min_off for pause in pauses):
+            return False
+        return all(run >= self.min_on for run in lengths)
 
 
-def limited(curve: Curve, amount: int, limits: Limits, latest: bool = False) -> list[Span]:
-    """Runs of that length in all. If no runs are exactly that long in all, then the shortest that are longer; else the
-    longest there are."""
+def runs_with_minimum_times(
+    curve: Curve, amount: int, limits: MinimumTimes, latest: bool = False
+) -> list[Span]:
+    """Return runs of that length in all.
+
+    If no runs are exactly that long in all, then the shortest that are longer; else the longest.
+    """
     begin = curve.pieces[0][0]
+    # A run that is on goes on from now: its minute counts from the whole minute before, and the
+    # part of that minute which is over is wanted on top.
     origin = begin // MINUTE if limits.forced is not None else _minutes(begin)
-    early = max(0, begin - origin * MINUTE)
-    forced = (
-        None if limits.forced is None else _minutes(limits.forced + early if limits.forced else 0)
-    )
+    over = max(0, begin - origin * MINUTE)
+    forced = None
+    if limits.forced is not None:
+        forced = _minutes(limits.forced + over) if limits.forced else 0
     pieces = list(_in_minutes(curve, origin))
     if not pieces:
         return []
     search = Search(
         Curve(pieces),
-        _minutes(amount + early),
+        _minutes(amount + over),
         _minutes(limits.min_on),
         _minutes(limits.min_off),
         forced,
         latest,
     )
-    runs = [
-        (max((origin + start) * MINUTE, begin), (origin + end) * MINUTE)
-        for start, end in search.best()
-    ]
-    return [run for run in runs if run[0] < run[1]]
+    runs = []
+    for start, end in search.best():
+        run = (max((origin + start) * MINUTE, begin), (origin + end) * MINUTE)
+        if run[0] < run[1]:
+            runs.append(run)
+    return runs
 
 
 def _in_minutes(curve: Curve, origin: int) -> Iterator[tuple[int, int, int]]:
-    """Since the origin. What is no whole minute at the edge of the known time is left out."""
+    """Yield pieces in minutes since the origin, without what is no whole minute before a gap."""
     last = curve.pieces[0][0]
     for start, end, rate in curve.pieces:
         first = max(start // MINUTE, origin) if start == last else _minutes(start)
@@ -76,5 +88,5 @@ def _in_minutes(curve: Curve, origin: int) -> Iterator[tuple[int, int, int]]:
 
 
 def _minutes(ticks: int) -> int:
-    """Rounded up."""
+    """Round up to whole minutes."""
     return -(-ticks // MINUTE)

@@ -1,24 +1,33 @@
-"""What is still to come of a plan, made to last as long as is wanted now: what was delivered is never quite what was planned."""
+"""Fit what is still to come of a plan to what is wanted now.
+
+What was delivered is never quite what was planned.
+"""
 
 from collections.abc import Sequence
 
 from core.planning.curve import Span, length
-from core.planning.minimum_times import MINUTE, Limits
+from core.planning.minimum_times import MINUTE, MinimumTimes
 
 
-def refitted(
-    spans: Sequence[Span], wanted: int, now: int, bounds: Span, limits: Limits
+def resized_runs(
+    runs: Sequence[Span], wanted: int, now: int, bounds: Span, limits: MinimumTimes
 ) -> list[Span]:
-    """The last runs are left out or end earlier, or the first ends later; by less than a minute nothing is changed.
-    Empty if that does not fit."""
-    result = [(max(start, now), end) for start, end in spans if end > now]
+    """Return the runs after now, `wanted` long in all; empty if that does not fit.
+
+    Too much: the last runs are left out or end earlier. Too little: the first ends later. A
+    difference of less than a minute changes nothing.
+    """
+    result = [(max(start, now), end) for start, end in runs if end > now]
     while result and length(result[:-1]) >= wanted:
         result.pop()
+    if not result:
+        return []
     missing = wanted - length(result)
-    if result and abs(missing) >= MINUTE:
+    if abs(missing) >= MINUTE:
         index = 0 if missing > 0 else -1
         start, end = result[index]
         result[index] = (start, end + missing)
-    fits = result and bounds[0] <= result[0][0] and result[-1][1] <= bounds[1]
-    begun = Limits(limits.min_on, limits.min_off, 0 if result and result[0][0] == now else None)
-    return result if fits and begun.allow(result, now) else []
+    if result[0][0] < bounds[0] or result[-1][1] > bounds[1]:
+        return []
+    begun = MinimumTimes(limits.min_on, limits.min_off, 0 if result[0][0] == now else None)
+    return result if begun.allow(result, now) else []

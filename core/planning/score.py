@@ -1,12 +1,13 @@
-"""Was it worth it? Pure functions, from what was measured afterwards: what a job cost, and whether warnings were right.
+"""Score by measurements: what a job cost, and whether warnings were right. Pure functions.
 
-A job is compared with two others over the same measurements: "switch on at once", what a person without a planner does, and
-the ideal, the best plan with hindsight. Like with like: all three run as many minutes as the device did, so that a job which
-was not done saves nothing by it.
+A job is compared with two others over the same measurements: "switch on at once", what a person
+without a planner does, and the ideal, the best plan with hindsight. All three run as many minutes
+as the device did, so that a job which was not done saves nothing by it.
 
-Warnings are counted in a contingency table, as weather services do it: I. T. Jolliffe, D. B. Stephenson, Forecast
-Verification, 2nd edition, 2012, chapter 3; https://www.cawcr.gov.au/projects/verification/ (WMO, joint working group on
-forecast verification research). FAR is the false alarm ratio there, of the warnings, not the false alarm rate.
+Warnings are counted in a contingency table, as weather services do it: I. T. Jolliffe,
+D. B. Stephenson, Forecast Verification, 2nd edition, 2012, chapter 3;
+https://www.cawcr.gov.au/projects/verification/ (WMO, joint working group on forecast verification
+research). FAR is the false alarm ratio there, of the warnings, not the false alarm rate.
 """
 
 from collections.abc import Iterable, Sequence
@@ -22,7 +23,7 @@ MINUTE = timedelta(minutes=1)
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """In `unit` (gCO2, GBP), by measurements. None where no measurement says."""
+    """What a job cost by measurements, in `unit` (gCO2, GBP); None where they are missing."""
 
     unit: str = ""
     actual: float | None = None
@@ -35,39 +36,37 @@ class Costs:
 
     @property
     def saving(self) -> float | None:
-        """Against switching on at once; below zero, waiting was a mistake."""
+        """What was saved against switching on at once; below zero, waiting was a mistake."""
         return None if self.actual is None or self.at_once is None else self.at_once - self.actual
 
     @property
     def share(self) -> float | None:
-        """Of the saving that hindsight would have made. None where nothing was to be saved."""
-        if (
-            self.saving is None
-            or self.at_once is None
-            or self.ideal is None
-            or self.at_once - self.ideal <= 1e-9
-        ):
+        """The share of what hindsight would have saved. None where nothing was to be saved."""
+        if self.saving is None or self.at_once is None or self.ideal is None:
             return None
-        return self.saving / (self.at_once - self.ideal)
+        possible = self.at_once - self.ideal
+        return self.saving / possible if possible > 1e-9 else None
 
 
 def total(costs: Iterable[Costs]) -> Costs:
-    """The sum of those that are known in full, and in the unit of the first."""
-    known = [one for one in costs if one.is_complete]
-    unit = next((one.unit for one in known if one.unit), "")
-    same = [
-        one for one in known if one.unit in ("", unit)
-    ]  # what did not run may have no unit, and cost nothing
+    """Return the sum of the complete costs that are in the unit of the first."""
+    complete = [each for each in costs if each.is_complete]
+    unit = next((each.unit for each in complete if each.unit), "")
+    # What did not run may have no unit, and cost nothing.
+    same = [each for each in complete if each.unit in ("", unit)]
     if not same:
         return Costs()
-    sums = (sum(getattr(one, name) for one in same) for name in ("actual", "at_once", "ideal"))
+    sums = [sum(getattr(each, name) for each in same) for name in ("actual", "at_once", "ideal")]
     return Costs(unit, *sums)
 
 
 @dataclass(frozen=True, slots=True)
 class PlanScore:
-    """A job after its deadline. `minutes` of it were done; the device ran `beyond` minutes longer than was asked, which cost
-    `beyond_cost` more, not counted in `costs`. `missing` says which of the costs no measurement tells."""
+    """A job after its deadline: `minutes` of it were done.
+
+    The device ran `beyond` minutes longer than was asked, which cost `beyond_cost` more, not
+    counted in `costs`. `missing` names the costs for which measurements are missing.
+    """
 
     costs: Costs
     minutes: float
@@ -77,13 +76,16 @@ class PlanScore:
     @property
     def missing(self) -> tuple[str, ...]:
         names = {"actual": "what it cost", "at_once": "switching on at once", "ideal": "the ideal"}
-        return tuple(words for name, words in names.items() if getattr(self.costs, name) is None)
+        return tuple(text for name, text in names.items() if getattr(self.costs, name) is None)
 
 
 def score_plan(job: Job, ran: Iterable[Window], measured: Sequence[Slot]) -> PlanScore:
-    """`ran` is when the device was seen running, in order of time; `measured` slots in order, without overlap, perhaps with
-    gaps. The first `job.minutes` that ran are the job."""
-    done, beyond = _divided(list(within(ran, job.opens_at, job.deadline)), job.minutes)
+    """Score a job by what was measured.
+
+    `ran` is when the device was seen running, in order of time; `measured` are clean slots, perhaps
+    with gaps. The first `job.minutes` that ran are the job.
+    """
+    done, beyond = _split_after(list(within(ran, job.opens_at, job.deadline)), job.minutes)
     minutes = minutes_of(done)
     if not minutes:
         return PlanScore(Costs(_unit(measured), 0, 0, 0), 0)
@@ -98,14 +100,16 @@ def score_plan(job: Job, ran: Iterable[Window], measured: Sequence[Slot]) -> Pla
 
 
 def _at_once(job: Job, measured: Sequence[Slot]) -> float | None:
-    known = covers(measured, job.opens_at, job.opens_at + job.minutes * MINUTE)
-    return planning.at_once(job, measured).cost if known else None
+    if not covers(measured, job.opens_at, job.opens_at + job.minutes * MINUTE):
+        return None
+    return planning.at_once(job, measured).cost
 
 
 def _ideal(job: Job, measured: Sequence[Slot]) -> float | None:
-    """With a gap nobody knows whether the best time was in it."""
-    known = covers(measured, job.opens_at, job.deadline)
-    return planning.plan(job, measured, job.opens_at).cost if known else None
+    """None if there is a gap: the best time may have been in it."""
+    if not covers(measured, job.opens_at, job.deadline):
+        return None
+    return planning.plan(job, measured, job.opens_at).cost
 
 
 def _unit(slots: Sequence[Slot]) -> str:
@@ -113,7 +117,7 @@ def _unit(slots: Sequence[Slot]) -> str:
 
 
 def covers(slots: Iterable[Slot], since: datetime, until: datetime) -> bool:
-    """Whether slots in order of time leave no gap between these times."""
+    """Say whether slots in order of time leave no gap between these times."""
     for slot in slots:
         if slot.starts_at > since or since >= until:
             break
@@ -122,7 +126,7 @@ def covers(slots: Iterable[Slot], since: datetime, until: datetime) -> bool:
 
 
 def within(windows: Iterable[Window], since: datetime, until: datetime) -> Iterable[Window]:
-    """What lies between these times of windows in order."""
+    """Yield the parts of windows, in order of time, that lie between these times."""
     for window in windows:
         starts_at, ends_at = max(window.starts_at, since), min(window.ends_at, until)
         if starts_at < ends_at:
@@ -133,24 +137,27 @@ def minutes_of(windows: Iterable[Window]) -> float:
     return sum((window.ends_at - window.starts_at) / MINUTE for window in windows)
 
 
-def _divided(windows: Sequence[Window], minutes: float) -> tuple[list[Window], list[Window]]:
-    """The first so many minutes of the windows, and the rest."""
+def _split_after(windows: Sequence[Window], minutes: float) -> tuple[list[Window], list[Window]]:
+    """Return the first so many minutes of the windows, and the rest."""
     first: list[Window] = []
     rest: list[Window] = []
     left = minutes * MINUTE
     for window in windows:
         middle = min(window.ends_at, window.starts_at + left)
         left -= middle - window.starts_at
-        first += [Window(window.starts_at, middle)] if window.starts_at < middle else []
-        rest += [Window(middle, window.ends_at)] if middle < window.ends_at else []
+        if window.starts_at < middle:
+            first.append(Window(window.starts_at, middle))
+        if middle < window.ends_at:
+            rest.append(Window(middle, window.ends_at))
     return first, rest
 
 
 @dataclass(frozen=True, slots=True)
 class WarningScore:
-    """The contingency table of warnings. `late` are the misses of which a warning told while the event went on.
+    """The contingency table of warnings.
 
-    `lead` is the mean time from the start of the warning to the start of the event, over the hits. A ratio is None where
+    `late` are the misses for which a warning came while the event went on. `lead` is the mean time
+    from the start of the warning to the start of the event, over the hits. A ratio is None where
     its denominator is zero. Perfect: POD 1, FAR 0, CSI 1.
     """
 
@@ -176,43 +183,43 @@ class WarningScore:
         return _ratio(self.hits, self.hits + self.misses + self.false_alarms)
 
 
-def score_warnings(
-    warnings: Iterable[Window], events: Iterable[Window], early: timedelta = timedelta()
-) -> WarningScore:
-    """Episodes of warnings and events, in any order; those that touch or overlap are one.
+def score_warnings(warnings: Iterable[Window], events: Iterable[Window]) -> WarningScore:
+    """Count warnings against events, both in any order; those that touch or overlap are one.
 
-    - An event is a hit if a warning was in force at its start, or began at most `early` before it. The default holds a guard
-      to its word: a device that was let go again before the lightning came was not guarded. Else it is a miss.
-    - A warning is a false alarm if it is of no event: none began within `early` of its start, none went on while it was in
-      force. So a late warning is no false alarm; its event is a miss, and told as `late`.
-    - Events are counted, not warnings: one warning of three events is three hits, three warnings of one event are one hit,
-      whose lead is that of the first that counts.
+    - An event is a hit if a warning was in force at its start, else a miss. A warning that ended
+      before does not count: a device that was let go before the lightning came was not guarded.
+    - A warning is a false alarm if no event began, and none went on, while it was in force. So a
+      late warning is no false alarm; its event is a miss, and counted as `late`.
+    - Events are counted, not warnings: one warning of three events is three hits, three warnings of
+      one event are one hit.
     """
-    warned, happened = joined(warnings), joined(events)
-    told = [[one for one in warned if _is_of(one, event, early)] for event in happened]
-    leads = [
-        event.starts_at - first[0].starts_at
-        for event, first in zip(happened, told, strict=True)
-        if first
-    ]
-    missed = [event for event, first in zip(happened, told, strict=True) if not first]
+    warned, occurred = joined(warnings), joined(events)
+    leads: list[timedelta] = []
+    late = 0
+    for event in occurred:
+        first = next((warning for warning in warned if _warns_of(warning, event)), None)
+        if first:
+            leads.append(event.starts_at - first.starts_at)
+        elif any(overlap(warning, event) for warning in warned):
+            late += 1
+    false_alarms = 0
+    for warning in warned:
+        relevant = (_warns_of(warning, event) or overlap(warning, event) for event in occurred)
+        false_alarms += not any(relevant)
     return WarningScore(
         hits=len(leads),
-        misses=len(missed),
-        false_alarms=sum(
-            not any(_is_of(one, event, early) or overlap(one, event) for event in happened)
-            for one in warned
-        ),
-        late=sum(any(overlap(one, event) for one in warned) for event in missed),
+        misses=len(occurred) - len(leads),
+        false_alarms=false_alarms,
+        late=late,
         lead=sum(leads, timedelta()) / len(leads) if leads else None,
     )
 
 
-def _is_of(warning: Window, event: Window, early: timedelta) -> bool:
-    begun = warning.starts_at <= event.starts_at
-    return begun and (
-        event.starts_at < warning.ends_at or event.starts_at - warning.starts_at <= early
-    )
+def _warns_of(warning: Window, event: Window) -> bool:
+    """Say whether a warning was in force at an event's start. Either may be of no length."""
+    if warning.starts_at == event.starts_at:
+        return True
+    return warning.starts_at < event.starts_at < warning.ends_at
 
 
 def overlap(one: Window, other: Window) -> bool:
@@ -220,9 +227,9 @@ def overlap(one: Window, other: Window) -> bool:
 
 
 def joined(windows: Iterable[Window], apart: timedelta = timedelta()) -> list[Window]:
-    """In order of time; those no more than `apart` from each other made one."""
+    """Return windows in order of time; those no more than `apart` from each other become one."""
     done: list[Window] = []
-    for window in sorted(windows, key=lambda one: one.starts_at):
+    for window in sorted(windows, key=lambda window: window.starts_at):
         if done and window.starts_at - done[-1].ends_at <= apart:
             window = Window(done[-1].starts_at, max(done.pop().ends_at, window.ends_at))
         done.append(window)
@@ -230,10 +237,9 @@ def joined(windows: Iterable[Window], apart: timedelta = timedelta()) -> list[Wi
 
 
 def events(measured: Iterable[Slot], threshold: float) -> list[Window]:
-    """When the measured value was at or above a threshold: episodes in order of time."""
-    return joined(
-        Window(slot.starts_at, slot.ends_at) for slot in measured if slot.value >= threshold
-    )
+    """Return when the measured value was at or above a threshold: episodes in order of time."""
+    above = (slot for slot in measured if slot.value >= threshold)
+    return joined(Window(slot.starts_at, slot.ends_at) for slot in above)
 
 
 def _ratio(part: int, whole: int) -> float | None:

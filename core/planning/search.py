@@ -1,10 +1,12 @@
-"""Dynamic programming for the cheapest runs with minimum times. Times and lengths are whole numbers.
+"""Find the cheapest runs with minimum times, by dynamic programming over whole numbers.
 
-What a minute costs beyond the best use of it is its *penalty*: running when it is dearer than the level at which the cheapest
-minutes make up the job, or not running when it is cheaper. The sum of penalties orders answers of one length as their costs do,
-but no penalty is negative: what is already worse than allowed, with the least that is still to come, is not continued.
+What a minute costs beyond the best use of it is its *penalty*: running when it is dearer than the
+level at which the cheapest minutes make up the job, or not running when it is cheaper. The sum of
+penalties orders answers of one length as their costs do, but no penalty is negative: what is
+already worse than allowed, with the least that is still to come, is not continued.
 
-At most (minutes until the deadline) x (minutes of the job) steps; if one run would do, mostly a hundredth of that.
+At most (minutes until the deadline) x (minutes of the job) steps; if one run would do, mostly a
+hundredth of that.
 """
 
 from collections import defaultdict
@@ -13,22 +15,24 @@ from dataclasses import dataclass
 from itertools import accumulate
 from math import gcd, inf
 
-from core.planning.contiguous import single
+from core.planning.contiguous import contiguous_run
 from core.planning.curve import Curve, Span, length, merged
 
 Trail = tuple["Trail", int, int] | tuple[()]
-"""The last run, after those before it."""
+"""The runs of an answer as a linked list: those before the last run, its start, its end."""
 Label = tuple[int, int, int, int, Trail]
-"""Penalty, runs begun, a sum that is less the earlier (or later) they are, when the run that is on began, the runs that are over.
-Of labels of the same time and length the smallest is the best."""
+"""Penalty, number of runs begun, tie-break, start of the run that is on, runs that are over.
+
+The tie-break is a sum that is less the earlier (or later) the runs are. Of two labels at the same
+time and of the same length the smaller one is better, as tuples compare."""
 Labels = dict[int, Label]
 SHARES = (64, 16, 4, 1)
-"""Of what a known answer costs above the least there can be, so small a share is allowed first, then more."""
+"""Divisors of the spare penalty: a small share of it is allowed first, then more."""
 
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """`forced`: for how long what runs at 0 must go on at least; None if nothing runs."""
+    """`forced`: how long a run that is on at 0 must still last; None if it is off."""
 
     curve: Curve
     amount: int
@@ -38,64 +42,62 @@ class Search:
     latest: bool
 
     def best(self) -> list[Span]:
-        """Of exactly that length in all, or the shortest that is longer, or else the longest."""
-        end, known = self.curve.pieces[-1][1], self.known()
-        if known:
+        """Return runs of `wanted` in all, or the shortest that are longer, or else the longest."""
+        end, one_run = self.curve.pieces[-1][1], self.one_run()
+        if one_run:
             grid = Grid(self, self.times(end))
-            least = (
-                grid.idle[0]
-                if self.forced is None
-                else grid.on[self.forced] + grid.busy[self.forced]
-            )
-            spare = grid.penalty(known) - least
+            least = grid.least()
+            spare = grid.penalty(one_run) - least
+            # One run is an answer, so no best answer has a larger penalty. Mostly the best is far
+            # better, and a small bound leaves little to search. An answer within a bound is the
+            # best of all: what the bound cut off is worse. The last bound allows the one run.
             for share in SHARES:
                 answers = grid.answers(least + spare // share, self.wanted)
                 if self.wanted in answers:
                     return runs_of(answers[self.wanted])
+        # No single run is long enough: then no bound is given, and every minute is tried.
         answers = Grid(self, range(end + 1)).answers(inf, self.wanted + self.min_on)
-        return (
-            runs_of(answers[min(answers, key=lambda x: (x < self.wanted, abs(x - self.wanted)))])
-            if answers
-            else []
-        )
+        if not answers:
+            return []
+        nearest = min(answers, key=lambda x: (x < self.wanted, abs(x - self.wanted)))
+        return runs_of(answers[nearest])
 
     @property
     def wanted(self) -> int:
         return max(self.amount, self.min_on if self.forced is None else self.forced)
 
-    def known(self) -> Span | None:
-        """An answer with one run."""
+    def one_run(self) -> Span | None:
+        """Return an answer with one run, if there is one."""
         if self.forced is not None:
             return (0, self.wanted) if self.curve.covers((0, self.wanted)) else None
-        runs = single(self.curve, self.wanted)
+        runs = contiguous_run(self.curve, self.wanted)
         return runs[0] if length(runs) == self.wanted else None
 
     def times(self, end: int) -> list[int]:
-        """When a cheapest answer may switch: in whole steps from where pieces begin, where the curve begins or ends or the
-        first run may stop, or from what makes up the sum if all other switches are at such times."""
+        """Return when a cheapest answer may switch.
+
+        That is in whole steps from where pieces begin, where the curve begins or ends or the first
+        run may stop, or from what makes up the sum if all other switches are at such times.
+        """
         bounds = {time for start, end, _ in self.curve.pieces for time in (start, end)}
         base, *others = sorted(bounds - {0, end}) or [0]
         step = gcd(self.min_on, self.min_off, *(time - base for time in others)) or 1
         first, last, stop = (time - base for time in (0, end, self.forced or 0))
         sums = {self.wanted + a - b - c for a in (0, first) for b in (0, last) for c in (0, stop)}
-        rests = {
-            (time + base) % step for time in (0, first, last, stop, *sums, *(-one for one in sums))
-        }
-        return sorted(
-            start + rest
-            for start in range(0, end + 1, step)
-            for rest in rests
-            if start + rest <= end
-        )
+        anchors = {0, first, last, stop, *sums, *(-total for total in sums)}
+        rests = {(time + base) % step for time in anchors}
+        every = {start + rest for start in range(0, end + 1, step) for rest in rests}
+        return sorted(time for time in every if time <= end)
 
     def level(self) -> int:
-        """The rate at which the cheapest pieces make up what is wanted."""
+        """Return the rate at which the cheapest pieces make up what is wanted."""
         by_rate = sorted((rate, end - start) for start, end, rate in self.curve.pieces)
-        sums = accumulate(size for _, size in by_rate)
-        return next(
-            (rate for (rate, _), made in zip(by_rate, sums, strict=True) if made >= self.wanted),
-            by_rate[-1][0],
-        )
+        total = 0
+        for rate, size in by_rate:
+            total += size
+            if total >= self.wanted:
+                return rate
+        return by_rate[-1][0]
 
 
 class Grid:
@@ -106,11 +108,13 @@ class Grid:
         level = search.level()
         self.on, self.off = _penalties(search.curve, level, 1), _penalties(search.curve, level, -1)
         self.moves: list[tuple[int, int, int, int]] = []
-        """Time, the next one, until when the rate is known without a gap, when a run that starts now may stop."""
-        # The least penalty still to come, whatever the length: if a run may start, if one may stop, and if it does.
+        """Time, the next time, the end of its stretch of rates, when a run that starts may stop."""
+        # The least penalty still to come, whatever the length: when off and free to start, when on
+        # and free to stop, and when it stops. As lower bounds they cut off no best answer.
         self.idle: dict[int, int] = {}
         self.busy: dict[int, int] = {}
         self.stop: dict[int, int] = {}
+        # Backwards, because what is still to come at a time follows from the times after it.
         after, stretches = self.end + 1, list(search.curve.stretches)
         for time in reversed(times):
             while len(stretches) > 1 and time < stretches[-1][0]:
@@ -134,13 +138,20 @@ class Grid:
             min(stop, on[after] - on[time] + self.busy[after]) if after <= reach else stop
         )
 
+    def least(self) -> int:
+        """Return a bound: no answer has a smaller penalty."""
+        forced = self.search.forced
+        return self.idle[0] if forced is None else self.on[forced] + self.busy[forced]
+
     def penalty(self, run: Span) -> int:
+        """Return the penalty of an answer with one run."""
         start, end = run
         return self.off[start] + self.on[end] - self.on[start] + self.off[-1] - self.off[end]
 
     def answers(self, allowed: float, most: int) -> Labels:
-        """By length in all, up to the most: the best runs whose penalty is no more than allowed."""
-        # Penalties of the idle and the busy are without those of the time until now: waiting and going on change nothing.
+        """Return the best answers whose penalty is allowed, by length in all, up to `most`."""
+        # Penalties of idle (busy) labels are without what being off (on) cost until now, and busy
+        # lengths without the time: so waiting and going on change no label, only a switch does.
         idle, busy, due_idle, due_busy = self._begin()
         finished: Labels = {}
         for time, after, reach, ready in self.moves:
@@ -159,7 +170,10 @@ class Grid:
         return finished
 
     def _begin(self) -> tuple[Labels, Labels, dict[int, Labels], dict[int, Labels]]:
-        """The idle by length so far, the busy by length less time; those that are idle or busy from a time on, by length."""
+        """Return labels: idle by length so far, busy by length less time, and those due later.
+
+        The latter by the time from which they may start or stop, then by length so far.
+        """
         forced, due_busy = self.search.forced, defaultdict[int, Labels](dict)
         label: Label = (0, 0, 0, 0, ())
         if forced is not None and self.search.curve.covers((0, max(1, forced))):
@@ -175,17 +189,14 @@ class Grid:
         allowed: float,
         most: int,
     ) -> None:
-        again, change, to_end = (
-            time + self.search.min_off,
-            self.on[time] - self.off[time],
-            self.off[-1],
-        )
-        room, moment = allowed - self.on[time] - self.stop[time], self._moment(time)
+        again = time + self.search.min_off
+        change, to_end = self.on[time] - self.off[time], self.off[-1]
+        room, tie_break = allowed - self.on[time] - self.stop[time], self._tie_break(time)
         for y, label in busy.items():
             if label[0] <= room:
                 penalty, begun, tie, since, trail = label
                 over: Trail = (trail, since, time) if since < time else trail
-                stopped = (penalty + change, begun, tie + moment, 0, over)
+                stopped = (penalty + change, begun, tie + tie_break, 0, over)
                 if stopped[0] + to_end <= allowed:
                     _offer(finished, y + time, stopped)
                 if again < self.end and y + time < most:
@@ -194,23 +205,21 @@ class Grid:
     def _start(
         self, time: int, ready: int, idle: Labels, due_busy: Labels, allowed: float, most: int
     ) -> None:
-        change, moment = self.off[time] - self.on[time], self._moment(time)
+        change, tie_break = self.off[time] - self.on[time], self._tie_break(time)
         room, longest = allowed - change - self.on[ready] - self.busy[ready], most - ready + time
         for x, label in idle.items():
             if label[0] <= room and x <= longest:
                 penalty, begun, tie, _, trail = label
-                _offer(
-                    due_busy,
-                    x + ready - time,
-                    (penalty + change, begun + 1, tie - moment, time, trail),
-                )
+                started = (penalty + change, begun + 1, tie - tie_break, time, trail)
+                _offer(due_busy, x + ready - time, started)
 
-    def _moment(self, time: int) -> int:
+    def _tie_break(self, time: int) -> int:
+        # Squares: end² - start² of a run of fixed length is less the earlier it is.
         return -time * time if self.search.latest else time * time
 
 
 def _penalties(curve: Curve, level: int, sign: int) -> list[int]:
-    """Of running (1) or not running (-1) from 0 until each time."""
+    """Return the penalty of running (sign 1) or not running (-1) from 0 until each time."""
     each = [0] * curve.pieces[-1][1]
     for start, end, rate in curve.pieces:
         each[start:end] = [max(0, sign * (rate - level))] * (end - start)
@@ -218,11 +227,14 @@ def _penalties(curve: Curve, level: int, sign: int) -> list[int]:
 
 
 def _offer(labels: Labels, x: int, label: Label) -> None:
+    # One label for each time and length is enough: what follows depends on nothing else. This is
+    # what bounds the work by times x lengths.
     if x not in labels or label < labels[x]:
         labels[x] = label
 
 
 def runs_of(label: Label) -> list[Span]:
+    """Return the runs of an answer in order of time."""
     spans, trail = [], label[-1]
     while trail:
         trail, start, end = trail

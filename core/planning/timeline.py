@@ -1,4 +1,4 @@
-"""Values held over time: each holds until another is told, and where nobody heard anything there is a gap."""
+"""Values over time: each holds until the next; where the device was silent there is a gap."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,9 +21,10 @@ def held(
     start: datetime,
     until: datetime,
 ) -> list[Piece]:
-    """Pieces of the line between `start` and `until`. Points and silences in order of time; the first may be before `start`.
+    """Return the pieces of the line between `start` and `until`.
 
-    A value told before a silence and not since holds again after it: the device was heard, and had nothing new to say.
+    Points and silences are in order of time; the first may be before `start`. A value from before a
+    silence holds again after it if there was no other: the device answered, and had nothing new.
     """
     ends = [*(at for at, _ in points[1:]), until][: len(points)]
     pieces: list[Piece] = []
@@ -52,10 +53,11 @@ def _without(
 
 
 def from_samples(times: Sequence[datetime], values: Sequence[float | None]) -> list[Piece]:
-    """Pieces from samples: each holds until the next, unless nobody knew the next."""
-    nexts = [*zip(times[1:], values[1:], strict=True), (times[-1], None)] if times else []
-    return [
-        Piece(time, time if after is None else following, value)
-        for time, value, (following, after) in zip(times, values, nexts, strict=True)
-        if value is not None
-    ]
+    """Return pieces from samples. Each holds until the next sample, unless that one is missing."""
+    pieces = []
+    for place, (time, value) in enumerate(zip(times, values, strict=True)):
+        if value is None:
+            continue
+        is_followed = place + 1 < len(times) and values[place + 1] is not None
+        pieces.append(Piece(time, times[place + 1] if is_followed else time, value))
+    return pieces

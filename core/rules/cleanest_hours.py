@@ -152,7 +152,7 @@ def _planned(situation: Situation, job: Job) -> WindowPlan:
     if plan.short_minutes:
         plan = planning.plan(job, filled, now, on_since, off_since)
     return (
-        planning.kept(previous, plan, filled, now, situation.options.gain / 100)
+        planning.stable_plan(previous, plan, filled, now, situation.options.gain / 100)
         if previous
         else plan
     )

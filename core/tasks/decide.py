@@ -73,7 +73,7 @@ def _ruled(device_pk: int | None) -> list[Device]:
 
 
 def _decide(devices: Sequence[Device], dry_run: bool, holding: HeldLease | None) -> list[Verdict]:
-    fetch.fetch(regions_for(devices)[0])
+    fetch.fetch_regions(regions_for(devices)[0])
     if holding:
         holding.renew()
     scene = Scene(devices, timezone.now())

@@ -121,7 +121,7 @@ def plan(device):
     """A plan of three hours within a day, over the forecast and measurements of the replay feed."""
     now = timezone.now()
     gateways.set_rule(device.pk, "cleanest_hours", {"watts": 2000})
-    fetch.fetch_for_devices(force=True)
+    fetch.fetch_forecasts(force=True)
     opens_at, deadline = now - timedelta(hours=6), now + timedelta(hours=18)
     windows = [
         [(now + timedelta(hours=hours)).timestamp(), (now + timedelta(hours=hours + 1)).timestamp()]

@@ -10,7 +10,7 @@ from django.core.management.base import CommandError, CommandParser
 from core import rules
 from core.management.command import Command as Base
 from core.tasks.backtesting import backtest, svg
-from core.tasks.backtesting.device import Terms
+from core.tasks.backtesting.device import BacktestSettings
 
 
 class Command(Base):
@@ -80,7 +80,7 @@ class Command(Base):
         ).astimezone(UTC)
         try:
             rule = rules.load(options["rule"])
-            terms = Terms(
+            terms = BacktestSettings(
                 rule,
                 rule.read(dict(options["options"])),
                 since,
@@ -88,11 +88,11 @@ class Command(Base):
                 options["every"],
                 options["zone"],
             )
-            pasts = backtest.pasts_of(terms, options["file"], options["region"])
+            pasts = backtest.load_histories(terms, options["file"], options["region"])
             with self.progress("decision") as show:
                 result = backtest.backtest(terms, pasts, show)
             if options["svg"]:
-                options["svg"].write_text(svg.svg(result, pasts), encoding="utf-8")
+                options["svg"].write_text(svg.draw_svg(result, pasts), encoding="utf-8")
         except (LookupError, ValueError, OSError) as error:
             raise CommandError(str(error)) from error
         if options["json"]:

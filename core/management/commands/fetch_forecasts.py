@@ -17,7 +17,7 @@ class Command(Base):
         parser.add_argument("--json", action="store_true", help="print the counts for a program")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        fetched = fetch.fetch_for_devices(force=options["force"])
+        fetched = fetch.fetch_forecasts(force=options["force"])
         if options["json"]:
             self.write_json(fetched.as_json())
         else:

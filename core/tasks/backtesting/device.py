@@ -1,4 +1,4 @@
-"""A device of the past that obeys at once, and what production would have kept of it in the database."""
+"""A device for backtests: it obeys at once, and remembers what the database would have of it."""
 
 from bisect import bisect_left
 from collections.abc import Mapping
@@ -12,15 +12,18 @@ from core.models import Plan
 from core.planning import Window, precedence, score
 from core.planning.precedence import HOUR, Limits, Source
 from core.rules import Decision, Rule, Situation
-from core.tasks.backtesting.past import Past
+from core.tasks.backtesting.past import SignalHistory
 from core.tasks.decisions import plans
 
 SWITCH = "on"
 
 
 @dataclass(frozen=True)
-class Terms:
-    """What is played again: from `since` up to `until` (UTC), a decision every so often. `zone` is the device's."""
+class BacktestSettings:
+    """What to replay: `rule` decides at each `every` from `since` up to `until` (UTC).
+
+    `zone` is the device's.
+    """
 
     rule: Rule
     options: Any
@@ -35,11 +38,17 @@ class Terms:
         return float(getattr(self.options, "watts", 1000))
 
 
-class Replayed:
-    """`on` is when it ran, `held` when its rule held it off as a guard, `rows` its plans, one a deadline, not saved."""
+class ReplayedDevice:
+    """A device that a rule switches, tick by tick.
 
-    def __init__(self, terms: Terms, pasts: Mapping[Signal, Past]) -> None:
-        self.terms, self.pasts = terms, pasts
+    `on` is when it ran, `held` when its rule held it off as a guard, `rows` its plans, one a
+    deadline, not saved.
+    """
+
+    def __init__(
+        self, settings: BacktestSettings, histories: Mapping[Signal, SignalHistory]
+    ) -> None:
+        self.settings, self.histories = settings, histories
         self.is_on = False
         self.changed_at: datetime | None = None
         self.switched: list[datetime] = []
@@ -52,6 +61,7 @@ class Replayed:
         self.undecided = self.waited = 0
 
     def tick(self, now: datetime) -> None:
+        """Decide and switch. Raises ValueError if the rule sets something else than a switch."""
         try:
             decision = self._decision(now)
         except rules.Undecided:
@@ -62,21 +72,23 @@ class Replayed:
         self._hold(decision, now)
         if decision is not None:
             self._switch(bool(decision.value), Source.GUARD if decision.guard else Source.RULE, now)
-        elif self.terms.rule.is_guard:  # nothing to avert: the device does what it is there for
+        elif self.settings.rule.is_guard:
+            # Nothing to avert: the device runs, as it would without a guard.
             self._switch(True, Source.RULE, now)
 
     def _decision(self, now: datetime) -> Decision | None:
-        decision = self.terms.rule.decide(self._situation(now))
-        if decision is not None and (
-            not isinstance(decision.value, bool) or decision.attribute not in ("", SWITCH)
-        ):
+        decision = self.settings.rule.decide(self._situation(now))
+        if decision is None:
+            return None
+        if not isinstance(decision.value, bool) or decision.attribute not in ("", SWITCH):
             raise ValueError(
-                f"A backtest can only follow a rule that switches, and {self.terms.rule.name} sets something else."
+                "A backtest can only follow a rule that switches, and "
+                f"{self.settings.rule.name} sets something else."
             )
         return decision
 
     def _situation(self, now: datetime) -> Situation:
-        terms = self.terms
+        settings = self.settings
         if self.row and self.row.deadline <= now:
             self.row = None
         delivered = self._minutes(self.row.opens_at, now) if self.row else 0
@@ -87,19 +99,19 @@ class Replayed:
             device="the device",
             values={SWITCH: self.is_on},
             switch=SWITCH,
-            outlooks={signal: past.outlook(now) for signal, past in self.pasts.items()},
-            options=terms.options,
-            zone=terms.zone,
+            outlooks={signal: history.outlook(now) for signal, history in self.histories.items()},
+            options=settings.options,
+            zone=settings.zone,
             changed_at=self.changed_at,
             plan=plans.of_row(self.row) if self.row else None,
             delivered=delivered,
             held_off_since=self.held_off_since,
             held_off_until=self.held_off_until,
-            limits=terms.limits,
+            limits=settings.limits,
         )
 
     def _minutes(self, since: datetime, now: datetime) -> float:
-        """How long it ran since then."""
+        """Return how long it ran since then."""
         running = [Window(self.changed_at, now)] if self.is_on and self.changed_at else []
         first = bisect_left(self.on, since, key=lambda window: window.ends_at)
         return score.minutes_of(score.within([*self.on[first:], *running], since, now))
@@ -126,7 +138,7 @@ class Replayed:
             return
         recent = len(self.switched) - bisect_left(self.switched, now - HOUR)
         if precedence.waits(
-            self.terms.limits, source, self.is_on, wanted, self.changed_at, recent, now
+            self.settings.limits, source, self.is_on, wanted, self.changed_at, recent, now
         ):
             self.waited += 1
             return

@@ -1,21 +1,22 @@
-"""What was known of the world outside at a time: for a decision now, and to look at an earlier one again."""
+"""Forecasts and measurements as of a time: for a decision now, or to explain an earlier one."""
 
 from bisect import bisect_left, bisect_right
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import cached_property
 
 from core import feeds
-from core.feeds import Signal, Slot
+from core.feeds import LONGEST_SLOT, Signal, Slot, clean_slots
 from core.models import FeedSource, Forecast, Measurement, Series
-from core.planning.forecast import LIVE_FOR, TYPICAL_OF, Outlook, apart, outlook
+from core.planning.forecast import LIVE_FOR, TYPICAL_OF, Outlook, outlook
 from core.tasks.forecasts.regions import Region
-
-LONGEST_SLOT = timedelta(days=1)
 
 
 class AsOf:
-    """What was known at a time; later fetches, and later revisions of a measurement, are not seen. Each signal of a region is
-    read from the database once: make it after fetching, use it for one run, throw it away."""
+    """What had been fetched at a time; later fetches, and later revisions, are not seen.
+
+    Each signal of a region is read from the database once: make it after fetching, use it for one
+    run, throw it away.
+    """
 
     def __init__(self, at: datetime) -> None:
         self.at = at
@@ -24,7 +25,10 @@ class AsOf:
         self._outlooks: dict[tuple[Region, Signal, datetime], Outlook] = {}
 
     def outlook(self, region: Region, signal: Signal, until: datetime) -> Outlook:
-        """From the slot that holds `at` up to `until`, by the ladder of forecasts. Raises feeds.UnknownFeed."""
+        """Return what to expect from the slot that holds `at` up to `until`.
+
+        By the ladder of forecasts (core/planning/forecast.py). Raises feeds.UnknownFeed.
+        """
         key = (region, signal, until)
         if key not in self._outlooks:
             self._outlooks[key] = self._outlook(region, signal, until)
@@ -33,7 +37,7 @@ class AsOf:
     def measurements(
         self, region: Region, signal: Signal, since: datetime, until: datetime
     ) -> list[Slot]:
-        """What was measured in this time: one slot a start, its latest revision known then, in order of time."""
+        """Return clean slots of what was measured in this time, by the latest revisions."""
         series = self._series.get((*region, signal))
         if series is None:
             return []
@@ -42,7 +46,7 @@ class AsOf:
         return slots[first : bisect_left(slots, until, lo=first, key=lambda slot: slot.starts_at)]
 
     def error(self, region: Region) -> str:
-        """Why a region is not fresh, "" if nothing is wrong."""
+        """Return why a region is not fresh, "" if nothing is wrong."""
         source = self._sources.get(region)
         if source is None or source.fetched_at is None and not source.error:
             return f"{region} was not asked yet. Run: python manage.py fetch_forecasts"
@@ -50,7 +54,8 @@ class AsOf:
             return source.error
         every = feeds.load(region.feed).every
         if source.fetched_at and self.at - source.fetched_at > LIVE_FOR * every:
-            return f"{region} was last asked at {source.fetched_at:%Y-%m-%d %H:%M} UTC. Does the scheduler run?"
+            last = f"{source.fetched_at:%Y-%m-%d %H:%M} UTC"
+            return f"{region} was last asked at {last}. Does the scheduler run?"
         return ""
 
     def _outlook(self, region: Region, signal: Signal, until: datetime) -> Outlook:
@@ -68,11 +73,12 @@ class AsOf:
             newest = Forecast.objects.filter(series=series).as_known_at(self.at).first()
             if newest:
                 newest.series = series
-            self._forecasts[series.pk] = list(apart(newest.as_slots())) if newest else []
+            # Clean as it was stored: an issue only grows beyond its end.
+            self._forecasts[series.pk] = newest.as_slots() if newest else []
         return self._forecasts[series.pk]
 
     def _measurements_since(self, series: Series, since: datetime) -> list[Slot]:
-        """All that overlap the time since then, or an earlier one that was asked for before."""
+        """Return all that overlap the time since then, or an earlier one that was read before."""
         read = self._measured.get(series.pk)
         if read is None or since < read[0]:
             since = min(since, self.at - TYPICAL_OF)
@@ -84,6 +90,7 @@ class AsOf:
             Measurement.objects.filter(
                 series=series,
                 known_at__lte=self.at,
+                # Implied by the next line, but the index is on `starts_at`.
                 starts_at__gt=since - LONGEST_SLOT,
                 ends_at__gt=since,
             )
@@ -91,17 +98,17 @@ class AsOf:
             .values_list("starts_at", "ends_at", "value")
         )
         signal, unit = Signal(series.signal), series.unit
-        latest = {
-            start: Slot(start, end, value, unit, signal=signal)
-            for start, end, value in rows.iterator()
-        }
-        return list(apart(list(latest.values())))
+        latest: dict[datetime, Slot] = {}
+        for start, end, value in rows.iterator():
+            # By `known_at`: a later revision takes the place of an earlier one.
+            latest[start] = Slot(start, end, value, unit, signal=signal)
+        return clean_slots(latest.values())
 
     @cached_property
     def _series(self) -> dict[tuple[str, str, str], Series]:
         return {
-            (one.source.feed, one.source.region, one.signal): one
-            for one in Series.objects.select_related("source")
+            (series.source.feed, series.source.region, series.signal): series
+            for series in Series.objects.select_related("source")
         }
 
     @cached_property

@@ -1,4 +1,4 @@
-"""Ask feeds, in threads: from here on to the network, and nothing of the database."""
+"""Ask feeds, in threads: the network side of a fetch, which touches no database."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -13,14 +13,14 @@ from core.feeds import Feed
 from core.models import FeedSource
 from core.net.errors import ApiError, ApiRefused
 from core.net.threads import in_threads
-from core.tasks.forecasts.store import FeedAnswer, looked_through
+from core.tasks.forecasts.store import FeedAnswer, checked_answer
 from core.tasks.polling.ask import GRACE_SECONDS
 
 DEADLINE_SECONDS = 30
-"""Of one source: history comes in several calls, and slower than what a device says of itself."""
+"""Of one source: history comes in several calls, and slower than a device answers."""
 WORKERS = 16
 AT_ONCE = 4 * WORKERS
-"""Answers of four weeks are large: so many at most wait to be stored."""
+"""Answers of four weeks are large: at most so many wait to be stored."""
 MOST_SLOTS = 50_000
 """Of one source in one fetch: four weeks of five-minute slots, twice over, are 16,000."""
 
@@ -37,47 +37,49 @@ class FeedCall:
     asked_at: datetime = field(default_factory=timezone.now)
 
     def ask(self) -> FeedAnswer | None:
-        """Runs in a worker thread. Raises what the feed raises; None: it was too late to begin."""
+        """Return the checked answer; None if it was too late to begin. Runs in a worker thread.
+
+        Raises what the feed raises, ApiError, ApiRefused.
+        """
         if monotonic() > self.begins_by:
             return None
-        slots = list(
-            islice(self._client().fetch(self.source.region, self.since, self.until), MOST_SLOTS + 1)
-        )
+        offered = self._client().fetch(self.source.region, self.since, self.until)
+        slots = list(islice(offered, MOST_SLOTS + 1))
         if len(slots) > MOST_SLOTS:
             raise ApiRefused(f"It answered with more than {MOST_SLOTS:,} slots.")
-        answer = looked_through(slots, self.since, self.until, timezone.now())
+        answer = checked_answer(slots, self.since, self.until, timezone.now())
         if not answer.units:
-            raise ApiError(
-                f"It answered with nothing for {self.since:%Y-%m-%d %H:%M} to {self.until:%Y-%m-%d %H:%M} UTC."
-            )
+            span = f"{self.since:%Y-%m-%d %H:%M} to {self.until:%Y-%m-%d %H:%M} UTC"
+            raise ApiError(f"It answered with nothing for {span}.")
         return answer
 
     def _client(self) -> Feed:
         if not self.feed.address:
             return self.feed()
-        from core.net.http import Http  # loads requests, which who asks nobody should not pay for
+        # Imported here because it loads requests, which a fetch of the replay feed does not need.
+        from core.net.http import Http
 
-        credential = settings.FEED_CREDENTIALS.get(self.source.feed, "")
-        networks = settings.GATEWAY_NETWORKS
-        return self.feed(
-            Http(
-                self.feed.address,
-                credential=credential,
-                networks=networks,
-                timeout_seconds=DEADLINE_SECONDS,
-            )
+        http = Http(
+            self.feed.address,
+            credential=settings.FEED_CREDENTIALS.get(self.source.feed, ""),
+            networks=settings.GATEWAY_NETWORKS,
+            timeout_seconds=DEADLINE_SECONDS,
         )
+        return self.feed(http)
 
 
-def results(
-    jobs: Sequence[FeedCall], tick: Callable[[], None] | None
+def ask_feeds(
+    calls: Sequence[FeedCall], tick: Callable[[], None] | None
 ) -> Iterator[tuple[FeedCall, FeedAnswer | Exception | None]]:
-    """Each job with its answer, in the order they end; None if it was too late to begin."""
+    """Yield each call with its answer, in the order they end; None if it was too late to begin.
+
+    `tick` is called at least every second while threads wait.
+    """
     longest = DEADLINE_SECONDS + GRACE_SECONDS
-    for start in range(0, len(jobs), AT_ONCE):
+    for start in range(0, len(calls), AT_ONCE):
         yield from in_threads(
             FeedCall.ask,
-            jobs[start : start + AT_ONCE],
+            calls[start : start + AT_ONCE],
             workers=WORKERS,
             deadline_seconds=longest,
             tick=tick,

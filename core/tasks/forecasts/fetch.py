@@ -1,7 +1,4 @@
-"""Ask feeds for what is due, in threads, and store what they say in this one.
-
-`Region` and `region_for` say where a device's signal comes from, `Known` what was known of it at a time.
-"""
+"""Fetch outside data: ask feeds for what is due, in threads, and store the answers in this one."""
 
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
@@ -18,31 +15,30 @@ from core.models import Device, FeedSource
 from core.net.errors import ApiRefused
 from core.planning.forecast import TYPICAL_OF
 from core.tasks import runs
-from core.tasks.forecasts.as_of import AsOf
-from core.tasks.forecasts.ask import FeedCall, results
+from core.tasks.forecasts.ask import FeedCall, ask_feeds
 from core.tasks.forecasts.regions import (
     LONGEST_REGION,
     Region,
-    region_for,
     regions_for,
     regions_without_device,
-    signals_for,
 )
-from core.tasks.forecasts.store import FeedAnswer, store
+from core.tasks.forecasts.store import FeedAnswer, store_answer
 from core.tasks.polling.backoff import complaint, health_after
 from core.tasks.polling.clock import LONGEST_WAIT
 
-__all__ = ["Fetched", "AsOf", "Region", "fetch", "fetch_for_devices", "region_for", "signals_for"]
-
 BEGIN_WITHIN_SECONDS = 120
-"""A fetch does not hold up decisions for longer: sources that nobody has come to by then wait for the next one."""
+"""A fetch holds up decisions no longer: sources not asked by then wait for the next one."""
 NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass
-class Fetched:
-    """What came of it. `forecasts` and `measurements` are new rows; `left_out` slots that make no sense; `failed` holds
-    (source, why), `resting` (source, until when it is left alone after failures); `fresh` those that were not due."""
+class FetchResult:
+    """What a fetch did.
+
+    `forecasts` and `measurements` are new rows, `left_out` slots that were not valid, `fresh`
+    sources that were not due, `postponed` those it had no time for. `failed` holds (source, why),
+    `resting` (source, until when it is left alone after failures).
+    """
 
     asked: int = 0
     forecasts: int = 0
@@ -72,78 +68,78 @@ class Fetched:
         }
 
     def in_words(self) -> str:
-        """The counts that are not zero, then who is left alone, a line each."""
-        if not any(self.counts().values()):
+        """Return the counts that are not zero, then the sources left alone, a line each."""
+        counts = self.counts()
+        if not any(counts.values()):
             return "Nothing to fetch: no feed in FEEDS offers what rules look at."
-        counts = ", ".join(
-            f"{count:,} {what}"
-            for what, count in self.counts().items()
-            if count and what != "asked"
-        )
-        lines = [f"Asked {self.asked:,} sources: {counts or 'nothing new'}."]
-        return "\n".join(
-            lines
-            + [
-                f"  resting until {until:%Y-%m-%d %H:%M} UTC: {name}"
-                for name, until in self.resting[:20]
-            ]
-        )
+        del counts["asked"]
+        parts = [f"{count:,} {what}" for what, count in counts.items() if count]
+        lines = [f"Asked {self.asked:,} sources: {', '.join(parts) or 'nothing new'}."]
+        for name, until in self.resting[:20]:
+            lines.append(f"  resting until {until:%Y-%m-%d %H:%M} UTC: {name}")
+        return "\n".join(lines)
 
 
-def fetch(
+def fetch_regions(
     regions: Collection[Region], *, force: bool = False, tick: Callable[[], None] | None = None
-) -> Fetched:
-    """Ask what is due and not resting after a failure, with `force` all of it, and store it. One never stops another.
+) -> FetchResult:
+    """Ask what is due and not resting after a failure, with `force` all of it, and store it.
 
-    Safe when two processes do it at once. `tick` is called at least every second while threads wait; what it raises ends it.
-    Not to be called in a transaction.
+    One source never stops another. Safe when two processes do it at once. `tick` is called at least
+    every second while threads wait; what it raises ends the fetch. Not to be called in a
+    transaction.
     """
-    fetched = Fetched()
-    for job, result in results(list(_due(regions, force, fetched)), tick):
-        if result is None:
-            fetched.postponed += 1
+    result = FetchResult()
+    for call, answer in ask_feeds(list(_due(regions, force, result)), tick):
+        if answer is None:
+            result.postponed += 1
         else:
-            fetched.asked += 1
-            _keep(job, result, fetched)
-    return fetched
+            result.asked += 1
+            _store(call, answer, result)
+    return result
 
 
-def fetch_for_devices(*, force: bool = False) -> Fetched:
+def fetch_forecasts(*, force: bool = False) -> FetchResult:
     """Fetch what the devices with a rule or a guard look at; if there is none, what FEEDS names."""
     regions, problems = regions_for(Device.objects.ruled())
-    fetched = fetch(regions or regions_without_device(), force=force)
-    fetched.failed += problems
-    return fetched
+    result = fetch_regions(regions or regions_without_device(), force=force)
+    result.failed += problems
+    return result
 
 
-def _due(regions: Collection[Region], force: bool, fetched: Fetched) -> Iterator[FeedCall]:
-    """What to ask, the longest waiting first. A fetch that comes a little early finds it due."""
+def _due(regions: Collection[Region], force: bool, result: FetchResult) -> Iterator[FeedCall]:
+    """Yield the sources to ask, the longest waiting first."""
     now, begins_by = timezone.now(), monotonic() + BEGIN_WITHIN_SECONDS
+    # A scheduler is never quite on time: what is due a little later counts as due.
     soon = now + runs.interval(runs.DECIDE) / 10
-    for source, feed in sorted(
-        _sources(regions, fetched), key=lambda pair: pair[0].fetched_at or NEVER
-    ):
+    sources = _sources(regions, result)
+    for source, feed in sorted(sources, key=lambda pair: pair[0].fetched_at or NEVER):
+        # Both times are bounded on both sides: a clock that was set back must not silence a source.
         if not force and source.retry_at and soon < source.retry_at < now + LONGEST_WAIT:
-            fetched.resting.append((str(Region(source.feed, source.region)), source.retry_at))
+            result.resting.append((str(Region(source.feed, source.region)), source.retry_at))
         elif not force and source.fetched_at and soon - feed.every < source.fetched_at <= now:
-            fetched.fresh += 1
+            result.fresh += 1
         else:
-            yield FeedCall(
-                source, feed, now - _look_back(source, feed, now), now + feed.ahead, begins_by
-            )
+            since = now - _look_back(source, feed, now)
+            yield FeedCall(source, feed, since, now + feed.ahead, begins_by)
 
 
 def _look_back(source: FeedSource, feed: type[Feed], now: datetime) -> timedelta:
-    """As far as measurements may be missing or revised: since it last answered, and four weeks the first time, which a
-    typical day is made of. That may be what fails, so after two failures every second try asks for no more than usual."""
+    """Return how far back measurements may be missing or revised.
+
+    Since the source last answered, and four weeks the first time, which a typical day is made of.
+    """
+    # So long a time may be what fails: after two failures every second try asks for the least.
     if source.failures and source.failures % 2 == 0:
         return feed.behind
     away = now - source.fetched_at if source.fetched_at else TYPICAL_OF
     return max(feed.behind, min(feed.behind + away, TYPICAL_OF))
 
 
-def _sources(regions: Collection[Region], fetched: Fetched) -> list[tuple[FeedSource, type[Feed]]]:
-    """Each region's row and feed, made where it is new. What cannot be asked at all is among the failed."""
+def _sources(
+    regions: Collection[Region], result: FetchResult
+) -> list[tuple[FeedSource, type[Feed]]]:
+    """Return each region's row and feed; new rows are made. What cannot be asked is a failure."""
     able: dict[Region, type[Feed]] = {}
     for region in dict.fromkeys(regions):
         try:
@@ -151,44 +147,46 @@ def _sources(regions: Collection[Region], fetched: Fetched) -> list[tuple[FeedSo
                 raise ApiRefused(f"The region has more than {LONGEST_REGION} characters.")
             able[region] = feeds.load(region.feed)
         except Exception as error:  # a plug-in file may fail in any way
-            fetched.failed.append((str(region), _complaint(error, region.feed)))
+            result.failed.append((str(region), _complaint(error, region.feed)))
     rows = _rows(able)
-    if new := [
-        FeedSource(feed=name, region=region) for name, region in able if (name, region) not in rows
-    ]:
+    missing = [region for region in able if region not in rows]
+    new = [FeedSource(feed=region.feed, region=region.region) for region in missing]
+    if new:
+        # Another process may make the same rows now: a conflict is no error.
         FeedSource.objects.bulk_create(
             new, update_conflicts=True, unique_fields=["feed", "region"], update_fields=["region"]
-        )  # another process may have made it meanwhile
+        )
         rows = _rows(able)
     return [(rows[region], feed) for region, feed in able.items()]
 
 
 def _rows(regions: Collection[Region]) -> dict[tuple[str, str], FeedSource]:
-    named = FeedSource.objects.filter(feed__in={region.feed for region in regions})
-    return {(source.feed, source.region): source for source in named}
+    sources = FeedSource.objects.filter(feed__in={region.feed for region in regions})
+    return {(source.feed, source.region): source for source in sources}
 
 
-def _keep(job: FeedCall, result: FeedAnswer | Exception, fetched: Fetched) -> None:
+def _store(call: FeedCall, answer: FeedAnswer | Exception, result: FetchResult) -> None:
     """Store an answer, or how it failed."""
-    if isinstance(result, Exception):
-        _keep_failure(job, result, fetched)
+    if isinstance(answer, Exception):
+        _store_failure(call, answer, result)
         return
     try:
-        forecasts, measurements = store(job.source.pk, result)
+        forecasts, measurements = store_answer(call.source.pk, answer)
     except ApiRefused as error:
-        _keep_failure(job, error, fetched)
+        _store_failure(call, error, result)
         return
-    fetched.forecasts += forecasts
-    fetched.measurements += measurements
-    fetched.left_out += result.left_out
+    result.forecasts += forecasts
+    result.measurements += measurements
+    result.left_out += answer.left_out
 
 
-def _keep_failure(job: FeedCall, error: Exception, fetched: Fetched) -> None:
-    why = _complaint(error, job.source.feed)
-    fetched.failed.append((str(Region(job.source.feed, job.source.region)), why))
-    health = health_after(job.asked_at, error, job.source.failures)
-    answered_since = Q(fetched_at__gt=job.asked_at)  # another process had more luck
-    FeedSource.objects.filter(pk=job.source.pk).exclude(answered_since).update(
+def _store_failure(call: FeedCall, error: Exception, result: FetchResult) -> None:
+    why = _complaint(error, call.source.feed)
+    result.failed.append((str(Region(call.source.feed, call.source.region)), why))
+    health = health_after(call.asked_at, error, call.source.failures)
+    # A row that another process has got an answer for since then is left as it is.
+    answered_since = Q(fetched_at__gt=call.asked_at)
+    FeedSource.objects.filter(pk=call.source.pk).exclude(answered_since).update(
         failures=health.failures, error=why, refused=health.refused, retry_at=health.retry_at
     )
 

@@ -1,4 +1,4 @@
-"""Which feed, and which region of it, tells a device of the world outside."""
+"""Which feed, and which region of it, a device's signals come from."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -17,12 +17,15 @@ class Region(NamedTuple):
     region: str
 
     def __str__(self) -> str:
-        """As FEEDS has it."""
+        """Return it as FEEDS has it."""
         return f"{self.feed}:{self.region}" if self.region else self.feed
 
 
 def configured() -> list[Region]:
-    """What FEEDS names, in order. The comma in a place, "open_meteo:51.50,-0.12", is not one between two feeds."""
+    """Return what FEEDS names, in order.
+
+    The comma in a place, "open_meteo:51.50,-0.12", is not one between two feeds.
+    """
     found: list[Region] = []
     for word in settings.FEEDS:
         if found and _is_number(word):
@@ -34,25 +37,29 @@ def configured() -> list[Region]:
 
 
 def region_for(device: Device, signal: Signal) -> Region | None:
-    """Where a device's signal comes from: of the first feed in FEEDS that offers it, the device's own region, else its place,
-    else the region in FEEDS. None: no feed offers it.
+    """Return where a device's signal comes from; None if no feed offers it.
 
-    A device's region may name the feed that it is for, "carbon_intensity_gb:13"; others do not see it then.
-    Raises LookupError with a sentence that says what to do: no such feed, a place is missing.
+    That is, of the first feed in FEEDS that offers it, the device's own region, else its place,
+    else the region in FEEDS. A device's region may name the feed that it is for,
+    "carbon_intensity_gb:13"; other feeds do not see it then. Raises LookupError with a sentence
+    that says what to do: no such feed, a place is missing.
     """
-    for name, usual in configured():
+    for name, default in configured():
         feed = feeds.load(name)
-        if signal in feed.signals:
-            return Region(
-                name,
-                _own_region(device, name)
-                or (_place(device, feed.label, usual) if feed.by_place else usual),
-            )
+        if signal not in feed.signals:
+            continue
+        region = _own_region(device, name)
+        if not region:
+            region = _place(device, feed.label, default) if feed.by_place else default
+        return Region(name, region)
     return None
 
 
 def signals_for(device: Device) -> list[Signal]:
-    """What its rule and its guard look at, the most wanted first. Raises LookupError, ValueError."""
+    """Return what its guard and its rule look at, in order of preference.
+
+    Raises LookupError, ValueError.
+    """
     found: dict[Signal, None] = {}
     for name, options in ((device.guard, device.guard_options), (device.rule, device.options)):
         if name:
@@ -62,26 +69,26 @@ def signals_for(device: Device) -> list[Signal]:
 
 
 def regions_for(devices: Iterable[Device]) -> tuple[list[Region], list[tuple[str, str]]]:
-    """All that these devices look at, each once; and (device, why) where that cannot be told."""
+    """Return the regions these devices look at, each once, and (device, why) for the others."""
     found: dict[Region, None] = {}
     problems = []
     for device in devices:
         try:
-            found |= dict.fromkeys(
-                region for signal in signals_for(device) if (region := region_for(device, signal))
-            )
+            regions = [region_for(device, signal) for signal in signals_for(device)]
+            found |= dict.fromkeys(region for region in regions if region)
         except (LookupError, ValueError) as error:
             problems.append((str(device), str(error)))
-        except (
-            Exception
-        ) as error:  # a rule's file is a newcomer's code: its fault is its own devices' alone
+        except Exception as error:  # a plug-in file may fail in any way, for its own devices only
             problems.append((str(device), f"{type(error).__name__}: {error}"))
     return list(found), problems
 
 
 def regions_without_device() -> list[Region]:
-    """What FEEDS names and can be asked as it stands. A feed that does not load is among them, to be told when asked."""
-    return [one for one in configured() if one.region or not _needs_place(one.feed)]
+    """Return what FEEDS names and can be asked without a device's place.
+
+    A feed that does not load is among them: fetching it reports why.
+    """
+    return [region for region in configured() if region.region or not _needs_place(region.feed)]
 
 
 def _needs_place(feed: str) -> bool:
@@ -98,15 +105,15 @@ def _own_region(device: Device, feed: str) -> str:
     return device.region
 
 
-def _place(device: Device, label: str, usual: str) -> str:
-    """To a hundredth of a degree, about a kilometre, so that neighbours share what is fetched."""
+def _place(device: Device, label: str, default: str) -> str:
     if device.latitude is None or device.longitude is None:
-        if usual:
-            return usual
+        if default:
+            return default
         raise LookupError(
-            f"{label} needs a place: give {device} its latitude and longitude, or a region such as 51.50,-0.12, "
-            "or put one into FEEDS, after the feed and a colon."
+            f"{label} needs a place: give {device} its latitude and longitude, or a region such as "
+            "51.50,-0.12, or put one into FEEDS, after the feed and a colon."
         )
+    # To about a kilometre, so that neighbours share what is fetched. Adding 0.0 makes -0.0 0.0.
     return f"{round(device.latitude, 2) + 0.0:.2f},{round(device.longitude, 2) + 0.0:.2f}"
 
 

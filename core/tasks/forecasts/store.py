@@ -1,4 +1,4 @@
-"""What a feed answered: looked through, then stored so that it can be asked for as it was known at any time."""
+"""Check what a feed answered, and store it so that it can be read as of any time."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -7,19 +7,17 @@ from math import isfinite
 
 from django.db import transaction
 
-from core.feeds import UNITS, Signal, Slot
+from core.feeds import LONGEST_SLOT, UNITS, Signal, Slot, clean_slots
 from core.models import FeedSource, Forecast, Measurement, Series
 from core.net.errors import ApiRefused
-from core.planning.forecast import apart
 
-LONGEST_SLOT = timedelta(days=1)
 AHEAD = timedelta(minutes=5)
-"""How far a source's clock may run before ours."""
+"""How far a source's clock may be ahead of ours."""
 
 
 @dataclass
 class FeedAnswer:
-    """Slots by what they are of, in order, without overlap. `at`: when the answer was there, from then on it is known."""
+    """Clean slots, by issue and by signal. `at`: when the answer came, `known_at` of its rows."""
 
     at: datetime
     forecasts: dict[tuple[Signal, datetime], Sequence[Slot]] = field(default_factory=dict)
@@ -32,15 +30,19 @@ class FeedAnswer:
         return {slot.signal: slot.unit for slot in some}
 
 
-def looked_through(
+def checked_answer(
     slots: Iterable[Slot], since: datetime, until: datetime, at: datetime
 ) -> FeedAnswer:
-    """What makes sense and was asked for. What a forecast says of the time before its issue is no forecast, and not kept."""
+    """Return the slots that are valid and were asked for, clean and sorted by what they are of.
+
+    The part of a forecast that lies before its issue is no forecast, and dropped. Slots that are
+    not valid, or in another unit than the first of their signal, count as left out.
+    """
     answer, units = FeedAnswer(at), dict[Signal, str]()
     forecasts: dict[tuple[Signal, datetime], list[Slot]] = {}
     measurements: dict[Signal, list[Slot]] = {}
     for slot in slots:
-        if not _makes_sense(slot, at) or units.setdefault(slot.signal, slot.unit) != slot.unit:
+        if not _is_valid(slot, at) or units.setdefault(slot.signal, slot.unit) != slot.unit:
             answer.left_out += 1
         elif slot.ends_at <= since or slot.starts_at >= until:
             continue
@@ -48,21 +50,21 @@ def looked_through(
             measurements.setdefault(slot.signal, []).append(slot)
         elif slot.ends_at > slot.issued_at:
             forecasts.setdefault((slot.signal, slot.issued_at), []).append(slot)
-    answer.forecasts = {key: apart(said) for key, said in forecasts.items()}
-    answer.measurements = {signal: apart(measured) for signal, measured in measurements.items()}
+    answer.forecasts = {issue: clean_slots(issued) for issue, issued in forecasts.items()}
+    answer.measurements = {signal: clean_slots(taken) for signal, taken in measurements.items()}
     return answer
 
 
-def _makes_sense(slot: Slot, now: datetime) -> bool:
-    times = (slot.starts_at, slot.ends_at, slot.issued_at or slot.starts_at)
-    return (
-        all(time.utcoffset() is not None for time in times)
-        and slot.starts_at < slot.ends_at <= slot.starts_at + LONGEST_SLOT
-        and times[2] <= now + AHEAD  # issued, or measured, in the future
-        and isinstance(slot.value, int | float)
-        and isfinite(slot.value)
-        and _is_unit(slot.unit, slot.signal)
-    )
+def _is_valid(slot: Slot, now: datetime) -> bool:
+    made_at = slot.issued_at or slot.starts_at
+    if any(time.utcoffset() is None for time in (slot.starts_at, slot.ends_at, made_at)):
+        return False
+    if made_at > now + AHEAD:
+        return False
+    if not slot.starts_at < slot.ends_at <= slot.starts_at + LONGEST_SLOT:
+        return False
+    is_number = isinstance(slot.value, int | float) and isfinite(slot.value)
+    return is_number and _is_unit(slot.unit, slot.signal)
 
 
 def _is_unit(unit: str, signal: Signal) -> bool:
@@ -71,29 +73,23 @@ def _is_unit(unit: str, signal: Signal) -> bool:
     return unit == UNITS[signal]
 
 
-def store(source_pk: int, answer: FeedAnswer) -> tuple[int, int]:
-    """How many forecasts, and how many measurements, are new. Raises ApiRefused if the source went over to another unit.
+def store_answer(source_pk: int, answer: FeedAnswer) -> tuple[int, int]:
+    """Store an answer and return how many forecasts, and how many measurements, are new.
 
-    The row of the source is locked meanwhile, so that two processes that fetched the same store it once.
+    Raises ApiRefused if the source went over to another unit.
     """
     with transaction.atomic():
+        # Locked until the end, so that two processes that fetched the same store it once.
         source = FeedSource.objects.select_for_update().get(pk=source_pk)
         series = {signal: _series(source, signal, unit) for signal, unit in answer.units.items()}
-        forecasts = sum(
-            _store_forecast(series[signal], at, said, answer.at)
-            for (signal, at), said in answer.forecasts.items()
-        )
-        measurements = sum(
-            _store_measured(series[signal], said, answer.at)
-            for signal, said in answer.measurements.items()
-        )
-        source.fetched_at, source.failures, source.error, source.refused, source.retry_at = (
-            answer.at,
-            0,
-            "",
-            False,
-            None,
-        )
+        forecasts = measurements = 0
+        for (signal, issued_at), slots in answer.forecasts.items():
+            forecasts += _store_forecast(series[signal], issued_at, slots, answer.at)
+        for signal, slots in answer.measurements.items():
+            measurements += _store_measurements(series[signal], slots, answer.at)
+        source.fetched_at = answer.at
+        source.failures, source.retry_at = 0, None
+        source.error, source.refused = "", False
         source.save()
     return forecasts, measurements
 
@@ -102,7 +98,8 @@ def _series(source: FeedSource, signal: Signal, unit: str) -> Series:
     series, _ = Series.objects.get_or_create(source=source, signal=signal, defaults={"unit": unit})
     if series.unit != unit:
         raise ApiRefused(
-            f"It tells {signal.replace('_', ' ')} in {unit}, and before in {series.unit}. Delete what is stored of it."
+            f"It tells {signal.replace('_', ' ')} in {unit}, and before in {series.unit}. "
+            "Delete what is stored of it."
         )
     return series
 
@@ -110,10 +107,13 @@ def _series(source: FeedSource, signal: Signal, unit: str) -> Series:
 def _store_forecast(
     series: Series, issued_at: datetime, slots: Sequence[Slot], known_at: datetime
 ) -> bool:
-    """An issue is what it was when it was first fetched. What a later fetch tells of it reaches further, and is added."""
+    """Store an issue, or what a later fetch adds at its end, and say whether it is new.
+
+    What was stored of an issue stays as it was: decisions were made by it.
+    """
     ends_at = slots[-1].ends_at
-    known = Forecast.objects.filter(series=series, issued_at=issued_at).first()
-    if known is None:
+    stored = Forecast.objects.filter(series=series, issued_at=issued_at).first()
+    if stored is None:
         Forecast.objects.create(
             series=series,
             issued_at=issued_at,
@@ -121,15 +121,16 @@ def _store_forecast(
             ends_at=ends_at,
             slots=Forecast.packed(list(slots)),
         )
-    elif ends_at > known.ends_at:
-        known.slots += Forecast.packed([slot for slot in slots if slot.starts_at >= known.ends_at])
-        known.ends_at = ends_at
-        known.save(update_fields=["slots", "ends_at"])
-    return known is None
+    elif ends_at > stored.ends_at:
+        added = [slot for slot in slots if slot.starts_at >= stored.ends_at]
+        stored.slots += Forecast.packed(added)
+        stored.ends_at = ends_at
+        stored.save(update_fields=["slots", "ends_at"])
+    return stored is None
 
 
-def _store_measured(series: Series, slots: Sequence[Slot], known_at: datetime) -> int:
-    """A row for each slot that was not known, or known as something else."""
+def _store_measurements(series: Series, slots: Sequence[Slot], known_at: datetime) -> int:
+    """Store a row for each slot that is new or revised, and return how many these are."""
     rows = (
         Measurement.objects.filter(series=series, known_at__lte=known_at)
         .filter(starts_at__gte=slots[0].starts_at, starts_at__lte=slots[-1].starts_at)
@@ -138,19 +139,21 @@ def _store_measured(series: Series, slots: Sequence[Slot], known_at: datetime) -
     )
     latest = {start: (end, value) for start, end, value in rows}
     new = [slot for slot in slots if latest.get(slot.starts_at) != (slot.ends_at, slot.value)]
+    measurements = [
+        Measurement(
+            series=series,
+            starts_at=slot.starts_at,
+            ends_at=slot.ends_at,
+            value=slot.value,
+            known_at=known_at,
+        )
+        for slot in new
+    ]
+    # A conflict is a revision in the same microsecond: the later one counts, as in `latest`.
     Measurement.objects.bulk_create(
-        [
-            Measurement(
-                series=series,
-                starts_at=s.starts_at,
-                ends_at=s.ends_at,
-                value=s.value,
-                known_at=known_at,
-            )
-            for s in new
-        ],
+        measurements,
         batch_size=1000,
-        update_conflicts=True,  # known at the very same time
+        update_conflicts=True,
         unique_fields=["series", "starts_at", "known_at"],
         update_fields=["ends_at", "value"],
     )

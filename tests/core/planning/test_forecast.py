@@ -1,5 +1,6 @@
 """The ladder of forecasts: each rung, the joins between them, and what is said of them."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
@@ -7,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.feeds import Signal, Slot
-from core.planning.forecast import Outlook, Rung, apart, outlook, smoothed
+from core.feeds import Signal, Slot, clean_slots
+from core.planning.forecast import Outlook, Rung, outlook, smoothed
 
 NOW = datetime(2026, 3, 11, 12, 10, tzinfo=UTC)  # a Wednesday
 HALF_HOUR = timedelta(minutes=30)
@@ -149,11 +150,8 @@ def test_the_age_of_the_last_forecast_is_told(age, said):
 
 
 def test_another_day_is_named():
-    assert (
-        look(forecast(24), measured(4), hours=48)
-        .source(NOW)
-        .endswith("after 12:00 UTC on Thursday")
-    )
+    source = look(forecast(24), measured(4), hours=48).source(NOW)
+    assert source.endswith("after 12:00 UTC on Thursday")
 
 
 def test_what_overlaps_is_cut_and_the_first_of_two_counts():
@@ -162,8 +160,15 @@ def test_what_overlaps_is_cut_and_the_first_of_two_counts():
         Slot(NOON, NOON + HOUR, 2.0, "x"),
         Slot(NOON + HALF_HOUR, NOON + HOUR, 3.0, "x"),
     )
-    assert apart([second, first, again]) == [Slot(NOON, NOON + HALF_HOUR, 1.0, "x"), second]
-    assert apart([]) == []
+    assert clean_slots([second, first, again]) == [Slot(NOON, NOON + HALF_HOUR, 1.0, "x"), second]
+    assert clean_slots([]) == []
+
+
+def test_slots_of_no_length_or_without_a_finite_value_are_left_out():
+    good = Slot(NOON, NOON + HOUR, 1.0, "x")
+    empty, backwards = replace(good, ends_at=NOON), replace(good, ends_at=NOON - HOUR)
+    endless, nothing = replace(good, value=float("inf")), replace(good, value=float("nan"))
+    assert clean_slots([endless, empty, backwards, nothing, good]) == [good]
 
 
 @given(

@@ -20,8 +20,8 @@ from core.planning.precedence import Limits
 from core.rules import Decision, Rule
 from core.tasks.backtesting import past, svg
 from core.tasks.backtesting.backtest import backtest
-from core.tasks.backtesting.device import Terms
-from core.tasks.backtesting.past import LastForecasts, Past
+from core.tasks.backtesting.device import BacktestSettings
+from core.tasks.backtesting.past import LastForecasts, Measured, SignalHistory
 from core.tasks.forecasts.regions import Region
 
 MONDAY = datetime(2023, 3, 20, tzinfo=UTC)
@@ -40,12 +40,14 @@ def hourly(
 
 def make_past(actual, forecast=None, signal=Signal.CARBON_INTENSITY):
     expected = [replace(slot, issued_at=slot.starts_at) for slot in forecast or actual]
-    return Past(signal, HOUR, [(slot.ends_at, slot) for slot in actual], LastForecasts(expected))
+    return SignalHistory(
+        signal, HOUR, [Measured(slot.ends_at, slot) for slot in actual], LastForecasts(expected)
+    )
 
 
 def terms(rule="cleanest_hours", days=3, **options):
     known = rules.load(rule)
-    return Terms(known, known.read(options), MONDAY, MONDAY + days * DAY)
+    return BacktestSettings(known, known.read(options), MONDAY, MONDAY + days * DAY)
 
 
 def played(told, *pasts):
@@ -63,7 +65,7 @@ def rule_of(decide):
 
 def test_with_a_perfect_forecast_all_is_saved_that_can_be():
     result = played(terms(), make_past(hourly(96)))
-    assert [one.settled.costs.actual for one in result.jobs] == [300, 300]
+    assert [one.score.costs.actual for one in result.jobs] == [300, 300]
     assert result.costs.share == 1
     assert (result.undelivered, result.changes, result.switches) == (0, 0, 6)
     assert result.predicted == result.costs.actual
@@ -85,7 +87,7 @@ def test_a_wrong_forecast_costs_what_was_measured_not_what_was_expected():
 def test_what_is_not_measured_is_not_compared():
     actual = [slot for slot in hourly(72) if slot.starts_at.day != 21 or slot.starts_at.hour > 5]
     result = played(terms(), make_past(actual, hourly(72)))
-    assert (len(result.jobs), len(result.settled)) == (2, 1)
+    assert (len(result.jobs), len(result.compared)) == (2, 1)
     assert "1 not compared, because measurements are missing" in result.in_words()
 
 
@@ -99,7 +101,7 @@ def test_nothing_is_seen_of_what_is_still_to_come():
     ran = []
     for measured in (actual, other):
         one = make_past(measured)
-        one.forecasts = past.NoForecasts()
+        one.forecasts = LastForecasts([])
         ran.append(
             [window for window in played(terms(days=10), one).on if window.starts_at < until]
         )
@@ -114,8 +116,8 @@ def test_at_a_tick_only_slots_that_ended_are_measured():
         seen.append((situation.now, situation.outlook.rung, situation.outlook.typical_from))
 
     one = make_past(hourly(120))
-    one.forecasts = past.NoForecasts()
-    played(Terms(rule_of(watch), Options(), MONDAY, MONDAY + 4 * DAY, every=HOUR), one)
+    one.forecasts = LastForecasts([])
+    played(BacktestSettings(rule_of(watch), Options(), MONDAY, MONDAY + 4 * DAY, every=HOUR), one)
     first = next(now for now, rung, _ in seen if rung is Rung.TYPICAL)
     assert first == MONDAY + 3 * DAY  # a typical day needs three that ended
 
@@ -128,7 +130,7 @@ def test_progress_is_told_in_decisions():
 
 def test_a_device_obeys_at_once_and_its_limits_make_a_rule_wait():
     restless = rule_of(lambda situation: Decision(not situation.is_on, "restless"))
-    told = Terms(
+    told = BacktestSettings(
         restless, Options(), MONDAY, MONDAY + 2 * HOUR, limits=Limits(min_on=30 * HOUR / 60)
     )
     result = played(told, make_past(hourly(2)))
@@ -146,7 +148,7 @@ def test_a_rule_without_a_job_is_compared_with_the_mean():
 
 
 def test_a_rule_that_sets_something_else_cannot_be_played():
-    told = Terms(
+    told = BacktestSettings(
         rule_of(lambda situation: Decision(21.5, "warm", "target")), Options(), MONDAY, MONDAY + DAY
     )
     with pytest.raises(ValueError, match="ours sets something else"):
@@ -160,7 +162,8 @@ def test_no_decision_leaves_the_device_as_it_is():
         return Decision(True, "first")
 
     result = played(
-        Terms(rule_of(undecided), Options(), MONDAY, MONDAY + 2 * HOUR), make_past(hourly(24))
+        BacktestSettings(rule_of(undecided), Options(), MONDAY, MONDAY + 2 * HOUR),
+        make_past(hourly(24)),
     )
     assert result.on == [Window(MONDAY, MONDAY + 2 * HOUR)]
     assert result.undecided == 6
@@ -201,9 +204,11 @@ def issue(series, known_at, value):
 def test_of_what_is_stored_a_forecast_counts_from_when_it_was_fetched(stored):
     issue(stored, MONDAY - HOUR, 100.0)
     issue(stored, MONDAY + 1.25 * HOUR, 200.0)
-    known = past.from_database(Region("replay", ""), Signal.CARBON_INTENSITY, MONDAY, MONDAY + DAY)
+    history = past.from_database(
+        Region("replay", ""), Signal.CARBON_INTENSITY, MONDAY, MONDAY + DAY
+    )
     values = [
-        known.outlook(MONDAY + minutes * HOUR / 60).slots[0].value
+        history.outlook(MONDAY + minutes * HOUR / 60).slots[0].value
         for minutes in (0, 60, 74, 75, 200)
     ]
     assert values == [100, 100, 100, 200, 200]
@@ -211,10 +216,12 @@ def test_of_what_is_stored_a_forecast_counts_from_when_it_was_fetched(stored):
 
 def test_an_outlook_is_made_anew_only_when_something_is_new(stored):
     issue(stored, MONDAY - HOUR, 100.0)
-    known = past.from_database(Region("replay", ""), Signal.CARBON_INTENSITY, MONDAY, MONDAY + DAY)
-    first = known.outlook(MONDAY)
-    assert known.outlook(MONDAY + HOUR / 2) is first
-    assert known.outlook(MONDAY + HOUR) is not first
+    history = past.from_database(
+        Region("replay", ""), Signal.CARBON_INTENSITY, MONDAY, MONDAY + DAY
+    )
+    first = history.outlook(MONDAY)
+    assert history.outlook(MONDAY + HOUR / 2) is first
+    assert history.outlook(MONDAY + HOUR) is not first
 
 
 def test_a_revised_measurement_is_known_later_and_settles(stored):
@@ -222,8 +229,10 @@ def test_a_revised_measurement_is_known_later_and_settles(stored):
         Measurement.objects.create(
             series=stored, starts_at=MONDAY, ends_at=MONDAY + HOUR, value=value, known_at=known_at
         )
-    known = past.from_database(Region("replay", ""), Signal.CARBON_INTENSITY, MONDAY, MONDAY + DAY)
-    assert [slot.value for slot in known.measured] == [130]
+    history = past.from_database(
+        Region("replay", ""), Signal.CARBON_INTENSITY, MONDAY, MONDAY + DAY
+    )
+    assert [slot.value for slot in history.measured] == [130]
 
 
 def write(path, slots):
@@ -261,9 +270,11 @@ def test_the_command_plays_a_file(tmp_path, name):
         write(tmp_path / name, hourly(96)),
     )
     assert said == (
-        "cleanest_hours, 2023-03-20 00:00 to 2023-03-23 00:00: 432 decisions, 6 switches, on for 9 h\n"
+        "cleanest_hours, 2023-03-20 00:00 to 2023-03-23 00:00: "
+        "432 decisions, 6 switches, on for 9 h\n"
         "2 jobs, 0 of them not delivered in full, 0 changes of plan\n"
-        "600 gCO2 (600 gCO2 were predicted); 1.8 kgCO2 switched on at once, 600 gCO2 with hindsight\n"
+        "600 gCO2 (600 gCO2 were predicted); "
+        "1.8 kgCO2 switched on at once, 600 gCO2 with hindsight\n"
         "saved 1.2 kgCO2, 100% of what hindsight would have saved\n"
     )
 
@@ -344,14 +355,13 @@ def test_the_drawing_is_strict_xml_and_shows_a_week_at_most(tmp_path):
     root = parsed(drawing.read_text())
     texts = [element.text for element in root.iter("{http://www.w3.org/2000/svg}text")]
     assert texts[0] == "cleanest hours, 23 March 2023 to 29 March 2023"
-    assert (
-        len([element for element in root.iter() if element.get("class") == "on"]) == 2 * 7 + 1
-    )  # and the legend
+    bars = [element for element in root.iter() if element.get("class") == "on"]
+    assert len(bars) == 2 * 7 + 1  # and the legend
 
 
 def test_a_drawing_of_nothing_is_a_drawing():
     one = make_past([])
-    assert parsed(svg.svg(played(terms(), one), {one.signal: one})) is not None
+    assert parsed(svg.draw_svg(played(terms(), one), {one.signal: one})) is not None
 
 
 def test_the_command_plays_what_is_stored(stored, settings):
@@ -407,7 +417,9 @@ def test_a_file_that_makes_no_sense_is_refused_with_its_line(tmp_path, text, sai
 def test_a_file_may_lack_values_and_times_without_a_zone_are_utc(tmp_path):
     path = tmp_path / "history.csv"
     path.write_text(
-        "from,to,forecast,actual\n2023-03-20T00:00,2023-03-20T00:30,,0\n2023-03-20 00:30,2023-03-20 01:00,7,\n"
+        "from,to,forecast,actual\n"
+        "2023-03-20T00:00,2023-03-20T00:30,,0\n"
+        "2023-03-20 00:30,2023-03-20 01:00,7,\n"
     )
     read = past.from_file(path)
     assert [(slot.starts_at, slot.value) for slot in read.measured] == [(MONDAY, 0)]

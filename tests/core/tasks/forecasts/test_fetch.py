@@ -1,4 +1,4 @@
-"""Fetching, and what was known when: from the replay feed, and from one that answers over real HTTP."""
+"""Fetching and reading as of a time: the replay feed, and one that answers over real HTTP."""
 
 import json
 import sys
@@ -17,10 +17,10 @@ from core import feeds as plug_ins
 from core.feeds import Signal
 from core.models import FeedSource, Forecast, Measurement, Series
 from core.planning.forecast import Rung
-from core.tasks.forecasts import ask
-from core.tasks.forecasts import fetch as fetching
-from core.tasks.forecasts.fetch import AsOf, Region, fetch, region_for
-from core.tasks.forecasts.regions import configured
+from core.tasks.forecasts import ask, fetch
+from core.tasks.forecasts.as_of import AsOf
+from core.tasks.forecasts.fetch import fetch_regions
+from core.tasks.forecasts.regions import Region, configured, region_for
 from tests.core.raw_server import answer, serving
 from tests.core.tasks.homes import make_device, make_gateway
 
@@ -47,8 +47,9 @@ class Feed(feeds.Feed):
         self.asked.append((since, until))
         for start, minutes, value, issued, unit in self.http.get(f"slots/{region}"):
             starts_at = datetime.fromisoformat(start)
+            ends_at = starts_at + timedelta(minutes=minutes)
             issued_at = datetime.fromisoformat(issued) if issued else None
-            yield Slot(starts_at, starts_at + timedelta(minutes=minutes), float(value), unit, issued_at)
+            yield Slot(starts_at, ends_at, float(value), unit, issued_at)
 """
 
 
@@ -150,35 +151,33 @@ def test_forecasts_and_measurements_are_stored_apart(source):
     source.answers["13"] = said(NOW - HOUR, [1, 2]) + said(
         NOW - HOUR, [9, 4, 5, 6], NOW - timedelta(minutes=5)
     )
-    fetched = fetch([LOCAL])
+    fetched = fetch_regions([LOCAL])
     assert (fetched.asked, fetched.forecasts, fetched.measurements, fetched.failed) == (1, 1, 2, [])
     assert values(Forecast.objects.get().as_slots()) == [4, 5, 6]
-    assert [one.as_slot().value for one in Measurement.objects.all()] == [1, 2]
+    assert list(Measurement.objects.values_list("value", flat=True)) == [1, 2]
 
 
 def test_the_replay_feed_needs_no_network():
-    fetched = fetch([Region("replay", "")])
+    fetched = fetch_regions([Region("replay", "")])
     assert (fetched.asked, fetched.failed) == (1, [])
     assert fetched.forecasts > 0
 
 
 def test_only_what_is_due_is_asked(source, time_machine):
     source.answers["13"] = said(NOW, [1], NOW)
-    assert fetch([LOCAL, LOCAL]).asked == 1
-    assert (fetch([LOCAL]).asked, fetch([LOCAL]).fresh, fetch([LOCAL], force=True).asked) == (
-        0,
-        1,
-        1,
-    )
+    assert fetch_regions([LOCAL, LOCAL]).asked == 1
+    again = fetch_regions([LOCAL])
+    assert (again.asked, again.fresh) == (0, 1)
+    assert fetch_regions([LOCAL], force=True).asked == 1
     time_machine.move_to(NOW + HALF_HOUR - timedelta(seconds=20), tick=False)
     source.answers["13"] = said(NOW + HALF_HOUR, [1], NOW)
-    assert fetch([LOCAL]).asked == 1
+    assert fetch_regions([LOCAL]).asked == 1
 
 
 def test_the_first_fetch_looks_back_four_weeks_the_next_as_far_as_revisions_reach(source):
     source.answers["13"] = said(NOW, [1], NOW)
-    fetch([LOCAL])
-    fetch([LOCAL], force=True)
+    fetch_regions([LOCAL])
+    fetch_regions([LOCAL], force=True)
     assert source.asked == [
         (NOW - timedelta(days=28), NOW + 24 * HOUR),
         (NOW - 24 * HOUR, NOW + 24 * HOUR),
@@ -187,16 +186,16 @@ def test_the_first_fetch_looks_back_four_weeks_the_next_as_far_as_revisions_reac
 
 def test_after_days_away_the_gap_is_asked_for(source, time_machine):
     source.answers["13"] = said(NOW, [1], NOW)
-    fetch([LOCAL])
+    fetch_regions([LOCAL])
     time_machine.move_to(NOW + timedelta(days=5), tick=False)
-    fetch([LOCAL])
+    fetch_regions([LOCAL])
     assert source.asked[-1][0] == NOW - 24 * HOUR
 
 
 def test_when_the_long_look_back_fails_a_short_one_is_tried(source):
     source.answers["13"] = answer(b"", "500 Internal Server Error")
     for _ in range(3):
-        fetch([LOCAL], force=True)
+        fetch_regions([LOCAL], force=True)
     assert [NOW - since for since, _ in source.asked] == [
         timedelta(days=28),
         timedelta(days=28),
@@ -216,7 +215,7 @@ def test_one_source_never_stops_another(source, monkeypatch):
         "13": said(NOW, [1], NOW),
     }
     others = [Region("local", region) for region in "123456"]
-    fetched = fetch([*others, Region("nonsense", ""), Region("local", "x" * 61), LOCAL])
+    fetched = fetch_regions([*others, Region("nonsense", ""), Region("local", "x" * 61), LOCAL])
     assert fetched.forecasts == 1
     why = dict(fetched.failed)
     assert set(why) == {*map(str, others), "nonsense", "local:" + "x" * 61}
@@ -227,13 +226,13 @@ def test_one_source_never_stops_another(source, monkeypatch):
 
 def test_a_source_that_fails_is_left_alone_for_longer(source, time_machine):
     source.answers["13"] = answer(b"", "503 Service Unavailable")
-    fetch([LOCAL])
-    fetch([LOCAL])
-    [(name, until)] = fetch([LOCAL]).resting
+    fetch_regions([LOCAL])
+    fetch_regions([LOCAL])
+    [(name, until)] = fetch_regions([LOCAL]).resting
     assert (name, until) == ("local:13", NOW + timedelta(minutes=10))
     source.answers["13"] = said(NOW, [1], NOW)
     time_machine.move_to(until, tick=False)
-    assert fetch([LOCAL]).failed == []
+    assert fetch_regions([LOCAL]).failed == []
     assert FeedSource.objects.get().failures == 0
 
 
@@ -251,38 +250,38 @@ def test_what_makes_no_sense_is_left_out(source):
         ((NOW - HOUR).isoformat(), 3000, 1, None, "gCO2/kWh"),
         *said(late, [1], NOW),  # not asked for
     ]
-    fetched = fetch([LOCAL])
+    fetched = fetch_regions([LOCAL])
     assert (fetched.left_out, fetched.forecasts, fetched.measurements) == (8, 0, 1)
 
 
 def test_an_answer_without_end_is_refused(source, monkeypatch):
     monkeypatch.setattr(ask, "MOST_SLOTS", 3)
     source.answers["13"] = said(NOW, [1, 2, 3, 4], NOW)
-    assert fetch([LOCAL]).failed == [("local:13", "It answered with more than 3 slots.")]
+    assert fetch_regions([LOCAL]).failed == [("local:13", "It answered with more than 3 slots.")]
 
 
 def test_a_source_that_goes_over_to_another_unit_is_refused(source):
     source.answers["13"] = said(NOW, [1], NOW)
-    fetch([LOCAL])
+    fetch_regions([LOCAL])
     Series.objects.update(unit="EUR/kWh")
-    [(_, why)] = fetch([LOCAL], force=True).failed
+    [(_, why)] = fetch_regions([LOCAL], force=True).failed
     assert why.startswith("It tells carbon intensity in gCO2/kWh, and before in EUR/kWh.")
 
 
 def test_what_was_not_come_to_in_time_waits_for_the_next_fetch(source, monkeypatch):
-    monkeypatch.setattr(fetching, "BEGIN_WITHIN_SECONDS", -1)
-    assert (fetch([LOCAL]).postponed, source.server.connections) == (1, 0)
+    monkeypatch.setattr(fetch, "BEGIN_WITHIN_SECONDS", -1)
+    assert (fetch_regions([LOCAL]).postponed, source.server.connections) == (1, 0)
 
 
-# What was known when.
+# As of a time.
 
 
 def test_a_measurement_revised_is_a_row_of_its_own_and_known_later(source, time_machine):
     source.answers["13"] = said(NOW - HOUR, [1, 2])
-    fetch([LOCAL])
+    fetch_regions([LOCAL])
     time_machine.move_to(NOW + HOUR, tick=False)
     source.answers["13"] = said(NOW - HOUR, [1, 3, 4])
-    assert fetch([LOCAL]).measurements == 2
+    assert fetch_regions([LOCAL]).measurements == 2
     span = (NOW - HOUR, NOW + HOUR)
     assert values(AsOf(NOW).measurements(LOCAL, INTENSITY, *span)) == [1, 2]
     assert values(AsOf(NOW + HOUR).measurements(LOCAL, INTENSITY, *span)) == [1, 3, 4]
@@ -294,9 +293,9 @@ def test_a_measurement_revised_is_a_row_of_its_own_and_known_later(source, time_
 
 def test_an_issue_is_stored_once_and_only_grows(source):
     source.answers["13"] = said(NOW, [1, 2], NOW)
-    fetch([LOCAL])
+    fetch_regions([LOCAL])
     source.answers["13"] = said(NOW + HALF_HOUR, [9, 3], NOW)
-    assert fetch([LOCAL], force=True).forecasts == 0
+    assert fetch_regions([LOCAL], force=True).forecasts == 0
     assert values(Forecast.objects.get().as_slots()) == [1, 2, 3]
 
 
@@ -304,7 +303,7 @@ def test_the_forecast_known_at_a_time_is_the_newest_then(source, time_machine):
     for hour in range(2):
         time_machine.move_to(NOW + hour * HOUR, tick=False)
         source.answers["13"] = said(NOW, [hour] * 10, NOW + hour * HOUR)
-        fetch([LOCAL])
+        fetch_regions([LOCAL])
     for hour in range(2):
         at = NOW + hour * HOUR
         seen = AsOf(at).outlook(LOCAL, INTENSITY, at + HOUR)
@@ -314,7 +313,7 @@ def test_the_forecast_known_at_a_time_is_the_newest_then(source, time_machine):
 
 def test_the_ladder_is_climbed_down_as_a_source_stays_away(source):
     source.answers["13"] = said(NOW - timedelta(days=7), [50] * 48 * 7) + said(NOW, [1] * 8, NOW)
-    fetch([LOCAL])
+    fetch_regions([LOCAL])
     rungs = [
         AsOf(NOW + hours * HOUR).outlook(LOCAL, INTENSITY, NOW + 24 * HOUR) for hours in (1, 2, 5)
     ]
@@ -324,22 +323,22 @@ def test_the_ladder_is_climbed_down_as_a_source_stays_away(source):
 
 def test_a_signal_is_read_once_however_many_ask(source, django_assert_num_queries):
     source.answers["13"] = said(NOW - timedelta(days=7), [50] * 48 * 7) + said(NOW, [1] * 8, NOW)
-    fetch([LOCAL])
-    known = AsOf(NOW)
+    fetch_regions([LOCAL])
+    as_of = AsOf(NOW)
     with django_assert_num_queries(3):
         for hours in range(1, 40):
-            known.outlook(LOCAL, INTENSITY, NOW + hours * HOUR)
-            known.measurements(LOCAL, INTENSITY, NOW - hours * HOUR, NOW)
+            as_of.outlook(LOCAL, INTENSITY, NOW + hours * HOUR)
+            as_of.measurements(LOCAL, INTENSITY, NOW - hours * HOUR, NOW)
 
 
 def test_why_it_is_not_fresh(source, time_machine):
     assert "was not asked yet" in AsOf(NOW).error(LOCAL)
     source.answers["13"] = said(NOW, [1], NOW)
-    fetch([LOCAL])
+    fetch_regions([LOCAL])
     assert AsOf(NOW).error(LOCAL) == ""
     assert "was last asked at 2026-03-11 12:00 UTC" in AsOf(NOW + 2 * HOUR).error(LOCAL)
     source.answers["13"] = answer(b"", "503 Service Unavailable")
-    fetch([LOCAL], force=True)
+    fetch_regions([LOCAL], force=True)
     assert "503" in AsOf(NOW).error(LOCAL)
 
 
@@ -350,7 +349,7 @@ def test_two_fetches_at_once_store_everything_once(source):
 
     def run():
         both.wait()
-        fetched.append(fetch([LOCAL], force=True))
+        fetched.append(fetch_regions([LOCAL], force=True))
         connection.close()
 
     threads = [Thread(target=run) for _ in range(2)]
