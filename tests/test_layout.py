@@ -1,4 +1,5 @@
-"""The promises of CONTRIBUTING.md that a program can check: who imports whom, who writes, what the deployment files say."""
+"""The promises of CONTRIBUTING.md that a program can check: who imports whom, who writes, what the
+deployment files say."""
 
 import ast
 import json
@@ -43,7 +44,8 @@ def module_of(path: Path) -> str:
 
 
 def imports(path: Path) -> Iterator[str]:
-    """Every module that the file imports, anywhere in it. `from core import charts` is `core.charts`."""
+    """Every module that the file imports, anywhere in it. `from core import charts` is
+    `core.charts`."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -75,7 +77,8 @@ def rooms() -> dict[str, set[str]]:
 
 
 def room(module: str) -> str:
-    """`core.tasks.polling.ask` is in the room `tasks.polling`; of several rooms the innermost counts."""
+    """`core.tasks.polling.ask` is in the room `tasks.polling`; of several rooms the innermost
+    counts."""
     name = module.removeprefix("core.")
     while name not in ROOMS:
         assert "." in name, f"{module} is in no room of docs/architecture.md"

@@ -1,4 +1,5 @@
-"""The proofs of `make soak`, small: a few kills for hundreds, thousands of hostile answers for a million."""
+"""The proofs of `make soak`, small: a few kills for hundreds, thousands of hostile answers for a
+million."""
 
 import pytest
 

@@ -1,8 +1,8 @@
 """Against a real Home Assistant: run with `make peers`, which sets HA_URL and HA_TOKEN.
 
-It needs Home Assistant's demo integration, switch.heater whose relay drives sensor.heater_power, and
-input_boolean.flaky, which makes that switch unavailable while it is on. The tests that restart it stop the process that was
-started beside this one, and start it again with the same words.
+It needs Home Assistant's demo integration, switch.heater whose relay drives sensor.heater_power,
+and input_boolean.flaky, which makes that switch unavailable while it is on. The tests that restart
+it stop the process that was started beside this one, and start it again with the same words.
 """
 
 import os
@@ -331,7 +331,8 @@ def process() -> Iterator[HomeAssistant]:
     found = HomeAssistant.beside_us()
     if found is None:
         pytest.skip(
-            "no process of Home Assistant was started beside this one: it cannot be restarted (run with make peers)"
+            "no process of Home Assistant was started beside this one: it cannot be restarted "
+            "(run with make peers)"
         )
     yield found
     if found.process and not found.is_stopped:
@@ -389,7 +390,8 @@ def switched_by_somebody(vendor_id: str, service: str) -> None:
 
 
 def relay_since(moment: datetime) -> list[Value | None]:
-    """What the heater's relay was switched to since then, as Home Assistant itself has recorded it."""
+    """What the heater's relay was switched to since then, as Home Assistant itself has recorded
+    it."""
     time.sleep(1.5)  # the recorder commits each second
     return [
         reading.value for reading in client().history(RELAY, moment, moment + timedelta(hours=1))

@@ -1,6 +1,7 @@
 """Proof: clients that never read cost little, are dropped, and hold up nobody.
 
-Some are caught up and fall behind what comes; the others are sent a snapshot and what they missed, page by page, and take none.
+Some are caught up and fall behind what comes; the others are sent a snapshot and what they missed,
+page by page, and take none.
 """
 
 import socket
@@ -36,8 +37,10 @@ class Deafness:
 
     def __str__(self) -> str:
         return (
-            f"deaf: {self.clients} clients that never read cost {self.megabytes:.1f} MB at most and were dropped within "
-            f"{self.seconds:.0f} s, {self.left} were not; one that reads had {BURST} events after {self.slowest:.2f} s at most"
+            f"deaf: {self.clients} clients that never read cost {self.megabytes:.1f} MB at most "
+            "and were dropped within "
+            f"{self.seconds:.0f} s, {self.left} were not; one that reads had {BURST} events after "
+            f"{self.slowest:.2f} s at most"
         )
 
 
@@ -117,7 +120,8 @@ def _burst(other: Client, count: int) -> float:
 
 
 def deaf_socket(web: Web) -> socket.socket:
-    """Of an end that takes in next to nothing: its system keeps 4 KiB, its library (`max_queue`) a message."""
+    """Of an end that takes in next to nothing: its system keeps 4 KiB, its library (`max_queue`) a
+    message."""
     deaf = socket.socket()
     deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     deaf.connect(("127.0.0.1", web.port))

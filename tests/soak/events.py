@@ -1,5 +1,6 @@
-"""Proof: whoever asks for the events after the last one seen gets each committed event once, in the order of its keys, however
-many write at once. A writer is a process of its own: `python -m` this, its number, a seed, and how many events."""
+"""Proof: whoever asks for the events after the last one seen gets each committed event once, in the
+order of its keys, however many write at once. A writer is a process of its own: `python -m` this,
+its number, a seed, and how many events."""
 
 import random
 import subprocess
@@ -50,10 +51,14 @@ class Followed:
 
     def __str__(self) -> str:
         return (
-            f"events: {self.writers} writers committed {self.committed:,} readings and {self.changed:,} changes of {DEVICES} "
-            f"devices in {self.seconds:.0f} s, and rolled {self.rolled_back:,} readings back: a reader asking for what is after "
-            f"the last: {self.lost} lost, {self.twice} twice, {self.never_committed} never committed, {self.out_of_order} out of "
-            f"order, {self.other_than_stored} devices told last other than they are; {len(self.wrong)} wrong"
+            f"events: {self.writers} writers committed {self.committed:,} readings and "
+            f"{self.changed:,} changes of {DEVICES} "
+            f"devices in {self.seconds:.0f} s, and rolled {self.rolled_back:,} readings back: a "
+            "reader asking for what is after "
+            f"the last: {self.lost} lost, {self.twice} twice, {self.never_committed} never "
+            f"committed, {self.out_of_order} out of "
+            f"order, {self.other_than_stored} devices told last other than they are; "
+            f"{len(self.wrong)} wrong"
         )
 
     @property
@@ -101,7 +106,8 @@ def _follow(processes: list[subprocess.Popen[str]]) -> list[Event]:
 
 
 def _said(process: subprocess.Popen[str], followed: Followed) -> list[str]:
-    """The numbers that it says it committed: spans, so that they fit into the pipe while nobody reads it."""
+    """The numbers that it says it committed: spans, so that they fit into the pipe while nobody
+    reads it."""
     said, _ = process.communicate()
     if process.returncode:
         followed.wrong.append(said[-500:])
@@ -150,7 +156,8 @@ class Writer:
         self.committed: list[range] = []
 
     def commit(self, events: int) -> None:
-        """One transaction of so many readings. A third of them may be rolled back before, or all at the end."""
+        """One transaction of so many readings. A third of them may be rolled back before, or all at
+        the end."""
         told: list[range] = []
         try:
             with publishing():

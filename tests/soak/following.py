@@ -1,5 +1,6 @@
-"""Proof: however clients follow, fast, slow or coming and going, and however servers die, every client ends with exactly what the
-database holds. Eight writers commit and roll back; real gunicorn processes are killed and started again; real sockets."""
+"""Proof: however clients follow, fast, slow or coming and going, and however servers die, every
+client ends with exactly what the database holds. Eight writers commit and roll back; real gunicorn
+processes are killed and started again; real sockets."""
 
 import json
 import random
@@ -27,7 +28,8 @@ LAST_SECONDS = 90
 
 @dataclass
 class Manner:
-    """How a client follows: seconds it dawdles over a message at most, and seconds after which it goes away at random."""
+    """How a client follows: seconds it dawdles over a message at most, and seconds after which it
+    goes away at random."""
 
     name: str
     dawdles: float = 0.0
@@ -65,10 +67,14 @@ class Following:
 
     def __str__(self) -> str:
         return (
-            f"following: {self.clients} clients of 2 servers, {self.events:,} events by 8 writers, {self.delivered:,} delivered "
-            f"over {self.connections} connections in {self.seconds:.0f} s; {self.restarts} servers killed or stopped, "
-            f"{self.dropped} slow clients dropped, {self.started_over} started over: {self.lost} lost, {self.twice} twice, "
-            f"{self.out_of_order} out of order, {self.other_than_stored} devices other than stored; {len(self.wrong)} wrong"
+            f"following: {self.clients} clients of 2 servers, {self.events:,} events by 8 "
+            f"writers, {self.delivered:,} delivered "
+            f"over {self.connections} connections in {self.seconds:.0f} s; {self.restarts} "
+            "servers killed or stopped, "
+            f"{self.dropped} slow clients dropped, {self.started_over} started over: {self.lost} "
+            f"lost, {self.twice} twice, "
+            f"{self.out_of_order} out of order, {self.other_than_stored} devices other than "
+            f"stored; {len(self.wrong)} wrong"
         )
 
     @property
@@ -80,7 +86,8 @@ class Following:
 
 
 class Follower(threading.Thread):
-    """A client that comes again whenever it was cut off, and resumes from the last event it was told."""
+    """A client that comes again whenever it was cut off, and resumes from the last event it was
+    told."""
 
     def __init__(self, manner: Manner, sites: list[str], seed: int) -> None:
         super().__init__(daemon=True)
@@ -162,7 +169,8 @@ class Follower(threading.Thread):
 def follow_through_everything(
     events: int, database_url: str, seed: int = 1, writers: int = 8
 ) -> Following:
-    """Let writers commit so many events while clients follow two servers that are killed again and again."""
+    """Let writers commit so many events while clients follow two servers that are killed again and
+    again."""
     following, dice = Following(clients=len(MANNERS)), random.Random(seed)
     with publishing():
         gateway = Gateway.objects.create(

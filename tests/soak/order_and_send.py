@@ -1,5 +1,6 @@
-"""A process that orders and sends, and carries on with what others left, until it is killed: `python -m` this, a seed, and
-for how many rounds. Says the number of each order once it is committed."""
+"""A process that orders and sends, and carries on with what others left, until it is killed:
+`python -m` this, a seed, and for how many rounds. Says the number of each order once it is
+committed."""
 
 import random
 import sys

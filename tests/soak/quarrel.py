@@ -1,4 +1,5 @@
-"""Proof: the admin, the pages and record() change the same rows at the same time, and nobody waits for ever.
+"""Proof: the admin, the pages and record() change the same rows at the same time, and nobody waits
+for ever.
 
 A writer is a process of its own: `python -m` this, what it does, a seed, and how many rounds."""
 
@@ -36,8 +37,10 @@ class Quarrel:
 
     def __str__(self) -> str:
         return (
-            f"quarrel: {self.rounds} rounds each of record(), the admin, orders and holds by six processes on the same "
-            f"{GATEWAYS * DEVICES} devices, {self.events:,} events: {len(self.wrong)} deadlocks or other errors"
+            f"quarrel: {self.rounds} rounds each of record(), the admin, orders and holds by six "
+            "processes on the same "
+            f"{GATEWAYS * DEVICES} devices, {self.events:,} events: {len(self.wrong)} deadlocks "
+            "or other errors"
         )
 
 

@@ -1,7 +1,8 @@
-"""Stores what tests.soak.hostile kept, as discovery and polls would: `python -m` this, a file for the rows, and the files.
+"""Stores what tests.soak.hostile kept, as discovery and polls would: `python -m` this, a file for
+the rows, and the files.
 
-The same files give the same rows on every database. Rows are written as JSON, a line each, sorted; what record() counted
-is said.
+The same files give the same rows on every database. Rows are written as JSON, a line each, sorted;
+what record() counted is said.
 """
 
 import json

@@ -1,4 +1,5 @@
-"""The long proofs, on the database that DATABASE_URL names. `make soak` runs them on both and shows the numbers."""
+"""The long proofs, on the database that DATABASE_URL names. `make soak` runs them on both and shows
+the numbers."""
 
 import os
 

@@ -26,7 +26,8 @@ def payload(name: str) -> Any:
 
 
 class Source:
-    """Answers with what stands for the beginning of a path: a status and JSON, or bytes as they are; `once` goes first.
+    """Answers with what stands for the beginning of a path: a status and JSON, or bytes as they
+    are; `once` goes first.
 
     Keeps what it was asked."""
 

@@ -1,4 +1,5 @@
-"""The Carbon Intensity API against a real local server. The payloads are written after its public documentation."""
+"""The Carbon Intensity API against a real local server. The payloads are written after its public
+documentation."""
 
 from datetime import UTC, datetime, timedelta
 

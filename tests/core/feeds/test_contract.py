@@ -1,4 +1,5 @@
-"""The contract of core/feeds, held by every file in it: a new feed is tested here without a new line."""
+"""The contract of core/feeds, held by every file in it: a new feed is tested here without a new
+line."""
 
 import inspect
 import json

@@ -1,4 +1,5 @@
-"""Open-Meteo against a real local server. The payloads are written after its public documentation."""
+"""Open-Meteo against a real local server. The payloads are written after its public
+documentation."""
 
 from datetime import timedelta
 

@@ -1,4 +1,5 @@
-"""WattTime against a real local server. The payloads are written after its public documentation, version 3."""
+"""WattTime against a real local server. The payloads are written after its public documentation,
+version 3."""
 
 from base64 import b64encode
 from datetime import timedelta

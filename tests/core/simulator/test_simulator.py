@@ -1,4 +1,5 @@
-"""The simulator, asked over real HTTP: by the ordinary vendor client, and byte by byte where that is the point."""
+"""The simulator, asked over real HTTP: by the ordinary vendor client, and byte by byte where that
+is the point."""
 
 import io
 import json
@@ -70,7 +71,8 @@ def ask(simulator: Simulator, path: str, body: Any = None) -> Any:
 
 
 def raw(simulator: Simulator, data: bytes) -> bytes:
-    """What comes back for these bytes until the other side closes, or says nothing more for a while."""
+    """What comes back for these bytes until the other side closes, or says nothing more for a
+    while."""
     received = b""
     with socket.create_connection((simulator.host, simulator.port), timeout=0.3) as connection:
         connection.sendall(data)
@@ -300,7 +302,10 @@ def test_another_password_does_not(password):
 )
 def test_a_header_that_answers_no_challenge_does_not_either(header):
     with Simulator(devices=1, password="x") as simulator:
-        request = f"GET /0/rpc/Shelly.GetStatus HTTP/1.1\r\nHost: x\r\nAuthorization: {header}\r\nConnection: close\r\n\r\n"
+        request = (
+            "GET /0/rpc/Shelly.GetStatus HTTP/1.1\r\nHost: x\r\n"
+            f"Authorization: {header}\r\nConnection: close\r\n\r\n"
+        )
         assert raw(simulator, request.encode("latin-1")).startswith(b"HTTP/1.1 401 ")
 
 
@@ -576,7 +581,8 @@ def test_stopping_what_never_started_is_no_error():
 
 
 def test_neither_django_nor_models_are_needed():
-    script = "import core.simulator, sys; sys.exit(any(name.split('.')[0] == 'django' for name in sys.modules))"
+    script = "import core.simulator, sys; "
+    script += "sys.exit(any(name.split('.')[0] == 'django' for name in sys.modules))"
     root = Path(__file__).parents[3]
     subprocess.run([sys.executable, "-c", script], cwd=root, check=True, timeout=30)
 

@@ -1,4 +1,5 @@
-"""The contract of core/vendors, held by every file in it: a new vendor is tested here without a new line."""
+"""The contract of core/vendors, held by every file in it: a new vendor is tested here without a new
+line."""
 
 import inspect
 import json
@@ -119,7 +120,8 @@ def check_attribute(attribute: AttributeSpec) -> None:
 
 
 def check_reading(reading: Reading) -> None:
-    """The value may be nonsense, which record() refuses by name, but of a type that it can judge."""
+    """The value may be nonsense, which record() refuses by name, but of a type that it can
+    judge."""
     assert isinstance(reading, Reading)
     assert isinstance(reading.vendor_id, str) and isinstance(reading.attribute, str)
     assert reading.value is None or isinstance(reading.value, bool | int | float | str)

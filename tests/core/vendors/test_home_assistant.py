@@ -1,4 +1,5 @@
-"""Home Assistant's client against a real local server that replays what a Home Assistant 2025.4 answered."""
+"""Home Assistant's client against a real local server that replays what a Home Assistant 2025.4
+answered."""
 
 import json
 import threading

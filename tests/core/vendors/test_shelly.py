@@ -1,4 +1,5 @@
-"""Shelly's client against a real local server that answers with recorded payloads of many models."""
+"""Shelly's client against a real local server that answers with recorded payloads of many
+models."""
 
 import hashlib
 import json
@@ -32,7 +33,8 @@ def payload(name: str) -> Any:
 
 
 class Peer:
-    """One device: answers a path with a status and JSON (or bytes as they are), and keeps the frames it was sent."""
+    """One device: answers a path with a status and JSON (or bytes as they are), and keeps the
+    frames it was sent."""
 
     def __init__(self) -> None:
         self.answers: dict[str, tuple[int, Any]] = {"/rpc": (200, payload("set_accepted"))}
@@ -146,7 +148,8 @@ def test_the_password_answers_the_challenge_with_sha_256(peer):
     realm, nonce = ID, "60dc59c6"
     peer.answers[STATUS] = (401, {})
     peer.headers = {
-        "WWW-Authenticate": f'Digest qop="auth", realm="{realm}", nonce="{nonce}", algorithm=SHA-256'
+        "WWW-Authenticate": f'Digest qop="auth", realm="{realm}", nonce="{nonce}", '
+        "algorithm=SHA-256"
     }
     with pytest.raises(ApiRefused):
         peer.client(credential="secret").read([ID])

@@ -1,5 +1,6 @@
-"""The client of Shelly's cloud against a local server. The payloads are written after Shelly's public documentation, not
-recorded: of the cloud's own calls, and of what devices of both generations tell."""
+"""The client of Shelly's cloud against a local server. The payloads are written after Shelly's
+public documentation, not recorded: of the cloud's own calls, and of what devices of both
+generations tell."""
 
 import json
 import logging
@@ -38,7 +39,8 @@ def payload(name: str) -> Any:
 
 
 class Cloud:
-    """Answers with the states of the devices it has and is asked for, or with what stands in `answers` for a path."""
+    """Answers with the states of the devices it has and is asked for, or with what stands in
+    `answers` for a path."""
 
     def __init__(self) -> None:
         self.states = payload("get")

@@ -1,4 +1,5 @@
-"""A rule that says what a proof tells it to. Found by its file name, as any other: the proof adds this folder to the rules'."""
+"""A rule that says what a proof tells it to. Found by its file name, as any other: the proof adds
+this folder to the rules'."""
 
 from dataclasses import dataclass
 
