@@ -31,7 +31,7 @@ class PollSummary:
             "resting": len(self.resting),
             "busy": len(self.asked.busy),
             "stored": recorded.stored,
-            "already known": recorded.known,
+            "already known": recorded.duplicates,
             "unavailable": recorded.unavailable,
             "refused": recorded.refused,
             "of unknown attributes": recorded.unknown,

@@ -46,7 +46,7 @@ def power(device):
 
 def test_a_reading_without_time_is_observed_when_the_gateway_was_asked(gateway, device):
     recorded = record([answer(gateway, ("plug", "power", 12.5), ("plug", "on", True))])
-    assert (recorded.stored, recorded.known, recorded.refused) == (2, 0, 0)
+    assert (recorded.stored, recorded.duplicates, recorded.refused) == (2, 0, 0)
     latest = power(device)
     assert (latest.value, latest.observed_at, latest.heard_at) == (12.5, NOON, NOON)
     assert device.attributes.get(name="on").value is True
@@ -64,7 +64,7 @@ def test_the_same_reading_twice_is_stored_once_and_heard_twice(gateway, device):
     record([answer(gateway, ("plug", "power", 12.5, measured))])
     later = NOON + timedelta(minutes=10)
     recorded = record([answer(gateway, ("plug", "power", 12.5, measured), at=later)])
-    assert (recorded.stored, recorded.known) == (0, 1)
+    assert (recorded.stored, recorded.duplicates) == (0, 1)
     assert Observation.objects.count() == 1
     assert power(device).heard_at == later
 
