@@ -79,7 +79,7 @@ def _gateways(changes: dict[int, Changed]) -> Iterator[NewEvent]:
     stored = Gateway.objects.present().in_bulk(changes)
     for pk in changes:
         if gateway := stored.get(pk):
-            yield NewEvent(EventKind.GATEWAY, None, pk, serializers.public_gateway(gateway))
+            yield NewEvent(EventKind.GATEWAY, None, pk, serializers.public_gateway_json(gateway))
         else:
             yield NewEvent(EventKind.GATEWAY_REMOVED, None, pk, {"id": pk})
 
@@ -95,7 +95,7 @@ def _devices(changes: dict[int, Changed]) -> Iterator[NewEvent]:
         elif device.removed_at or device.gateway.removed_at:
             yield NewEvent(EventKind.DEVICE_REMOVED, pk, device.gateway_id, {"id": pk})
         else:
-            body = serializers.public_device(device, attributes[pk], now)
+            body = serializers.public_device_json(device, attributes[pk], now)
             yield NewEvent(EventKind.DEVICE, pk, device.gateway_id, body)
 
 
@@ -109,7 +109,7 @@ def _attributes(devices: dict[int, Device]) -> dict[int, list[Attribute]]:
 
 def _plans(changes: dict[int, Changed]) -> Iterator[NewEvent]:
     for plan in Plan.objects.filter(pk__in=changes).select_related("device").order_by("pk"):
-        body = serializers.plan(plan)
+        body = serializers.plan_json(plan)
         yield NewEvent(EventKind.PLAN, plan.device_id, plan.device.gateway_id, body)
 
 
@@ -117,13 +117,13 @@ def _commands(changes: dict[int, Changed]) -> Iterator[NewEvent]:
     commands = DeviceCommand.objects.filter(pk__in=changes).order_by("pk")
     for command in commands.select_related("attribute__device"):
         device = command.attribute.device
-        body = serializers.device_command(command)
+        body = serializers.command_json(command)
         yield NewEvent(EventKind.COMMAND, device.pk, device.gateway_id, body)
 
 
 def _runs(changes: dict[int, Changed]) -> Iterator[NewEvent]:
     for run in Run.objects.filter(pk__in=changes).order_by("pk"):
-        yield NewEvent(EventKind.RUN, None, None, serializers.public_run(run))
+        yield NewEvent(EventKind.RUN, None, None, serializers.public_run_json(run))
 
 
 def _presence(changes: dict[int, Changed]) -> Iterator[NewEvent]:
@@ -131,7 +131,7 @@ def _presence(changes: dict[int, Changed]) -> Iterator[NewEvent]:
     for person in Presence.objects.here().filter(device__in=changes).order_by("key"):
         people[person.device_id].append(person)
     for device in Device.objects.present().filter(pk__in=changes).order_by("pk"):
-        body = serializers.presence(device.pk, people[device.pk])
+        body = serializers.presence_json(device.pk, people[device.pk])
         yield NewEvent(EventKind.PRESENCE, device.pk, device.gateway_id, body)
 
 

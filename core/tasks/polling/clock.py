@@ -1,6 +1,7 @@
-"""After a clock that ran ahead was set right: what was stored with its times must not outrank the present for years.
+"""Repair what was stored while the clock ran ahead, once it is right again.
 
-A machine without a clock of its own, such as a small board after a power cut, starts at any time until the network tells it.
+A small board without a clock of its own may start at any time, until the network gives it the time.
+What it stored with times in the future would outrank the present for years.
 """
 
 from datetime import timedelta
@@ -15,12 +16,14 @@ from core.tasks.events.outbox import publishing
 from core.tasks.runs import HeldLease
 
 AHEAD = timedelta(minutes=5)
+"""A time further ahead than this is from a clock that was wrong."""
 LONGEST_WAIT = timedelta(days=1, hours=1)
-"""Nothing is put off, rests or is claimed for longer than this."""
+"""No back-off, claim or lease is longer than this."""
 
 
 def forget_the_future(holding: HeldLease) -> None:
-    """Make latest values, waits and claims from the future void. Observations stay: what was measured then was measured."""
+    """Clear latest values, back-offs and claims from the future. Observations stay: they were
+    measured, if at another time."""
     now = timezone.now()
     ahead = now + AHEAD
     with publishing() as outbox:
@@ -52,8 +55,7 @@ def forget_the_future(holding: HeldLease) -> None:
         Gateway.objects.filter(claimed_until__gt=Now() + LONGEST_WAIT).update(claimed_until=None)
         Gateway.objects.filter(answered_at__gt=ahead).update(answered_at=None)
         Lease.objects.filter(expires_at__gt=Now() + LONGEST_WAIT).update(expires_at=Now())
-        for command in (
-            DeviceCommand.objects.open().select_for_update().filter(requested_at__gt=ahead)
-        ):
+        commands = DeviceCommand.objects.open().filter(requested_at__gt=ahead)
+        for command in commands.select_for_update():
             command.move(CommandEvent.EXPIRE, now, "The clock was set back since it was ordered.")
             command.save(update_fields=["state", "error", "finished_at", "steps"])

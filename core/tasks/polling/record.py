@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import islice
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.db.models import Case, F, When
 from django.utils import timezone
@@ -19,7 +19,7 @@ from core import serializers
 from core.models import Attribute, Device, Gateway, Silence
 from core.models.attribute import moves_daily
 from core.models.device import late_after
-from core.readings import Kind, Reading, Unacceptable, Value, clean_value
+from core.readings import Kind, Reading, Unacceptable, clean_value
 from core.tasks.events.outbox import Outbox, publishing
 from core.tasks.polling.backoff import health_after
 from core.tasks.polling.statements import (
@@ -170,7 +170,7 @@ class DeviceReadings:
     """What one device reported in one batch, by attribute: values with their `observed_at`, and the
     attributes that have no value now."""
 
-    values: dict[int, tuple[Value, datetime]] = field(default_factory=dict)
+    values: dict[int, tuple[Any, datetime]] = field(default_factory=dict)
     none: list[int] = field(default_factory=list)
 
 
@@ -244,8 +244,28 @@ class _Batch:
         }
 
     def _take(self, answer: GatewayAnswer) -> None:
-        """Put all readings of an answer in their rows, then its devices."""
-        measured: dict[str, datetime | None] = {}
+        """Put an answer in the rows of its readings and devices."""
+        heard, nonsense = self._take_readings(answer)
+        for vendor_id in answer.vendor_ids:
+            device_pk = self.device_pks.get((answer.gateway_pk, vendor_id))
+            if device_pk is None:
+                continue
+            if vendor_id not in nonsense:
+                self._publish(answer, device_pk)
+            if vendor_id in heard:
+                row = DeviceRow(device_pk, answer.asked_at, heard[vendor_id], available=True)
+                self.devices[device_pk] = row
+            elif vendor_id not in nonsense:
+                # The vendor says that it has no value, or it no longer lists the device.
+                self.devices[device_pk] = DeviceRow(device_pk, None, None, available=False)
+
+    def _take_readings(self, answer: GatewayAnswer) -> tuple[dict[str, datetime | None], set[str]]:
+        """Put the readings of an answer in their rows.
+
+        Return two things by vendor id: the devices that were heard, with the newest time of a
+        measurement that moves daily, and the devices that sent nonsense.
+        """
+        heard: dict[str, datetime | None] = {}
         nonsense: set[str] = set()
         for reading in answer.readings:
             device_pk = self.device_pks.get((answer.gateway_pk, reading.vendor_id))
@@ -255,7 +275,7 @@ class _Batch:
             elif reading.value is None:
                 self._take_none(attribute)
                 if reading.reachable:
-                    measured.setdefault(reading.vendor_id, None)
+                    heard.setdefault(reading.vendor_id, None)
             else:
                 try:
                     measured_at = self._take_value(answer, reading, attribute)
@@ -263,25 +283,13 @@ class _Batch:
                     nonsense.add(reading.vendor_id)
                     self.recorded.complain(f"{reading.vendor_id} {reading.attribute}: {complaint}")
                 else:
-                    measured[reading.vendor_id] = _newest(
-                        measured.get(reading.vendor_id), measured_at
-                    )
-        for vendor_id in answer.vendor_ids:
-            device_pk = self.device_pks.get((answer.gateway_pk, vendor_id))
-            if device_pk is None:
-                continue
-            if vendor_id not in nonsense:
-                self._publish(answer, device_pk)
-            if vendor_id in measured:
-                measured_at = measured[vendor_id]
-                self.devices[device_pk] = DeviceRow(device_pk, answer.asked_at, measured_at, True)
-            elif vendor_id not in nonsense:
-                # The vendor says that it has no value, or it no longer lists the device.
-                self.devices[device_pk] = DeviceRow(device_pk, None, None, False)
+                    before = heard.get(reading.vendor_id)
+                    heard[reading.vendor_id] = _newest(before, measured_at)
+        return heard, nonsense
 
     def _publish(self, answer: GatewayAnswer, device_pk: int) -> None:
         reported = self.reported.get(device_pk, DeviceReadings())
-        body = serializers.readings(answer.asked_at, reported.values, reported.none)
+        body = serializers.readings_json(answer.asked_at, reported.values, reported.none)
         self.outbox.readings(device_pk, answer.gateway_pk, body)
 
     def _take_none(self, attribute: AttributeRow) -> None:

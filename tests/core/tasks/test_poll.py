@@ -82,7 +82,8 @@ def test_a_credential_that_cannot_be_decrypted_costs_its_gateway_alone(home):
     summary = poll.poll()
     assert summary.asked.gateways == 4
     assert [why for _, why in summary.asked.failed] == [
-        "The stored credential cannot be decrypted: SECRET_KEY or FIELD_KEYS changed. Enter the credential again."
+        "The stored credential cannot be decrypted: SECRET_KEY or FIELD_KEYS changed. "
+        "Enter the credential again."
     ]
 
 
@@ -117,9 +118,9 @@ def test_a_poll_of_one_gateway_needs_no_lease(home):
 
 
 def test_progress_counts_to_all(home):
-    told = []
-    poll.poll(progress=lambda done, total: told.append((done, total)))
-    assert told == [(done, 4) for done in (1, 2, 3, 4)]
+    seen = []
+    poll.poll(progress=lambda done, total: seen.append((done, total)))
+    assert seen == [(done, 4) for done in (1, 2, 3, 4)]
 
 
 @pytest.mark.django_db(transaction=True)
