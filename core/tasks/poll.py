@@ -49,16 +49,12 @@ class PollSummary:
 
     def in_words(self) -> str:
         """Return the counts that are not zero, then what was refused or left alone, a line each."""
-        counts = ", ".join(
-            f"{count:,} {what}"
-            for what, count in self.counts().items()
-            if count and what != "gateways"
-        )
         asked, recorded = self.asked, self.asked.recorded
-        duration = f"{self.seconds:.1f} s"
-        lines = [
-            f"Asked {asked.gateways:,} gateways in {duration}: {counts or 'nothing to store'}."
-        ]
+        counts = self.counts()
+        del counts["gateways"]
+        shown = ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
+        began = f"Asked {asked.gateways:,} gateways in {self.seconds:.1f} s"
+        lines = [f"{began}: {shown or 'nothing to store'}."]
         for name, until in self.resting[:MOST_LINES]:
             lines.append(f"  resting until {until:%Y-%m-%d %H:%M} UTC: {name}")
         for name in asked.busy[:MOST_LINES]:
@@ -101,6 +97,7 @@ def _poll_all(holding: HeldLease, force: bool, progress: Progress | None) -> Pol
     send.carry_on(holding)
     prune.prune_a_little(holding)
     holding.run.counts = summary.counts()
+    # Of many failures the first hundred tell enough.
     holding.run.error = "\n".join(f"{name}: {why}" for name, why in summary.asked.failed[:100])
     return summary
 

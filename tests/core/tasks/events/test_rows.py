@@ -1,5 +1,7 @@
 """The events that tasks write: each change once, in the transaction that makes it."""
 
+from datetime import UTC, datetime
+
 import pytest
 
 from core.models import Attribute, Event
@@ -10,6 +12,7 @@ from core.tasks import decide, gateways, poll
 from core.tasks.orders import holds, send
 
 pytestmark = pytest.mark.django_db
+EVENING = datetime(2026, 11, 25, 20, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -87,7 +90,11 @@ def test_a_hold_is_told_and_so_is_its_end(heater, new_events):
     assert [body["hold"] and body["hold"]["reason"] for _, body in new_events()] == ["mine", None]
 
 
-def test_a_decision_and_its_plan_are_told_and_the_same_decision_again_is_not(heater, new_events):
+def test_a_decision_and_its_plan_are_told_and_the_same_decision_again_is_not(
+    heater, new_events, time_machine
+):
+    """In the evening: the cleanest hour is not now, so the second decision is like the first."""
+    time_machine.move_to(EVENING)
     gateways.set_rule(heater.pk, "cleanest_hours", {"minutes": 60})
     poll.poll(force=True)
     new_events()
