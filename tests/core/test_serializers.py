@@ -43,11 +43,8 @@ def test_times_are_utc_with_a_z(time, text):
 
 def test_a_device_carries_its_attributes_values_and_freshness(device):
     shown = json.loads(json.dumps(serializers.device_json(device, device.attributes.all(), NOW)))
-    assert (shown["name"], shown["freshness"], shown["heard_at"]) == (
-        "Plug",
-        "fresh",
-        "2026-11-21T12:00:00.000Z",
-    )
+    assert (shown["name"], shown["freshness"]) == ("Plug", "fresh")
+    assert shown["heard_at"] == "2026-11-21T12:00:00.000Z"
     assert shown["place"] == {"name": "Hall", "latitude": None, "longitude": None, "zone": ""}
     on, power = shown["attributes"]
     assert (on["value"], on["kind"], on["writable"]) == (True, "boolean", True)
@@ -63,12 +60,8 @@ def test_a_command_carries_its_state_and_reason(device):
         expires_at=NOW + timedelta(days=999),
     )
     shown = json.loads(json.dumps(serializers.command_json(command)))
-    assert (shown["value"], shown["state"], shown["open"], shown["reason"]) == (
-        False,
-        "requested",
-        True,
-        "Pressed",
-    )
+    assert (shown["value"], shown["state"]) == (False, "requested")
+    assert (shown["open"], shown["reason"]) == (True, "Pressed")
     assert shown["device"] == device.pk
 
 
@@ -128,8 +121,5 @@ def test_a_plan_carries_its_windows_as_times(device):
     )
     shown = json.loads(json.dumps(serializers.plan_json(plan)))
     assert shown["windows"] == [["2026-11-21T12:00:00.000Z", "2026-11-21T12:30:00.000Z"]]
-    assert (shown["device"], shown["deadline"], shown["settled_at"]) == (
-        device.pk,
-        "2026-11-21T20:00:00.000Z",
-        None,
-    )
+    assert (shown["device"], shown["settled_at"]) == (device.pk, None)
+    assert shown["deadline"] == "2026-11-21T20:00:00.000Z"

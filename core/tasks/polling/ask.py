@@ -62,7 +62,8 @@ class GatewayCall:
 
     def ask(self) -> GatewayAnswer:
         """Ask the vendor. Runs in a worker thread. Errors are returned in the answer."""
-        # Before the call: what the vendor answers cannot be newer than we say it is.
+        # Taken before the call, so that no value seems newer than it is: a command is confirmed
+        # only by a read that began after it.
         asked_at = timezone.now()
         try:
             readings = list(client_for(self.gateway).read(self.vendor_ids))
@@ -85,7 +86,7 @@ def ask(
 ) -> PollResult:
     """Ask these gateways for all their devices, or for those of `device_pks`, and record it all.
 
-    One gateway never stops another. With `holding`, that lease is kept meanwhile. Raises LeaseLost.
+    One gateway never stops another. With `holding`, that lease is kept. Raises LeaseLost.
     """
     result = PollResult()
     calls = _calls(gateways, device_pks)

@@ -29,6 +29,7 @@ def forget_the_future(holding: HeldLease) -> None:
     with publishing() as outbox:
         holding.renew()
         attributes = Attribute.objects.filter(Q(observed_at__gt=ahead) | Q(heard_at__gt=ahead))
+        # Keys are read first: after the update the same filter finds nothing.
         outbox.changed_pks(Device, attributes.values_list("device", flat=True))
         attributes.update(
             observed_at=None,
@@ -42,6 +43,7 @@ def forget_the_future(holding: HeldLease) -> None:
             Q(heard_at__gt=ahead) | Q(measured_at__gt=ahead) | Q(held_at__gt=ahead)
         )
         outbox.changed_pks(Device, devices.values_list("pk", flat=True))
+        # A hold stays, as if it had begun now: a person wanted it.
         Device.objects.filter(held_at__gt=ahead).update(held_at=now)
         Device.objects.filter(Q(heard_at__gt=ahead) | Q(measured_at__gt=ahead)).update(
             heard_at=None, measured_at=None
@@ -51,6 +53,7 @@ def forget_the_future(holding: HeldLease) -> None:
             Q(retry_at__gt=now + LONGEST_WAIT) | Q(answered_at__gt=ahead)
         )
         outbox.changed_pks(Gateway, gateways.values_list("pk", flat=True))
+        # `claimed_until` and leases are on the database's clock, the other times on ours.
         Gateway.objects.filter(retry_at__gt=now + LONGEST_WAIT).update(retry_at=None)
         Gateway.objects.filter(claimed_until__gt=Now() + LONGEST_WAIT).update(claimed_until=None)
         Gateway.objects.filter(answered_at__gt=ahead).update(answered_at=None)
