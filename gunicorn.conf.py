@@ -1,7 +1,11 @@
-"""How gunicorn serves pages and sockets; it reads this file by itself, and listens on PORT where that is set, as on Heroku.
+"""How gunicorn serves pages and sockets. It reads this file by itself, and listens on PORT if set.
 
-Each process opens up to DATABASE_POOL_SIZE (4) database connections for pages and orders, and one that listens for events.
-A small PostgreSQL plan allows 20: two processes here take 10, which leaves 10 for polling (4), deciding (4) and a person.
+Each process opens up to DATABASE_POOL_SIZE (4) database connections for pages and orders, and one
+that listens for events. A small PostgreSQL plan allows 20: two processes here take 10, which leaves
+10 for polling (4), deciding (4) and a person.
+
+Settings do most. What they cannot do is in four places, each with the lines of gunicorn 27.0.1 that
+make it necessary; requirements.txt holds gunicorn below 28 for them.
 """
 
 import os
@@ -13,45 +17,63 @@ from typing import Any
 workers = int(os.environ.get("WEB_CONCURRENCY") or 2)
 worker_class = "asgi"
 asgi_lifespan = "off"
-timeout = 30  # a worker that was silent for so long is replaced
-graceful_timeout = 10  # for requests under way when asked to stop; Heroku kills after 30
-keepalive = (
-    100  # longer than the 90 s of Heroku's router, so that it is never us who hangs up first
-)
-control_socket_disable = (
-    True  # it would lie in the home folder, and two servers would fight over it
-)
-websocket_max_message_size = (
-    8 * 1024
-)  # ours are held to 4 KiB; this is before they are read, and 32 of them may wait
-MOST_FRAGMENTS = 100  # of one message
+# A worker that was silent for so long is replaced.
+timeout = 30
+# For requests under way when asked to stop; Heroku kills after 30.
+graceful_timeout = 10
+# Longer than the 90 s of Heroku's router, so that it is never us who hangs up first.
+keepalive = 100
+# It would lie in the home folder, and two servers would fight over it.
+control_socket_disable = True
+# Ours are held to 4 KiB; this is before they are read, and 32 of them may wait.
+websocket_max_message_size = 8 * 1024
 accesslog = None
+
+MOST_FRAGMENTS = 100
+"""Of one message."""
+LARGEST_SEND_BUFFER = 128 * 1024
+"""Bytes that the system keeps for a client that reads slowly or never: by itself up to 4 MB."""
 
 
 def when_ready(arbiter: Any) -> None:
-    """What the system keeps for a client that reads slowly or never: by itself up to 4 MB for each."""
+    """Limit send buffers: connections get what the listener has, and no setting is passed to it.
+
+    Works around: `BaseSocket.set_options` in gunicorn/sock.py sets a fixed list of options.
+    """
     for listener in arbiter.LISTENERS:
-        listener.sock.setsockopt(
-            socket.SOL_SOCKET, socket.SO_SNDBUF, 128 * 1024
-        )  # connections get what the listener has
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, LARGEST_SEND_BUFFER)
+
+
+def post_worker_init(worker: Any) -> None:
+    allow_files(65_536)
+    limit_frames()
+    end_slow_handshakes()
+    close_sockets_at_the_end(worker)
 
 
 def allow_files(wanted: int) -> None:
-    """A socket is an open file, and 1,024 is a usual limit."""
+    """Allow many open files: a socket is one, and 1,024 is a usual limit."""
     now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = wanted if most == resource.RLIM_INFINITY else min(wanted, most)
+    if most != resource.RLIM_INFINITY:
+        wanted = min(wanted, most)
     if now < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 
 
-def charge_for_frames() -> None:
-    """By itself gunicorn answers each ping whatever waits for the client, and keeps any number of empty fragments."""
+def limit_frames() -> None:
+    """Let a client wait for its pongs as it does for messages, and end it at too many fragments.
+
+    Works around, in gunicorn/asgi/websocket.py: `_read_frames` answers each ping at once, however
+    much waits for the client (`_send` drains, `_send_frame` does not); `_read_frame` counts the
+    bytes of fragments only, so empty ones pile up in `_fragments` without end.
+    """
     from gunicorn.asgi import websocket
 
     class Frames(websocket.WebSocketProtocol):  # type: ignore[misc]  # its base is untyped
         async def _send_frame(self, opcode: int, payload: bytes | str) -> None:
             if opcode == websocket.OPCODE_PONG:
                 await self._drain()
+                # The client is gone: asyncio would log a warning for each ping left in our buffer.
                 if self.transport.is_closing():
                     raise websocket.WebSocketDisconnected
             await super()._send_frame(opcode, payload)
@@ -65,7 +87,11 @@ def charge_for_frames() -> None:
 
 
 def end_slow_handshakes() -> None:
-    """By itself gunicorn waits for a connection's first request without end: now as long as for the next one."""
+    """Wait for the first request of a connection no longer than for the next one.
+
+    Works around: `_handle_connection` in gunicorn/asgi/protocol.py arms the timer of `keepalive`
+    only if `req_count > 1`. https://github.com/benoitc/gunicorn/pull/3735 left the first open.
+    """
     from gunicorn.asgi.protocol import ASGIProtocol
 
     made = ASGIProtocol.connection_made
@@ -77,12 +103,12 @@ def end_slow_handshakes() -> None:
     ASGIProtocol.connection_made = connection_made
 
 
-def post_worker_init(worker: Any) -> None:
-    """Sockets are closed when the worker is told to end: it would wait for them until it is killed."""
-    allow_files(65_536)
-    charge_for_frames()
-    end_slow_handshakes()
+def close_sockets_at_the_end(worker: Any) -> None:
+    """Close sockets when the worker is asked to end.
 
+    Works around: `ASGIWorker._shutdown` in gunicorn/workers/gasgi.py waits for open connections, of
+    which sockets never end, for all of `graceful_timeout`. No hook is called at SIGTERM.
+    """
     from core.live.connections import sockets
     from core.live.follower import follower
 

@@ -1,4 +1,4 @@
-"""What happens once at the start of every process, and at its end."""
+"""What is done once at the start of every process, and at its end."""
 
 import atexit
 import sys
@@ -19,7 +19,11 @@ class CoreConfig(AppConfig):
 
 
 def close_pools() -> None:
-    """Without it a process takes 20 s to end from Python 3.13 on: by then the threads of a psycopg pool cannot be joined."""
+    """Close the connection pools of psycopg, if there are any.
+
+    Without it a process takes 20 s to end from Python 3.13 on: by then a pool's threads cannot be
+    joined.
+    """
     if "psycopg_pool" not in sys.modules:
         return
     from django.db.backends.postgresql.base import DatabaseWrapper

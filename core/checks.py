@@ -1,4 +1,7 @@
-"""What Django checks at the start of a command that a person types, and `manage.py check`. Every hint says what to do."""
+"""What `manage.py check` finds, and Django at the start of a command that a person types.
+
+Every hint says what to do.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
@@ -11,8 +14,7 @@ from django.apps import AppConfig
 from django.conf import settings
 from django.core import checks
 
-from core.net.addresses import refusal
-from iotapp.environment import NETWORK_NAMES, Network
+from core.net.addresses import NETWORK_NAMES, Network, refusal
 
 SHORTEST_KEY = 32
 HOME_NETWORKS = [ip_network(block) for blocks in NETWORK_NAMES.values() for block in blocks]
@@ -27,12 +29,9 @@ def register_all() -> None:
 
 
 def check_plug_ins(app_configs: Sequence[AppConfig] | None, **options: Any) -> Messages:
-    """Every vendor, rule and feed file loads and keeps its contract."""
-    from core import (  # they import requests, which a scheduled command should not pay for
-        feeds,
-        rules,
-        vendors,
-    )
+    """Check that every vendor, rule and feed file loads and keeps its contract."""
+    # Imported late: vendors import requests, which a scheduled command should not pay for.
+    from core import feeds, rules, vendors
 
     return [
         *broken(vendors, vendor_complaint, "core.E001"),
@@ -51,16 +50,21 @@ def broken(
             problem = f"{type(error).__name__}: {error}"
         if problem:
             path = folder.__name__.replace(".", "/")
-            hint = f"Mend it, or take it out of {path}, which holds nothing else. The contract is in {path}/__init__.py."
-            yield checks.Error(f"{path}/{name}.py: {problem}", hint=hint, id=id)
+            yield checks.Error(
+                f"{path}/{name}.py: {problem}",
+                hint=f"Mend it, or take it out of {path}, which holds nothing else. "
+                f"The contract is in {path}/__init__.py.",
+                id=id,
+            )
 
 
 def vendor_complaint(client: type[Any]) -> str:
     from core.vendors import Vendor
 
-    return subclass_complaint(client, Vendor, ("label", "address_example", "credential_hint")) or (
-        "" if isinstance(client.settle, timedelta) else "settle is no timedelta"
-    )
+    texts = ("label", "address_example", "credential_hint")
+    if complaint := subclass_complaint(client, Vendor, texts):
+        return complaint
+    return "" if isinstance(client.settle, timedelta) else "settle is no timedelta"
 
 
 def feed_complaint(feed: type[Any]) -> str:
@@ -92,16 +96,18 @@ def check_field_keys(app_configs: Sequence[AppConfig] | None, **options: Any) ->
     return [
         checks.Error(
             f"A key in FIELD_KEYS is shorter than {SHORTEST_KEY} characters.",
-            hint="Put a longer one in front, made with python3 -c 'import secrets; print(secrets.token_urlsafe(50))'.",
+            hint="Put a longer one in front, made with "
+            "python3 -c 'import secrets; print(secrets.token_urlsafe(50))'.",
             id="core.E004",
         )
     ]
 
 
 def check_gateway_networks(app_configs: Sequence[AppConfig] | None, **options: Any) -> Messages:
-    return [
-        message for network in settings.GATEWAY_NETWORKS for message in network_messages(network)
-    ]
+    messages: Messages = []
+    for network in settings.GATEWAY_NETWORKS:
+        messages += network_messages(network)
+    return messages
 
 
 def network_messages(network: Network) -> Iterator[checks.CheckMessage]:
@@ -114,36 +120,41 @@ def network_messages(network: Network) -> Iterator[checks.CheckMessage]:
     elif not any(is_within(network, home) for home in HOME_NETWORKS):
         yield checks.Warning(
             f"GATEWAY_NETWORKS holds {network}, which is more than private addresses.",
-            hint="Take it out: public addresses need no permission. Name only the private networks of your devices.",
+            hint="Take it out: public addresses need no permission. "
+            "Name only the private networks of your devices.",
             id="core.W001",
         )
 
 
 def is_within(network: Network, other: Network) -> bool:
-    return network.version == other.version and network.subnet_of(other)  # type: ignore[arg-type]  # the same version
+    if network.version != other.version:
+        return False
+    return network.subnet_of(other)  # type: ignore[arg-type]  # the same version
 
 
 def check_feeds(app_configs: Sequence[AppConfig] | None, **options: Any) -> Messages:
-    """FEEDS names feeds that there are, each with what it needs."""
+    """Check that FEEDS names feeds that exist, each with the credential it needs."""
     from core import feeds
     from core.tasks.forecasts.regions import configured
 
     messages: Messages = []
-    for one in configured():
-        if one.feed not in feeds.names():
-            hint = f"Known: {', '.join(feeds.names())}. A region goes after a colon: carbon_intensity_gb:13,open_meteo."
+    for source in configured():
+        feed = source.feed
+        if feed not in feeds.names():
             messages.append(
                 checks.Error(
-                    f"FEEDS names {one.feed!r}, and there is no such feed.",
-                    hint=hint,
+                    f"FEEDS names {feed!r}, and there is no such feed.",
+                    hint=f"Known: {', '.join(feeds.names())}. "
+                    "A region goes after a colon: carbon_intensity_gb:13,open_meteo.",
                     id="core.E006",
                 )
             )
-        elif needs_credential(one.feed) and not settings.FEED_CREDENTIALS.get(one.feed):
-            hint = f"Set {one.feed.upper()}_CREDENTIAL, or take {one.feed} out of FEEDS."
+        elif needs_credential(feed) and not settings.FEED_CREDENTIALS.get(feed):
             messages.append(
                 checks.Error(
-                    f"FEEDS names {one.feed}, which needs a credential.", hint=hint, id="core.E007"
+                    f"FEEDS names {feed}, which needs a credential.",
+                    hint=f"Set {feed.upper()}_CREDENTIAL, or take {feed} out of FEEDS.",
+                    id="core.E007",
                 )
             )
     return messages

@@ -1,4 +1,8 @@
-"""One Content-Security-Policy for every page: nothing but our own files runs, loads or frames."""
+"""A Content-Security-Policy for every page, and static files through WhiteNoise.
+
+The policy lets nothing but our own files run, load or frame. Static files are sent in blocks also
+under ASGI, which WhiteNoise does not do by itself.
+"""
 
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any
@@ -25,6 +29,8 @@ POLICY = "; ".join(
 def content_security_policy(
     get_response: Callable[[HttpRequest], HttpResponse],
 ) -> Callable[[HttpRequest], HttpResponse]:
+    """Add the policy to each response that has none of its own."""
+
     def middleware(request: HttpRequest) -> HttpResponse:
         response = get_response(request)
         response.headers.setdefault("Content-Security-Policy", POLICY)
@@ -33,12 +39,14 @@ def content_security_policy(
     return middleware
 
 
-class StaticFiles(WhiteNoiseMiddleware):  # type: ignore[misc]
+class StaticFiles(WhiteNoiseMiddleware):  # type: ignore[misc]  # its base is untyped
+    """Serve static files, in blocks also under ASGI."""
+
     @staticmethod
     def serve(static_file: Any, request: HttpRequest) -> Any:
-        """Under ASGI Django would read the whole file at once, and warn that it does."""
         response = WhiteNoiseMiddleware.serve(static_file, request)
         if isinstance(request, ASGIRequest):
+            # Django would read the whole file at once, and warn that it does.
             response.streaming_content = in_blocks(response.streaming_content)
         return response
 

@@ -1,4 +1,7 @@
-"""The ASGI application that gunicorn serves: pages through Django, sockets through core/live/consumer.py."""
+"""The ASGI application that gunicorn serves.
+
+Pages go through Django, sockets through core/live/consumer.py.
+"""
 
 import os
 from collections.abc import Awaitable, Callable, Mapping

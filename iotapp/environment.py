@@ -1,18 +1,16 @@
-"""Typed readers for settings that come from the environment. A bad value stops the start and says what to do."""
+"""Typed readers for settings that come from the environment.
+
+A bad value stops the start and says what to do.
+"""
 
 import os
 from collections.abc import Sequence
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import ip_network
 from zoneinfo import ZoneInfo
 
 from django.core.exceptions import ImproperlyConfigured
 
-Network = IPv4Network | IPv6Network
-
-NETWORK_NAMES = {
-    "loopback": ("127.0.0.0/8", "::1/128"),
-    "private": ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7"),
-}
+from core.net.addresses import NETWORK_NAMES, Network
 
 
 def text(name: str, default: str = "") -> str:
@@ -22,9 +20,8 @@ def text(name: str, default: str = "") -> str:
 def choice(name: str, default: str, allowed: Sequence[str]) -> str:
     value = text(name, default).upper()
     if value not in allowed:
-        raise ImproperlyConfigured(
-            f"{name}={value!r} is not known: use one of {', '.join(allowed)}."
-        )
+        names = ", ".join(allowed)
+        raise ImproperlyConfigured(f"{name}={value!r} is not known: use one of {names}.")
     return value
 
 
@@ -51,16 +48,13 @@ def flag(name: str, default: bool) -> bool:
 
 def number(name: str, default: float, least: float, most: float) -> float:
     value = text(name)
+    advice = f"set it between {least:g} and {most:g}"
     try:
         result = float(value) if value else default
     except ValueError:
-        raise ImproperlyConfigured(
-            f"{name}={value!r} is not a number: set it between {least:g} and {most:g}."
-        ) from None
-    if not least <= result <= most:
-        raise ImproperlyConfigured(
-            f"{name}={value} is out of range: set it between {least:g} and {most:g}."
-        )
+        raise ImproperlyConfigured(f"{name}={value!r} is not a number: {advice}.") from None
+    if not least <= result <= most:  # NaN is out of every range
+        raise ImproperlyConfigured(f"{name}={value} is out of range: {advice}.")
     return result
 
 
@@ -78,7 +72,7 @@ def words(name: str, default: Sequence[str] = ()) -> list[str]:
 
 
 def networks(name: str, default: Sequence[str] = ()) -> tuple[Network, ...]:
-    """Networks that devices may be in: `loopback`, `private`, or CIDR such as 192.168.1.0/24, with commas between."""
+    """Read networks with commas between: names of NETWORK_NAMES, or CIDR."""
     found: list[Network] = []
     for word in words(name, default):
         for block in NETWORK_NAMES.get(word.lower(), (word,)):
@@ -86,6 +80,7 @@ def networks(name: str, default: Sequence[str] = ()) -> tuple[Network, ...]:
                 found.append(ip_network(block))
             except ValueError as error:
                 raise ImproperlyConfigured(
-                    f"{name}: {error}. Use loopback, private, or networks such as 192.168.1.0/24, with commas between."
+                    f"{name}: {error}. Use loopback, private, or networks such as 192.168.1.0/24, "
+                    "with commas between."
                 ) from None
     return tuple(found)

@@ -1,7 +1,8 @@
 """All settings of the project, decided by the environment. README.md has the table of variables.
 
-With nothing set this is a comfortable development machine: SQLite, a secret key kept in a file, pages open on the
-loopback address. As soon as one of PRODUCTION_SIGNS is set, the defaults are the safe ones of a server.
+With nothing set this is a development machine: SQLite, a secret key kept in a file, pages open on
+the loopback address. As soon as one of PRODUCTION_SIGNS is set, the defaults are the safe ones of a
+server.
 """
 
 import os
@@ -20,20 +21,23 @@ from iotapp import environment
 BASE_DIR = Path(__file__).resolve().parent.parent
 ON_DYNO = "DYNO" in os.environ
 PRODUCTION_SIGNS = ("SECRET_KEY", "DATABASE_URL", "ALLOWED_HOSTS", "DYNO")
-DEBUG = environment.flag(
-    "DEBUG", default=not any(os.environ.get(sign) for sign in PRODUCTION_SIGNS)
-)
+IS_SERVER = any(os.environ.get(sign) for sign in PRODUCTION_SIGNS)
+DEBUG = environment.flag("DEBUG", default=not IS_SERVER)
 MAKE_A_KEY = "Make one with: python3 -c 'import secrets; print(secrets.token_urlsafe(50))'."
 
 
 def read_secret_key() -> str:
-    """SECRET_KEY, or in development a key kept in .secret_key, so that log-ins and stored credentials outlive a restart."""
+    """Read SECRET_KEY, or in development a key kept in .secret_key.
+
+    It is kept so that log-ins and stored credentials outlive a restart.
+    """
     key = environment.text("SECRET_KEY")
     if not key and not DEBUG:
         signs = " and ".join(sign for sign in PRODUCTION_SIGNS if os.environ.get(sign)) or "DEBUG=0"
         raise ImproperlyConfigured(
-            f"SECRET_KEY is not set, and {signs} says that this is a server. {MAKE_A_KEY} Keep it: stored credentials of "
-            "gateways are encrypted with it. If this is your own machine, set DEBUG=1 instead."
+            f"SECRET_KEY is not set, and {signs} says that this is a server. {MAKE_A_KEY} "
+            "Keep it: stored credentials of gateways are encrypted with it. "
+            "If this is your own machine, set DEBUG=1 instead."
         )
     key = key or read_key_file(BASE_DIR / ".secret_key")
     if len(key) < 32:
@@ -42,14 +46,18 @@ def read_secret_key() -> str:
 
 
 def read_key_file(path: Path) -> str:
-    """The key in the file, which is made first where there is none. Of processes that start together one makes it."""
+    """Read the key in the file, which is made first where there is none.
+
+    Of processes that start together one makes it.
+    """
     try:
         if not path.exists():
             write_key_file(path)
         key = path.read_text().strip()
     except OSError as error:
         raise ImproperlyConfigured(
-            f"{path} cannot be read or written ({error.strerror}): mend the permissions, or set SECRET_KEY."
+            f"{path} cannot be read or written ({error.strerror}): "
+            "mend the permissions, or set SECRET_KEY."
         ) from None
     if len(key) < 32:
         raise ImproperlyConfigured(f"{path} holds no usable key: delete it and start again.")
@@ -57,15 +65,17 @@ def read_key_file(path: Path) -> str:
 
 
 def write_key_file(path: Path) -> None:
-    """Appears whole or not at all: written under another name, then linked."""
+    """Make the file appear whole or not at all: it is written under another name, then linked."""
     descriptor, fresh = tempfile.mkstemp(prefix=f"{path.name}.", dir=path.parent)
     try:
         with open(descriptor, "w") as file:
             file.write(secrets.token_urlsafe(50))
-        with suppress(FileExistsError):  # another process was first: its key is the key
+        # FileExistsError: another process was first, and its key is the key.
+        with suppress(FileExistsError):
             try:
                 os.link(fresh, path)
-            except PermissionError:  # a file system without links, such as that of a memory card
+            except PermissionError:
+                # A file system without links, such as that of a memory card.
                 os.replace(fresh, path)
     finally:
         Path(fresh).unlink(missing_ok=True)
@@ -76,23 +86,21 @@ SECRET_KEY_FALLBACKS = environment.words("SECRET_KEY_FALLBACKS")
 # Keys for stored credentials, newest first. Without them a key derived from SECRET_KEY is used.
 FIELD_KEYS = environment.words("FIELD_KEYS")
 
-ALLOWED_HOSTS = environment.words(
-    "ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"] if DEBUG else []
-)
-if not DEBUG and not ALLOWED_HOSTS and ON_DYNO:
+ALLOWED_HOSTS = environment.words("ALLOWED_HOSTS")
+if not ALLOWED_HOSTS and DEBUG:
+    ALLOWED_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
+elif not ALLOWED_HOSTS and ON_DYNO:
     ALLOWED_HOSTS = [".herokuapp.com"]
 CSRF_TRUSTED_ORIGINS = environment.words("CSRF_TRUSTED_ORIGINS")
 
 # What may be reached, and who may look.
-GATEWAY_NETWORKS = environment.networks(
-    "GATEWAY_NETWORKS", ["loopback", "private"] if DEBUG else []
-)
+HOME_NETWORKS = ["loopback", "private"]
+GATEWAY_NETWORKS = environment.networks("GATEWAY_NETWORKS", HOME_NETWORKS if DEBUG else [])
 PUBLIC_STATUS = environment.flag("PUBLIC_STATUS", default=DEBUG)
 
 # The clock and the limits of polling.
-POLL_INTERVAL = timedelta(
-    minutes=environment.number("POLL_INTERVAL_MINUTES", 10, least=0.05, most=1440)
-)
+POLL_INTERVAL_MINUTES = environment.number("POLL_INTERVAL_MINUTES", 10, least=0.05, most=1440)
+POLL_INTERVAL = timedelta(minutes=POLL_INTERVAL_MINUTES)
 POLL_WORKERS = environment.whole("POLL_WORKERS", 200, least=1, most=1000)
 GATEWAY_TIMEOUT_SECONDS = environment.number("GATEWAY_TIMEOUT_SECONDS", 10, least=0.1, most=120)
 KEEP_DAYS = environment.whole("KEEP_DAYS", 400, least=1, most=36500)
@@ -102,12 +110,14 @@ SOCKETS_A_PROCESS = environment.whole("SOCKETS_A_PROCESS", 1000, least=1, most=5
 SOCKET_HEARTBEAT_SECONDS = environment.number("SOCKET_HEARTBEAT_SECONDS", 20, least=0.1, most=30)
 LIVE_DATABASE_URL = environment.text("LIVE_DATABASE_URL")
 
-# Where outside data comes from: feeds, each with a region after a colon where it needs one. For each signal the first counts.
+# Where outside data comes from: feeds, each with a region after a colon where it needs one. For
+# each signal the first counts.
 FEEDS = environment.words("FEEDS", ["replay"] if DEBUG else [])
 FEED_CREDENTIALS = {"watttime": environment.text("WATTTIME_CREDENTIAL")}
 
 INSTALLED_APPS = [
-    "django.contrib.admin.apps.SimpleAdminConfig",  # urls.py looks for admin modules: a scheduled command never pays for them
+    # The simple one does not look for admin modules: a scheduled command needs none. urls.py does.
+    "django.contrib.admin.apps.SimpleAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -130,7 +140,8 @@ MIDDLEWARE = [
 ]
 
 ROOT_URLCONF = "iotapp.urls"
-WSGI_APPLICATION = "iotapp.wsgi.application"  # of `runserver`; gunicorn serves iotapp.asgi
+# For `runserver`; gunicorn serves iotapp.asgi.
+WSGI_APPLICATION = "iotapp.wsgi.application"
 
 TEMPLATES = [
     {
@@ -149,26 +160,29 @@ TEMPLATES = [
 
 
 def read_database() -> dict[str, Any]:
-    """DATABASE_URL, or a SQLite file next to manage.py. Each kind gets the options it needs to take many writers."""
+    """Read DATABASE_URL; by default a SQLite file next to manage.py.
+
+    Each kind gets the options it needs to take many writers.
+    """
     url = environment.text("DATABASE_URL", f"sqlite:///{BASE_DIR / 'db.sqlite3'}")
     try:
         database: dict[str, Any] = dict(dj_database_url.parse(url))
     except ValueError:  # its message may quote the password
         raise ImproperlyConfigured(
-            "DATABASE_URL cannot be read. Example: postgres://user:password@host:5432/name, where signs such as / # @ in "
-            "the password are written %2F %23 %40"
+            "DATABASE_URL cannot be read. Example: postgres://user:password@host:5432/name, "
+            "where signs such as / # @ in the password are written %2F %23 %40"
         ) from None
     options = database.setdefault("OPTIONS", {})
     if database["ENGINE"] == "django.db.backends.sqlite3":
         if ON_DYNO:
             raise ImproperlyConfigured(
-                "SQLite on a Heroku dyno loses everything at each restart, and web and scheduler would not share it. "
+                "SQLite on a Heroku dyno loses everything at each restart, and web and scheduler "
+                "would not share it. "
                 "Add PostgreSQL: heroku addons:create heroku-postgresql:essential-0"
             )
         if database["NAME"] != ":memory:":
-            database["NAME"] = str(
-                BASE_DIR / database["NAME"]
-            )  # cron starts elsewhere, and would make another file there
+            # Cron starts elsewhere, and would make another file there.
+            database["NAME"] = str(BASE_DIR / database["NAME"])
         options |= {
             "transaction_mode": "IMMEDIATE",
             "timeout": 20,
@@ -176,9 +190,8 @@ def read_database() -> dict[str, Any]:
         }
     elif database["ENGINE"] == "django.db.backends.postgresql":
         database["CONN_MAX_AGE"] = 0
-        database["CONN_HEALTH_CHECKS"] = (
-            True  # a pooled connection that died is found when it is taken, not by a person
-        )
+        # A pooled connection that died is found when it is taken, not by a person.
+        database["CONN_HEALTH_CHECKS"] = True
         options.setdefault("connect_timeout", 10)
         options["pool"] = {
             "min_size": 1,
@@ -218,16 +231,16 @@ STATIC_URL = "static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
 WHITENOISE_USE_FINDERS = DEBUG
 WHITENOISE_AUTOREFRESH = DEBUG
+if DEBUG:
+    STATIC_STORAGE = "django.contrib.staticfiles.storage.StaticFilesStorage"
+else:
+    STATIC_STORAGE = "whitenoise.storage.CompressedManifestStaticFilesStorage"
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
-    "staticfiles": {
-        "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
-        if DEBUG
-        else "whitenoise.storage.CompressedManifestStaticFilesStorage"
-    },
+    "staticfiles": {"BACKEND": STATIC_STORAGE},
 }
 
-# HTTPS everywhere but in development; HTTPS=0 is for a server in the house, such as http://pi.local.
+# HTTPS everywhere but in development; HTTPS=0 is for a server at home, such as http://pi.local.
 HTTPS = environment.flag("HTTPS", default=not DEBUG)
 SECURE_SSL_REDIRECT = HTTPS
 SECURE_REDIRECT_EXEMPT = [r"^healthz$"]
@@ -243,16 +256,14 @@ SECURE_REFERRER_POLICY = "same-origin"
 if environment.flag("TRUST_PROXY", default=ON_DYNO):
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 
-LOG_LEVEL = environment.choice(
-    "LOG_LEVEL", "WARNING", ["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
-)
+LOG_LEVELS = ["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
+LOG_LEVEL = environment.choice("LOG_LEVEL", "WARNING", LOG_LEVELS)
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": LOG_LEVEL},
-    "loggers": {
-        "django": {"level": LOG_LEVEL}
-    },  # without Django's own handlers, which would say everything twice
+    # Without Django's own handlers, which would say everything twice.
+    "loggers": {"django": {"level": LOG_LEVEL}},
 }

@@ -1,4 +1,4 @@
-"""The WSGI application that gunicorn serves."""
+"""The WSGI application that `runserver` serves: pages without sockets."""
 
 import os
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from django.core.management import get_commands
 
+from core.net.addresses import NETWORK_NAMES
 from core.net.http import Http
 from core.readings import Reading
 from core.vendors import Identity
-from iotapp.environment import NETWORK_NAMES
 from tests.core.raw_server import Request, answer, serving
 
 ROOT = Path(__file__).parent.parent

@@ -1,7 +1,8 @@
-"""Which addresses may be connected to: public ones always, those of a home or of this machine if granted, the rest never.
+"""Which addresses may be connected to.
 
-Sources: the IANA special-purpose registries of IPv4 and IPv6 (RFC 6890), and the clouds' documentation of their metadata
-services, which hand credentials to whoever asks from inside.
+Public ones always, those of a home or of this machine if granted, the rest never. Sources: the IANA
+special-purpose registries of IPv4 and IPv6 (RFC 6890), and the clouds' documentation of their
+metadata services, which hand credentials to whoever asks from inside.
 """
 
 from collections.abc import Sequence
@@ -9,6 +10,12 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_net
 
 Network = IPv4Network | IPv6Network
 Address = IPv4Address | IPv6Address
+
+NETWORK_NAMES = {
+    "loopback": ("127.0.0.0/8", "::1/128"),
+    "private": ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7"),
+}
+"""Names for networks that the setting GATEWAY_NETWORKS may hold."""
 
 _NEVER: tuple[tuple[Network, str], ...] = tuple(
     (ip_network(network), what)
@@ -57,9 +64,10 @@ _NAT64 = IPv6Network("64:ff9b::/96")
 
 
 def refusal(address: Address, networks: Sequence[Network]) -> str:
-    """Why this address may not be connected to, in a sentence that says what to do; empty if it may.
+    """Say why this address may not be connected to, and what to do; empty if it may.
 
-    `networks` are those granted beyond the public ones. An IPv6 address that stands for an IPv4 one is judged by that.
+    `networks` are those granted beyond the public ones. An IPv6 address that stands for an IPv4 one
+    is treated as that one.
     """
     if isinstance(address, IPv6Address) and (inner := _embedded(address)):
         return refusal(inner, networks)
@@ -77,6 +85,7 @@ def refusal(address: Address, networks: Sequence[Network]) -> str:
 
 
 def _embedded(address: IPv6Address) -> IPv4Address | None:
+    """Return the IPv4 address that an IPv6 one stands for, and that would be connected to."""
     if address in _NAT64:
         return IPv4Address(int(address) & 0xFFFFFFFF)
     return address.ipv4_mapped

@@ -1,4 +1,7 @@
-"""How a call proves who we are: basic, bearer, digest, a key in the query. What is secret stays out of `repr`."""
+"""How a call proves who we are: basic, bearer, digest, a key in the query.
+
+What is secret stays out of `repr`.
+"""
 
 import hashlib
 import re
@@ -14,7 +17,7 @@ from requests.auth import AuthBase
 
 
 class Credentials(AuthBase):
-    """`secrets` are kept out of error messages."""
+    """Add to each request what proves who we are. `secrets` are kept out of error messages."""
 
     secrets: tuple[str, ...] = ()
 
@@ -22,12 +25,12 @@ class Credentials(AuthBase):
         return f"<{type(self).__name__}>"
 
     def answer(self, challenge: str) -> bool:
-        """Take a WWW-Authenticate header; True if the call is worth sending again."""
+        """Take a WWW-Authenticate header and return whether the call is worth sending again."""
         return False
 
 
 class Fixed(Credentials):
-    """The same Authorization header with every call."""
+    """Send the same Authorization header with every call."""
 
     def __init__(self, header: str, *also_secret: str) -> None:
         self.header = header
@@ -39,21 +42,34 @@ class Fixed(Credentials):
 
 
 class InQuery(Credentials):
-    """The same parameter in the query of every call, for vendors that take their key nowhere else."""
+    """Send the same parameter in the query of every call.
+
+    For vendors that take their key nowhere else.
+    """
 
     def __init__(self, name: str, key: str) -> None:
         self.query = urlencode({name: key})
         self.secrets = (key,)
 
     def __call__(self, request: PreparedRequest) -> PreparedRequest:
-        request.url = f"{request.url}{'&' if '?' in str(request.url) else '?'}{self.query}"
+        separator = "&" if "?" in str(request.url) else "?"
+        request.url = f"{request.url}{separator}{self.query}"
         return request
 
 
 class Digest(Credentials):
-    """RFC 7616 with MD5, SHA-256 or SHA-512-256, as Shelly Gen2 asks for it. A nonce serves until the other side refuses it.
+    """Answer a digest challenge (RFC 7616) with MD5, SHA-256 or SHA-512-256.
 
-    The strongest algorithm offered is taken. `qop=auth-int`, which covers the body, is not spoken.
+    A nonce serves until the other side refuses it. The strongest algorithm offered is taken.
+    `qop=auth-int`, which covers the body, is not spoken. Shelly Gen2 asks for SHA-256, counts
+    strictly, and has nonces that end in `==`.
+
+    This is not requests' HTTPDigestAuth, because of what it does with challenges:
+    - of several, or of one beside a Basic one, it mixes the parameters; so the weakest may win
+    - one without a realm or nonce is a KeyError
+    - for an algorithm or a qop that it cannot speak, it sends the call again without an answer
+    - quotes and backslashes in a realm are sent back unescaped, an empty opaque is not sent back
+    - it reads all of the 401's body, however large, and sends the second call outside our limits
     """
 
     HASHES: dict[str, Callable[[bytes], Any]] = {
@@ -69,13 +85,15 @@ class Digest(Credentials):
         self.count = 0
 
     def answer(self, challenge: str) -> bool:
-        # Challenges are joined with commas: Digest realm="a", algorithm=SHA-256, Digest realm="a", algorithm=MD5
+        # Challenges arrive joined with commas: Digest realm="a", algorithm=SHA-256, Digest
+        # realm=...
         offers = [_parameters(text) for text in re.split(r"(?i)(?:^|,)\s*digest\s+", challenge)[1:]]
-        best = min(filter(self._is_spoken, offers), key=self._rank, default=None)
+        offers = [offer for offer in offers if self._is_spoken(offer)]
         if not (challenge.isascii() and challenge.isprintable()):
-            best = None  # it would have to be sent back
-        self.challenge, self.count = best or {}, 0
-        return best is not None
+            offers = []  # parts of it would have to be sent back
+        self.challenge = min(offers, key=self._rank, default={})
+        self.count = 0
+        return bool(self.challenge)
 
     def __call__(self, request: PreparedRequest) -> PreparedRequest:
         if self.challenge:
@@ -84,11 +102,9 @@ class Digest(Credentials):
 
     def _is_spoken(self, offer: dict[str, str]) -> bool:
         qop = [word.strip() for word in offer.get("qop", "auth").lower().split(",")]
-        return (
-            {"realm", "nonce"} <= offer.keys()
-            and self._algorithm(offer) in self.HASHES
-            and "auth" in qop
-        )
+        if not {"realm", "nonce"} <= offer.keys():
+            return False
+        return self._algorithm(offer) in self.HASHES and "auth" in qop
 
     def _rank(self, offer: dict[str, str]) -> int:
         return list(self.HASHES).index(self._algorithm(offer))
@@ -98,13 +114,12 @@ class Digest(Credentials):
 
     def _header(self, method: str, uri: str) -> str:
         challenge, realm, nonce = self.challenge, self.challenge["realm"], self.challenge["nonce"]
+        make_hash = self.HASHES[self._algorithm(challenge)]
         self.count += 1
         count, our_nonce = f"{self.count:08x}", token_hex(8)
 
         def hashed(*parts: str) -> str:
-            return str(
-                self.HASHES[self._algorithm(challenge)](":".join(parts).encode()).hexdigest()
-            )
+            return str(make_hash(":".join(parts).encode()).hexdigest())
 
         secret = hashed(self.user, realm, *self.secrets)
         if challenge.get("algorithm", "").upper().endswith("-SESS"):
@@ -120,11 +135,15 @@ class Digest(Credentials):
         if challenge.get("qop"):
             quoted["cnonce"] = our_nonce
             plain |= {"qop": "auth", "nc": count}
+        # `qop`, `nc` and `algorithm` stand without quotes (RFC 7616, section 3.4): strict devices
+        # refuse others.
         fields = [f'{name}="{_escaped(value)}"' for name, value in quoted.items()]
-        return "Digest " + ", ".join(fields + [f"{name}={value}" for name, value in plain.items()])
+        fields += [f"{name}={value}" for name, value in plain.items()]
+        return "Digest " + ", ".join(fields)
 
 
 def _parameters(text: str) -> dict[str, str]:
+    """Read `name=value` and `name="quoted value"`, by names in lower case."""
     found = re.findall(r'([\w-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))', text)
     return {name.lower(): re.sub(r"\\(.)", r"\1", quoted) or plain for name, quoted, plain in found}
 

@@ -1,10 +1,15 @@
-"""The two errors from the network. Apart from `core.http`, which loads requests: a poll that asks nobody never pays for it."""
+"""The two errors from the network.
+
+They are apart from `core.net.http`, which loads requests: a poll in which no gateway is due never
+loads it.
+"""
 
 
 class ApiError(Exception):
     """The vendor did not answer, or answered that it cannot now: try again later.
 
-    `status` is the HTTP status if there was one; `retry_after` the seconds that the vendor asked us to wait, a day at most.
+    `status` is the HTTP status if there was one; `retry_after` the seconds that the vendor asked us
+    to wait, a day at most.
     """
 
     def __init__(
@@ -16,7 +21,10 @@ class ApiError(Exception):
 
 
 class ApiRefused(Exception):
-    """The vendor, or our own rules, said no: a person must act. `status` is the HTTP status if there was one."""
+    """The vendor, or our own rules, said no: a person must act.
+
+    `status` is the HTTP status if there was one.
+    """
 
     def __init__(self, message: str, *, status: int | None = None) -> None:
         super().__init__(message)

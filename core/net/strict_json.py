@@ -1,4 +1,4 @@
-"""JSON from strangers: nothing comes in that a database, an arithmetic or a page would choke on."""
+"""JSON from outside, without what no database stores or no arithmetic survives."""
 
 import codecs
 import json
@@ -8,24 +8,25 @@ from typing import Any
 
 DEEPEST = 50
 """Levels of lists within lists, or of objects within objects."""
-LONGEST_INTEGER = (
-    300  # digits: any longer does not fit a float, and would overflow in the first division
-)
+LONGEST_INTEGER = 300
+"""Digits. Any longer does not fit a float, and would overflow in the first division."""
 
-_ESCAPE = re.compile(
-    r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|u0000|u[dD][89a-fA-F][0-9a-fA-F]{2}|.)"
-)
+# A surrogate pair is matched first, as one, so that only halves without the other half are left.
+_PAIR = r"u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+_ESCAPE = re.compile(rf"\\(?:{_PAIR}|u0000|u[dD][89a-fA-F][0-9a-fA-F]{{2}}|.)")
 _UNSTORABLE = re.compile(r"\\u(?:0000|[dD][89a-fA-F][0-9a-fA-F]{2})")
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"')
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 
 def parse(body: bytes) -> Any:
-    """The value of a JSON text in UTF-8. Raises ValueError, whose message may quote the text.
+    """Return the value of a JSON text in UTF-8.
 
-    Refused: NaN and infinities however written, integers that no float can hold, anything deeper than DEEPEST. Replaced by
-    U+FFFD: what no database stores, escaped NULs and halves of surrogate pairs, so that one odd name does not cost
-    everything else.
+    Raises ValueError, whose message may quote the text.
+
+    Refused: NaN and infinities however written, integers that no float can hold, anything deeper
+    than DEEPEST. Replaced by U+FFFD: what no database stores, escaped NULs and halves of surrogate
+    pairs, so that one odd name does not cost everything else.
     """
     text = body.removeprefix(codecs.BOM_UTF8).decode()
     if "\\u0000" in text or "\\ud" in text or "\\uD" in text:
@@ -44,7 +45,10 @@ def _storable(escape: re.Match[str]) -> str:
 
 
 def _is_too_deep(body: bytes) -> bool:
-    """Whether brackets are left when the innermost pairs have been taken away DEEPEST times. Brackets in strings count too."""
+    """Say whether brackets are left when the innermost pairs have been taken away DEEPEST times.
+
+    Brackets in strings count too.
+    """
     brackets = body.translate(None, _NO_BRACKETS)
     for _ in range(DEEPEST):
         if not brackets:

@@ -11,7 +11,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 AHEAD = 1000
-"""Items taken from the caller beyond those in work, so that workers stay busy while the caller stores what came back."""
+"""Items taken from the caller beyond those in work, so that workers stay busy while it stores."""
 TICK_SECONDS = 1.0
 
 
@@ -23,15 +23,17 @@ def in_threads(
     deadline_seconds: float,
     tick: Callable[[], None] | None = None,
 ) -> Iterator[tuple[Item, Result | Exception]]:
-    """Each item with what `work` returned for it or the exception it raised, in the order they end.
+    """Yield each item with what `work` returned for it or the exception it raised, as they end.
 
-    Items are taken and results yielded in the caller's thread; never more than `workers` + AHEAD items are taken and not
-    yet yielded. Work that has not ended `deadline_seconds` after it began is yielded with TimeoutError, whatever comes of
-    it later, and its thread is replaced. Should as many replacements hang too, the items left are yielded with TimeoutError
-    as well. `tick` is called at least every second while the caller waits here; what it raises ends everything.
+    Items are taken and results yielded in the caller's thread; never more than `workers` + AHEAD
+    items are taken and not yet yielded. Work that has not ended `deadline_seconds` after it began
+    is yielded with TimeoutError, whatever comes of it later, and its thread is replaced. Should as
+    many replacements hang too, the items left are yielded with TimeoutError as well. `tick` is
+    called at least every second while the caller waits here; what it raises ends everything.
 
-    Threads are daemons: they never hold up the end of the process. They are gone when the last item is yielded. A caller
-    that stops early leaves each to end by itself, after the item it is at; items not begun are not begun any more.
+    Threads are daemons: they never hold up the end of the process. They are gone when the last item
+    is yielded. A caller that stops early leaves each to end by itself, after the item it is at;
+    items not begun are not begun any more.
     """
     crew = _Crew(work, workers, deadline_seconds)
     waiting = iter(items)
@@ -77,9 +79,8 @@ class _Crew(Generic[Item, Result]):
         self.dismissed = False
         self.jobs: SimpleQueue[_Job[Item] | None] = SimpleQueue()
         self.ended: SimpleQueue[tuple[_Job[Item], Result | Exception, bool]] = SimpleQueue()
-        self.open: dict[
-            _Job[Item], None
-        ] = {}  # in the order given, which is the order they begin in
+        # In the order given, which is the order they begin in.
+        self.open: dict[_Job[Item], None] = {}
 
     @property
     def has_room(self) -> bool:
@@ -97,25 +98,27 @@ class _Crew(Generic[Item, Result]):
         self._start_thread()
 
     def wait(self, until: float) -> Iterator[tuple[Item, Result | Exception]]:
-        """All that has ended or run out of time, as soon as there is any; nothing, at `until` (monotonic) or before."""
+        """Yield all that has ended or run out of time, as soon as there is any.
+
+        Returns at `until` (monotonic) at the latest.
+        """
         oldest = next(iter(self.open))
         runs_out_at = (oldest.started_at or monotonic()) + self.deadline_seconds
+        seconds = max(0.0, min(until, runs_out_at) - monotonic())
         with suppress(Empty):
-            yield from self._settle(
-                *self.ended.get(timeout=max(0.0, min(until, runs_out_at) - monotonic()))
-            )
+            yield from self._settle(*self.ended.get(timeout=seconds))
             while True:
                 yield from self._settle(*self.ended.get_nowait())
         yield from self._give_up()
 
     def join(self) -> None:
-        """Wait until the threads, which have nothing left to do, are gone; not for those that hang."""
+        """Wait until the threads, which have nothing left to do, are gone; not for hanging ones."""
         self.dismiss()
         for thread in self.threads - self.hanging:
             thread.join()
 
     def dismiss(self) -> None:
-        """Threads end after the job they are at."""
+        """Let threads end after the job they are at."""
         if not self.dismissed:
             self.dismissed = True
             for _ in self.threads:
@@ -135,7 +138,7 @@ class _Crew(Generic[Item, Result]):
                 self._start_thread()
 
     def _give_up(self) -> Iterator[tuple[Item, Exception]]:
-        """Jobs that began too long ago, and when that leaves nobody to begin the others, the others."""
+        """Yield jobs that began too long ago; if no thread is left for the others, these too."""
         while (job := next(iter(self.open), None)) and job.started_at and job.thread:
             if monotonic() < job.started_at + self.deadline_seconds:
                 return
@@ -147,15 +150,14 @@ class _Crew(Generic[Item, Result]):
             with suppress(Empty):
                 while job := self.jobs.get_nowait():
                     del self.open[job]
-                    yield (
-                        job.item,
-                        TimeoutError(f"it was not begun: {len(self.hanging)} others hang"),
-                    )
+                    error = TimeoutError(f"it was not begun: {len(self.hanging)} others hang")
+                    yield job.item, error
 
     def _start_thread(self) -> None:
         if self.able >= self.size or self.able + len(self.hanging) >= 2 * self.size:
             return
-        # With the default stack, although they may be many: it is only reserved, and a deep JSON answer needs it.
+        # With the default stack, although they may be many: it is only reserved, and a deep JSON
+        # answer needs it.
         thread = threading.Thread(target=self._run, name="in_threads", daemon=True)
         try:
             thread.start()
@@ -182,7 +184,6 @@ class _Crew(Generic[Item, Result]):
             return self.work(item)
         except Exception as error:
             return error
-        except (
-            BaseException
-        ) as error:  # SystemExit and the like would end the thread in silence and its item with it
+        except BaseException as error:
+            # SystemExit and the like would end the thread in silence, and its item with it.
             return RuntimeError(f"{type(error).__name__}: {error}")

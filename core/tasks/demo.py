@@ -15,6 +15,7 @@ from django.contrib.auth.models import Permission
 
 from core.models import Device, User
 from core.net import http
+from core.net.errors import ApiError, ApiRefused
 from core.simulator import KINDS, PUMP, Simulator
 from core.tasks import decide, gateways, poll, status
 from core.tasks.decisions.verdicts import Verdict
@@ -101,7 +102,7 @@ def _answers(address: str) -> bool:
         http.Http(address, networks=settings.GATEWAY_NETWORKS, timeout_seconds=1).get(
             "/rpc/Shelly.GetDeviceInfo"
         )
-    except (http.ApiError, http.ApiRefused):
+    except (ApiError, ApiRefused):
         return False
     return True
 
@@ -116,7 +117,7 @@ def _add_home(addresses: list[str]) -> None:
             if gateway.address != address:
                 gateways.move(gateway.pk, address)
             continue
-        except (http.ApiError, http.ApiRefused) as error:
+        except (ApiError, ApiRefused) as error:
             raise CannotStart(f"The simulated devices do not answer: {error}") from error
         for device in Device.objects.filter(gateway=gateway, name__in=RULES):
             gateways.set_rule(device.pk, *RULES[device.name])

@@ -21,7 +21,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, TypeGuard
 
-from core.net.http import ApiError, ApiRefused, Http, bearer
+from core.net.errors import ApiError, ApiRefused
+from core.net.http import Http, bearer
 from core.readings import (
     AttributeSpec,
     DeviceSpec,

@@ -8,7 +8,8 @@ from collections.abc import Collection
 from datetime import timedelta
 from typing import Any
 
-from core.net.http import ApiError, ApiRefused, Http, digest
+from core.net.errors import ApiError, ApiRefused
+from core.net.http import Http, digest
 from core.readings import DeviceSpec, Reading, Value, clean_name
 from core.vendors import Identity, Vendor
 from core.vendors._shelly import order, parts, readings

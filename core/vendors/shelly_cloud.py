@@ -13,7 +13,8 @@ from collections.abc import Collection, Iterator
 from datetime import timedelta
 from typing import Any, ClassVar
 
-from core.net.http import ApiError, ApiRefused, Http, in_query
+from core.net.errors import ApiError, ApiRefused
+from core.net.http import Http, in_query
 from core.readings import DeviceSpec, Reading, Value, clean_name
 from core.vendors import Identity, RateLimit, Vendor
 from core.vendors._shelly import order, parts, readings

@@ -15,7 +15,7 @@ from core.forms import AddGatewayForm, GatewayForm
 from core.forms.versioned import Seen, stored, typed
 from core.live.follower import follower
 from core.models import Gateway, SecretUnreadable
-from core.net.http import ApiError, ApiRefused
+from core.net.errors import ApiError, ApiRefused
 from core.tasks import gateways, poll
 from core.views.access import permitted, readable
 

@@ -22,7 +22,8 @@ from django.utils import timezone
 
 from core.models import Attribute, Device, Gateway
 from core.models.device_command import State
-from core.net.http import ApiError, ApiRefused, Http, bearer
+from core.net.errors import ApiError, ApiRefused
+from core.net.http import Http, bearer
 from core.planning.precedence import Source
 from core.readings import Kind, Value
 from core.tasks import decide, gateways, poll

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from core import vendors
-from core.net.http import ApiError, ApiRefused, Http
+from core.net.errors import ApiError, ApiRefused
+from core.net.http import Http
 from core.readings import DeviceSpec, Reading
 from core.vendors import Vendor
 from tests.core.vendors.test_contract import PAYLOADS, check_device, check_reading, told

@@ -8,7 +8,7 @@ from django.core.management.base import CommandError
 from core import vendors
 from core.management.command import Command as Base
 from core.models import Device
-from core.net.http import ApiError, ApiRefused
+from core.net.errors import ApiError, ApiRefused
 from core.tasks import gateways, poll
 
 

@@ -5,7 +5,7 @@ from django.core.management.base import CommandError
 
 from core.management.command import Command as Base
 from core.models import Gateway, SecretUnreadable
-from core.net.http import ApiError, ApiRefused
+from core.net.errors import ApiError, ApiRefused
 from core.tasks import gateways
 
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from core.net.http import ApiError, ApiRefused
+from core.net.errors import ApiError, ApiRefused
 from tests.core.feeds.conftest import payload
 
 HOUR = timedelta(hours=1)

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from core import feeds
 from core.feeds import UNITS, Feed, Signal, Slot, in_order, moment, place
-from core.net.http import ApiError, ApiRefused, Http
+from core.net.errors import ApiError, ApiRefused
+from core.net.http import Http
 from tests.core.feeds.conftest import CREDENTIAL, NOW, PAYLOADS
 
 HOUR = timedelta(hours=1)

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from core.feeds import Signal
-from core.net.http import ApiError, ApiRefused
+from core.net.errors import ApiError, ApiRefused
 from tests.core.feeds.conftest import payload
 
 HOUR = timedelta(hours=1)

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from core import feeds
-from core.net.http import ApiError, ApiRefused
+from core.net.errors import ApiError, ApiRefused
 
 NAMES = [name for name in feeds.names() if feeds.load(name).address]
 REGIONS = {"watttime": "CAISO_NORTH", "open_meteo": "52.52,13.41"}

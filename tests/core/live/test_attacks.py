@@ -268,7 +268,7 @@ def test_orders_of_one_socket_are_committed_in_the_order_in_which_they_came(
     door, anna, plug, monkeypatch
 ):
     is_first = threading.Event()
-    order = consumer.WISHES["order"]
+    order = consumer.ACTIONS["order"]
 
     def slow_at_first(*given):
         if not is_first.is_set():
@@ -276,7 +276,7 @@ def test_orders_of_one_socket_are_committed_in_the_order_in_which_they_came(
             time.sleep(0.3)
         return order(*given)
 
-    monkeypatch.setitem(consumer.WISHES, "order", slow_at_first)
+    monkeypatch.setitem(consumer.ACTIONS, "order", slow_at_first)
     attribute = plug.attributes.get(name="on")
     anna = door.open(anna)
     for number, value in enumerate((True, False)):

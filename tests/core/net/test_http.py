@@ -15,7 +15,8 @@ import pytest
 import time_machine
 
 from core.net import transport
-from core.net.http import ApiError, ApiRefused, Http, basic, bearer, digest
+from core.net.errors import ApiError, ApiRefused
+from core.net.http import Http, basic, bearer, digest
 from tests.core.raw_server import Answer, Request, answer, serving
 
 LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
@@ -102,9 +103,8 @@ def test_an_empty_answer_to_a_get_is_an_error():
 
 def test_fetch_returns_the_bytes():
     with serving(always(answer(b"<on/>"))) as server:
-        assert (
-            client(server).fetch("PUT", "/xml", body=b"<set/>", content_type="text/xml") == b"<on/>"
-        )
+        http = client(server)
+        assert http.fetch("PUT", "/xml", body=b"<set/>", content_type="text/xml") == b"<on/>"
     assert (server.requests[0].method, server.requests[0].body) == ("PUT", b"<set/>")
     assert server.requests[0].headers["content-type"] == "text/xml"
 
@@ -277,9 +277,8 @@ def test_after_an_answer_too_large_the_next_call_works():
 
 def test_a_redirect_is_not_followed_and_says_where_to():
     with serving(always(answer())) as other:
-        refused = refusal_of(
-            answer(b"", "302 Found", f"Location: {other.address}/new?token=geheim")
-        )
+        target = f"{other.address}/new?token=geheim"
+        refused = refusal_of(answer(b"", "302 Found", f"Location: {target}"))
     assert f"redirects to {other.address}/new:" in str(refused)
     assert "geheim" not in str(refused)
     assert (refused.status, other.requests) == (302, [])
@@ -291,6 +290,17 @@ def test_cookies_are_not_sent_back():
         http.get("/")
         http.get("/")
     assert all("cookie" not in request.headers for request in server.requests)
+
+
+def test_nothing_is_read_from_the_environment(monkeypatch, tmp_path):
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login admin password geheim")
+    monkeypatch.setenv("NETRC", str(netrc))
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    with serving(always(answer(b"1"))) as server:
+        assert client(server).get("/") == 1
+    assert "authorization" not in server.requests[0].headers
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 409, 410, 418, 422])
@@ -327,13 +337,10 @@ def test_what_may_pass_is_an_error(status):
     ],
 )
 def test_retry_after_is_seconds_or_a_date_and_at_most_a_day(header, seconds):
+    field = f"Retry-After: {header}".encode().decode("latin-1")
     with time_machine.travel(datetime(2033, 11, 6, 8, 49, 37, tzinfo=UTC), tick=False):
-        assert (
-            error_of(
-                answer(b"", "429 X", f"Retry-After: {header}".encode().decode("latin-1"))
-            ).retry_after
-            == seconds
-        )
+        error = error_of(answer(b"", "429 X", field))
+    assert error.retry_after == seconds
 
 
 def test_a_call_is_never_repeated_because_of_retry_after():
@@ -356,9 +363,10 @@ def test_a_message_quotes_the_beginning_only():
 @pytest.mark.parametrize(
     "body",
     [
-        b"<html>", b"NaN", b"[Infinity]", b'{"a": -Infinity}', b"1e999", b"[-1e999]", b"1" * 5_000, b"1" * 400, b'"\xff"',
-        b"\xff\xfe1\x00", b'{"a": 1', b"{'a': 1}", b"[1] [2]", b"[" * 200_000, b'{"a":' * 200_000, b"[" * 60 + b"]" * 60,
-        b'{"a":[' * 60 + b"]}" * 60, b'"a\x00b"', b"1" + b"0" * 310 + b".5", b" ",
+        b"<html>", b"NaN", b"[Infinity]", b'{"a": -Infinity}', b"1e999", b"[-1e999]",
+        b"1" * 5_000, b"1" * 400, b'"\xff"', b"\xff\xfe1\x00", b'{"a": 1', b"{'a': 1}", b"[1] [2]",
+        b"[" * 200_000, b'{"a":' * 200_000, b"[" * 60 + b"]" * 60, b'{"a":[' * 60 + b"]}" * 60,
+        b'"a\x00b"', b"1" + b"0" * 310 + b".5", b" ",
     ],
     ids=lambda body: body[:12].decode("latin-1"),
 )  # fmt: skip
@@ -438,9 +446,8 @@ def test_a_post_is_never_tried_again():
 
 
 def test_a_kept_connection_that_was_closed_meanwhile_does_not_cost_a_get():
-    with serving(
-        lambda request: iter([answer(b"1")])
-    ) as server:  # closes after each answer, without saying so
+    # An iterable is sent, then the connection closed without saying so.
+    with serving(lambda request: iter([answer(b"1")])) as server:
         assert [client(server).get("/") for _ in range(3)] == [1, 1, 1]
 
 
@@ -562,17 +569,12 @@ def test_https_to_a_port_that_speaks_http_is_an_error():
 
 
 def resolving(monkeypatch, *addresses: str):
+    def entry(address: str, port: int):
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        return (family, socket.SOCK_STREAM, 6, "", (address, port))
+
     def getaddrinfo(host, port, *arguments, **options):
-        return [
-            (
-                socket.AF_INET6 if ":" in address else socket.AF_INET,
-                socket.SOCK_STREAM,
-                6,
-                "",
-                (address, port),
-            )
-            for address in addresses
-        ]
+        return [entry(address, port) for address in addresses]
 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
 
@@ -726,13 +728,11 @@ class DigestServer:
 
     def __call__(self, request: Request) -> bytes:
         fields = dict(re.findall(r'(\w+)="?([^",]*)"?', request.headers.get("authorization", "")))
-        if fields.get("nonce") == self.nonce and fields["response"] == self.expected(
-            request, fields
-        ):
+        is_known = fields.get("nonce") == self.nonce
+        if is_known and fields["response"] == self.expected(request, fields):
             self.counts.append(fields.get("nc"))
-            return answer(
-                json.dumps({"method": request.method, "body": request.body.decode()}).encode()
-            )
+            echo = {"method": request.method, "body": request.body.decode()}
+            return answer(json.dumps(echo).encode())
         challenge = (
             f'Digest {self.qop}realm="shelly-a8", nonce="{self.nonce}", algorithm={self.algorithm}'
         )
@@ -753,9 +753,8 @@ class DigestServer:
             secret = hashed(f"{secret}:{fields['nonce']}:{fields['cnonce']}")
         between = f"{fields['nc']}:{fields['cnonce']}:auth:" if self.qop else ""
         assert fields["uri"] == request.target
-        return hashed(
-            f"{secret}:{self.nonce}:{between}{hashed(f'{request.method}:{request.target}')}"
-        )
+        call = hashed(f"{request.method}:{request.target}")
+        return hashed(f"{secret}:{self.nonce}:{between}{call}")
 
 
 def digest_client(server, password: str = PASSWORD, **options) -> Http:

@@ -27,9 +27,8 @@ def run(work, items, *, workers=4, deadline_seconds=5.0, **options):
 
 
 def test_every_item_is_answered_once():
-    assert sorted(run(square, range(2_000))) == [
-        (number, number * number) for number in range(2_000)
-    ]
+    expected = [(number, number * number) for number in range(2_000)]
+    assert sorted(run(square, range(2_000))) == expected
 
 
 def test_no_items_start_no_thread():
@@ -134,14 +133,11 @@ def test_when_those_that_hung_come_back_the_work_goes_on():
         time.sleep(0.5)
         yield from range(5_000, 5_020)
 
-    answers = dict(
-        run(
-            lambda number: time.sleep(0.4 if number < 2 else 0),
-            items(),
-            workers=1,
-            deadline_seconds=0.1,
-        )
-    )
+    def work(number):
+        if number < 2:
+            time.sleep(0.4)
+
+    answers = dict(run(work, items(), workers=1, deadline_seconds=0.1))
     assert all(isinstance(answers[number], TimeoutError) for number in range(2 + AHEAD))
     assert [answers[number] for number in range(5_000, 5_020)] == [None] * 20
 
@@ -157,9 +153,7 @@ def test_when_the_replacements_hang_too_everything_still_ends():
 
 def test_a_caller_that_stops_early_leaves_the_rest_undone():
     done = []
-    with closing(
-        in_threads(lambda number: done.append(number), range(10_000), workers=3, deadline_seconds=5)
-    ) as answers:
+    with closing(in_threads(done.append, range(10_000), workers=3, deadline_seconds=5)) as answers:
         next(answers)
     time.sleep(0.1)
     assert len(done) < 10_000

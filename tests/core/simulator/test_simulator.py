@@ -19,7 +19,8 @@ import pytest
 import time_machine
 from django.core.management import CommandError, call_command
 
-from core.net.http import ApiError, ApiRefused, Http
+from core.net.errors import ApiError, ApiRefused
+from core.net.http import Http
 from core.simulator import Fault, Simulator
 from core.simulator.devices import HOME, at
 from core.vendors.shelly import Client

@@ -4,7 +4,7 @@ import pytest
 from django.core.exceptions import ValidationError
 
 from core.models import Device, Gateway, Observation
-from core.net.http import ApiError, ApiRefused
+from core.net.errors import ApiError, ApiRefused
 from core.tasks import decide, gateways, poll, prune
 
 pytestmark = pytest.mark.django_db

@@ -12,7 +12,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 
-from core.net.http import ApiError, ApiRefused, Http
+from core.net.errors import ApiError, ApiRefused
+from core.net.http import Http
 from core.readings import AttributeSpec, DeviceSpec, Kind, Unacceptable, Value, clean_value
 from core.vendors.home_assistant import Client
 

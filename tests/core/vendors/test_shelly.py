@@ -14,7 +14,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from core.net.http import ApiError, ApiRefused, Http
+from core.net.errors import ApiError, ApiRefused
+from core.net.http import Http
 from core.readings import AttributeSpec, Cause, Kind, Reading, Value
 from core.vendors.shelly import Client
 

@@ -15,7 +15,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from core.net import transport
-from core.net.http import ApiError, ApiRefused, Http
+from core.net.errors import ApiError, ApiRefused
+from core.net.http import Http
 from core.readings import Cause, Reading
 from core.vendors.shelly_cloud import Client, from_first_generation
 from tests.core.raw_server import Request, answer, serving

@@ -19,7 +19,7 @@ from core.models import FeedSource, Forecast, Measurement, Series
 from core.planning.forecast import Rung
 from core.tasks.forecasts import ask
 from core.tasks.forecasts import fetch as fetching
-from core.tasks.forecasts.fetch import Known, Region, fetch, region_for
+from core.tasks.forecasts.fetch import AsOf, Region, fetch, region_for
 from core.tasks.forecasts.regions import configured
 from tests.core.raw_server import answer, serving
 from tests.core.tasks.homes import make_device, make_gateway
@@ -284,12 +284,12 @@ def test_a_measurement_revised_is_a_row_of_its_own_and_known_later(source, time_
     source.answers["13"] = said(NOW - HOUR, [1, 3, 4])
     assert fetch([LOCAL]).measurements == 2
     span = (NOW - HOUR, NOW + HOUR)
-    assert values(Known(NOW).measurements(LOCAL, INTENSITY, *span)) == [1, 2]
-    assert values(Known(NOW + HOUR).measurements(LOCAL, INTENSITY, *span)) == [1, 3, 4]
+    assert values(AsOf(NOW).measurements(LOCAL, INTENSITY, *span)) == [1, 2]
+    assert values(AsOf(NOW + HOUR).measurements(LOCAL, INTENSITY, *span)) == [1, 3, 4]
     assert values(
-        Known(NOW + HOUR).measurements(LOCAL, INTENSITY, NOW - timedelta(minutes=29), NOW)
+        AsOf(NOW + HOUR).measurements(LOCAL, INTENSITY, NOW - timedelta(minutes=29), NOW)
     ) == [3]
-    assert values(Known(NOW - HOUR).measurements(LOCAL, INTENSITY, *span)) == []
+    assert values(AsOf(NOW - HOUR).measurements(LOCAL, INTENSITY, *span)) == []
 
 
 def test_an_issue_is_stored_once_and_only_grows(source):
@@ -307,16 +307,16 @@ def test_the_forecast_known_at_a_time_is_the_newest_then(source, time_machine):
         fetch([LOCAL])
     for hour in range(2):
         at = NOW + hour * HOUR
-        seen = Known(at).outlook(LOCAL, INTENSITY, at + HOUR)
+        seen = AsOf(at).outlook(LOCAL, INTENSITY, at + HOUR)
         assert (seen.rung, seen.issued_at, set(values(seen.slots))) == (Rung.LIVE, at, {hour})
-    assert Known(NOW - HOUR).outlook(LOCAL, INTENSITY, NOW).rung is Rung.NONE
+    assert AsOf(NOW - HOUR).outlook(LOCAL, INTENSITY, NOW).rung is Rung.NONE
 
 
 def test_the_ladder_is_climbed_down_as_a_source_stays_away(source):
     source.answers["13"] = said(NOW - timedelta(days=7), [50] * 48 * 7) + said(NOW, [1] * 8, NOW)
     fetch([LOCAL])
     rungs = [
-        Known(NOW + hours * HOUR).outlook(LOCAL, INTENSITY, NOW + 24 * HOUR) for hours in (1, 2, 5)
+        AsOf(NOW + hours * HOUR).outlook(LOCAL, INTENSITY, NOW + 24 * HOUR) for hours in (1, 2, 5)
     ]
     assert [outlook.rung for outlook in rungs] == [Rung.LIVE, Rung.LAST, Rung.TYPICAL]
     assert {outlook.slots[-1].value for outlook in rungs} == {50}
@@ -325,7 +325,7 @@ def test_the_ladder_is_climbed_down_as_a_source_stays_away(source):
 def test_a_signal_is_read_once_however_many_ask(source, django_assert_num_queries):
     source.answers["13"] = said(NOW - timedelta(days=7), [50] * 48 * 7) + said(NOW, [1] * 8, NOW)
     fetch([LOCAL])
-    known = Known(NOW)
+    known = AsOf(NOW)
     with django_assert_num_queries(3):
         for hours in range(1, 40):
             known.outlook(LOCAL, INTENSITY, NOW + hours * HOUR)
@@ -333,14 +333,14 @@ def test_a_signal_is_read_once_however_many_ask(source, django_assert_num_querie
 
 
 def test_why_it_is_not_fresh(source, time_machine):
-    assert "was not asked yet" in Known(NOW).error(LOCAL)
+    assert "was not asked yet" in AsOf(NOW).error(LOCAL)
     source.answers["13"] = said(NOW, [1], NOW)
     fetch([LOCAL])
-    assert Known(NOW).error(LOCAL) == ""
-    assert "was last asked at 2026-03-11 12:00 UTC" in Known(NOW + 2 * HOUR).error(LOCAL)
+    assert AsOf(NOW).error(LOCAL) == ""
+    assert "was last asked at 2026-03-11 12:00 UTC" in AsOf(NOW + 2 * HOUR).error(LOCAL)
     source.answers["13"] = answer(b"", "503 Service Unavailable")
     fetch([LOCAL], force=True)
-    assert "503" in Known(NOW).error(LOCAL)
+    assert "503" in AsOf(NOW).error(LOCAL)
 
 
 @pytest.mark.django_db(transaction=True)

@@ -8,7 +8,7 @@ from django.db import IntegrityError, transaction
 
 from core.models import Attribute, Freshness, Gateway, Lease, Observation, Silence
 from core.models.connections import release_connection
-from core.net.http import ApiError, ApiRefused
+from core.net.errors import ApiError, ApiRefused
 from core.readings import Kind, Reading
 from core.tasks.polling.backoff import health_after, rest_after
 from core.tasks.polling.record import GatewayAnswer, record
