@@ -39,7 +39,7 @@ def main(count: str, pause: str, *group: str) -> None:
 def reading(number: int) -> dict[str, Any]:
     """Four values of one device, observed now."""
     now = timezone.now()
-    return serializers.readings(
+    return serializers.readings_json(
         now, {40 + k: (round(20 + number % 10 + k / 10, 1), now) for k in range(VALUES)}, []
     )
 

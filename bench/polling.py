@@ -1,6 +1,7 @@
 """`manage.py poll_devices` against 10,000 simulated devices, each a gateway of its own.
 
-This process stays small, without Django: Linux counts what the parent occupies into the peak memory of its children.
+This process stays small, without Django: Linux counts what the parent occupies into the peak memory
+of its children.
 """
 
 import json
@@ -44,8 +45,9 @@ def main() -> None:
             bare.append(program("bare_requests", address, count, THREADS))
             fast.append(poll(count))
     database = "SQLite" if os.environ["DATABASE_URL"].startswith("sqlite") else "PostgreSQL"
+    stored = f"{fast[0].stored:,} values stored each time"
     show(
-        f"Polling, {database}, {count:,} gateways, {fast[0].stored:,} values stored each time: best of {rounds}",
+        f"Polling, {database}, {count:,} gateways, {stored}: best of {rounds}",
         [
             *with_latency(count, sample, template, best(slow)),
             *without(count, best(bare), best(fast)),

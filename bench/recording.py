@@ -1,4 +1,5 @@
-"""`record()` for a gateway that answers for 1,000 devices with 3 attributes each, next to ways of storing less."""
+"""Measure `record()` for a gateway that answers for 1,000 devices with 3 attributes each, next to
+ways of storing less."""
 
 import os
 import time
@@ -47,8 +48,9 @@ def main() -> None:
 
 
 def measure(title: str, found: dict[str, Way], rounds: int, has_target: bool) -> None:
-    """The ways take turns, each with times of its own, so that all of them store rows that are new. An empty SQLite file has
-    no target: nothing is in an index yet, and a file is like that for a day."""
+    """Measure and show. The ways take turns, each with times of its own, so that all of them store
+    rows that are new. An empty SQLite file has no target: nothing is in an index yet, and a file is
+    like that for a day."""
     best = dict.fromkeys(found, float("inf"))
     for number in range(rounds):
         for name, way in found.items():
@@ -88,10 +90,12 @@ def ways(gateway: Gateway) -> dict[str, Way]:
 
     def raw(at: datetime) -> float:
         """The driver's own, into the same table, rows made before the clock starts."""
-        told = at.replace(tzinfo=None).isoformat(" ") if connection.vendor == "sqlite" else at
-        rows = [(attribute.pk, told, *STORED[attribute.name]) for attribute in attributes]
-        mark = "?" if connection.vendor == "sqlite" else "%s"
-        sql = f"INSERT INTO core_observation (attribute_id, observed_at, number, text) VALUES ({', '.join([mark] * 4)})"
+        is_sqlite = connection.vendor == "sqlite"
+        observed_at = at.replace(tzinfo=None).isoformat(" ") if is_sqlite else at
+        rows = [(attribute.pk, observed_at, *STORED[attribute.name]) for attribute in attributes]
+        marks = ", ".join(["?" if is_sqlite else "%s"] * 4)
+        columns = "attribute_id, observed_at, number, text"
+        sql = f"INSERT INTO core_observation ({columns}) VALUES ({marks})"
 
         def store() -> None:
             with transaction.atomic():

@@ -1,4 +1,4 @@
-"""What a vendor client returns before it is stored, and the kinds of value an attribute can have."""
+"""Readings: what a vendor client returns before it is stored, and the kinds of value there are."""
 
 import math
 from collections.abc import Sequence
@@ -14,7 +14,10 @@ LARGEST_NUMBER = 1e15  # the largest magnitude a home can mean: beyond it a mete
 
 
 class Kind(StrEnum):
-    """What values an attribute has. Stored in two columns: number and boolean as a float, choice and text as text."""
+    """The kinds of value an attribute can have.
+
+    Stored in two columns: number and boolean as a float, choice and text as text.
+    """
 
     NUMBER = "number"
     BOOLEAN = "boolean"
@@ -27,7 +30,7 @@ class Kind(StrEnum):
 
 
 class Cause(StrEnum):
-    """Who or what gave an attribute its value, where a vendor tells."""
+    """Who or what gave an attribute its value, where the vendor's answer has it."""
 
     ORDER = "order"
     """Something that speaks the vendor's API: we, or another program."""
@@ -43,8 +46,8 @@ class Cause(StrEnum):
 class AttributeSpec:
     """One thing a device reports or accepts, as its vendor describes it.
 
-    `unit` is the usual symbol (W, kWh, °C, %, V, A, Hz, lx). `minimum` and `maximum` bound what may be stored and
-    ordered; `choices` are the words a choice can take.
+    `unit` is the usual symbol (W, kWh, °C, %, V, A, Hz, lx). `minimum` and `maximum` bound what may
+    be stored and ordered; `choices` are the words a choice can take.
     """
 
     name: str
@@ -58,7 +61,10 @@ class AttributeSpec:
 
 @dataclass(frozen=True, slots=True)
 class DeviceSpec:
-    """One device behind a gateway, as discovery found it. `vendor_id` is the vendor's own id, unique in the gateway."""
+    """One device behind a gateway, as discovery found it.
+
+    `vendor_id` is the vendor's own id, unique in the gateway.
+    """
 
     vendor_id: str
     name: str
@@ -68,11 +74,11 @@ class DeviceSpec:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A value of one attribute, as the vendor told it.
+    """A value of one attribute, as the vendor returned it.
 
-    `value` None: the vendor answered that it has no value now; with `reachable` False, because it cannot reach the device.
-    `observed_at` is the vendor's own time of measurement (aware); None: it gave none, and the time of the call stands for it.
-    `cause` is who gave it the value, None where the vendor does not tell.
+    `value` None: the vendor answered that it has no value now; with `reachable` False, because it
+    cannot reach the device. `observed_at` is the vendor's own time of measurement (aware); None: it
+    gave none, and the time of the call stands for it. `cause` None: the vendor does not say.
     """
 
     vendor_id: str
@@ -84,7 +90,7 @@ class Reading:
 
 
 class Unacceptable(ValueError):
-    """A value that the attribute cannot have; the message is a sentence that says why."""
+    """A value that the attribute cannot have. The message says why."""
 
 
 def clean_value(
@@ -95,9 +101,10 @@ def clean_value(
     maximum: float | None = None,
     choices: Sequence[str] = (),
 ) -> float | str:
-    """The value as it is stored: a finite float for number and boolean (0.0 or 1.0), else text. Raises Unacceptable.
+    """Return the value as it is stored: a finite float for number and boolean, else text.
 
-    The one door for readings and orders alike: a boolean is no number, nan and infinity are nothing, text has no NUL.
+    Readings and orders alike are checked here. True is stored as 1.0 but a boolean is no number;
+    NaN, infinity and text with a NUL are refused. Raises Unacceptable.
     """
     if kind is Kind.BOOLEAN:
         if not isinstance(value, bool):
@@ -125,12 +132,14 @@ def _clean_number(value: object, minimum: float | None, maximum: float | None) -
         raise Unacceptable(f"{value:g} is below the least, {minimum:g}")
     if maximum is not None and value > maximum:
         raise Unacceptable(f"{value:g} is above the most, {maximum:g}")
-    return (
-        value + 0.0
-    )  # nor is there a minus nothing, which one database keeps and the other does not
+    # Adding zero makes 0.0 of -0.0, which one database keeps and the other does not.
+    return value + 0.0
 
 
 def clean_name(text: object) -> str:
-    """A vendor's word for something, fit to be stored and shown: no control characters, at most 120 of them; "" if none."""
+    """Make a vendor's name for something fit to be stored and shown.
+
+    Removes control characters and what is beyond 120 characters; returns "" for nothing.
+    """
     shown = "".join(character for character in str(text or "") if character.isprintable())
     return shown.strip()[:LONGEST_NAME]

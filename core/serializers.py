@@ -1,7 +1,7 @@
-"""How things look in JSON: one place for the page, the socket, the API, the status command and the relay.
+"""Show things in JSON, in one way for pages, sockets, the API, commands and the event log.
 
-Times are ISO 8601, UTC, with a Z. Nothing here ever carries a credential. `public_...` is what anybody who may read may see,
-as on the pages: events and sockets carry that.
+Times are ISO 8601, UTC, with a Z. Nothing here ever carries a credential. `public_...` holds what
+anybody may see who may read, as on the pages: events and sockets carry that.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,16 +15,18 @@ Json = dict[str, Any]
 MOST_PRESENT = 20
 
 
-def time(value: datetime | None) -> str | None:
-    return (
-        value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        if value
-        else None
-    )
+def utc_text(time: datetime | None) -> str | None:
+    """Write an aware time as ISO 8601 in UTC: 2026-11-21T12:00:00.000Z."""
+    if time is None:
+        return None
+    return time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def device(device: Device, attributes: Iterable[Attribute], now: datetime) -> Json:
-    """A device and its attributes. The device's gateway is read."""
+def device_json(device: Device, attributes: Iterable[Attribute], now: datetime) -> Json:
+    """Show a device and its attributes. Reads the device's gateway."""
+    decision = None
+    if device.decided_at:
+        decision = {"reason": device.decision, "decided_at": utc_text(device.decided_at)}
     return {
         "id": device.pk,
         "name": str(device),
@@ -43,35 +45,34 @@ def device(device: Device, attributes: Iterable[Attribute], now: datetime) -> Js
         },
         "enabled": device.enabled,
         "freshness": device.freshness(now).value,
-        "heard_at": time(device.heard_at),
-        "measured_at": time(device.measured_at),
+        "heard_at": utc_text(device.heard_at),
+        "measured_at": utc_text(device.measured_at),
         "rule": device.rule or None,
         "guard": device.guard or None,
-        "hold": hold(device, now),
-        "decision": {"reason": device.decision, "decided_at": time(device.decided_at)}
-        if device.decided_at
-        else None,
-        "attributes": [attribute(one, now) for one in attributes],
+        "hold": _hold_json(device, now),
+        "decision": decision,
+        "attributes": [_attribute_json(attribute, now) for attribute in attributes],
     }
 
 
-def public_device(one: Device, attributes: Iterable[Attribute], now: datetime) -> Json:
-    """Without where on earth it is."""
-    return device(one, attributes, now) | {"place": {"name": one.place, "zone": one.zone}}
+def public_device_json(device: Device, attributes: Iterable[Attribute], now: datetime) -> Json:
+    """Show a device without its latitude and longitude."""
+    place = {"name": device.place, "zone": device.zone}
+    return device_json(device, attributes, now) | {"place": place}
 
 
-def hold(device: Device, now: datetime) -> Json | None:
+def _hold_json(device: Device, now: datetime) -> Json | None:
     if not device.is_held(now):
         return None
     return {
         "reason": device.hold_reason,
-        "held_at": time(device.held_at),
-        "held_until": time(device.held_until),
+        "held_at": utc_text(device.held_at),
+        "held_until": utc_text(device.held_until),
     }
 
 
-def attribute(attribute: Attribute, now: datetime) -> Json:
-    """An attribute with its latest value. The attribute's device and gateway are read."""
+def _attribute_json(attribute: Attribute, now: datetime) -> Json:
+    """Show an attribute with its latest value. Reads the attribute's device and gateway."""
     return {
         "id": attribute.pk,
         "name": attribute.name,
@@ -84,13 +85,13 @@ def attribute(attribute: Attribute, now: datetime) -> Json:
         "value": attribute.value,
         "available": attribute.available,
         "freshness": attribute.freshness(now).value,
-        "observed_at": time(attribute.observed_at),
-        "heard_at": time(attribute.heard_at),
+        "observed_at": utc_text(attribute.observed_at),
+        "heard_at": utc_text(attribute.heard_at),
     }
 
 
-def device_command(command: DeviceCommand) -> Json:
-    """An order and all that became of it. The command's attribute is read."""
+def command_json(command: DeviceCommand) -> Json:
+    """Show a device command and how far it came. Reads the command's attribute."""
     return {
         "id": command.pk,
         "attribute": command.attribute_id,
@@ -102,14 +103,14 @@ def device_command(command: DeviceCommand) -> Json:
         "user": command.user_id,
         "reason": command.reason,
         "error": command.error,
-        "requested_at": time(command.requested_at),
-        "sent_at": time(command.sent_at),
-        "accepted_at": time(command.accepted_at),
-        "finished_at": time(command.finished_at),
+        "requested_at": utc_text(command.requested_at),
+        "sent_at": utc_text(command.sent_at),
+        "accepted_at": utc_text(command.accepted_at),
+        "finished_at": utc_text(command.finished_at),
     }
 
 
-def gateway(gateway: Gateway) -> Json:
+def gateway_json(gateway: Gateway) -> Json:
     return {
         "id": gateway.pk,
         "name": str(gateway),
@@ -117,72 +118,84 @@ def gateway(gateway: Gateway) -> Json:
         "address": gateway.address,
         "enabled": gateway.enabled,
         "has_credential": bool(gateway.credential),
-        "asked_at": time(gateway.asked_at),
-        "answered_at": time(gateway.answered_at),
+        "asked_at": utc_text(gateway.asked_at),
+        "answered_at": utc_text(gateway.answered_at),
         "failures": gateway.failures,
         "error": gateway.error,
         "refused": gateway.refused,
-        "retry_at": time(gateway.retry_at),
+        "retry_at": utc_text(gateway.retry_at),
     }
 
 
-def public_gateway(one: Gateway) -> Json:
-    """Without its address, and without whether it has a credential."""
-    return _without(gateway(one), "address", "has_credential")
+def public_gateway_json(gateway: Gateway) -> Json:
+    """Show a gateway without its address and without whether it has a credential."""
+    return _without(gateway_json(gateway), "address", "has_credential")
 
 
-def run(run: Run) -> Json:
+def run_json(run: Run) -> Json:
     return {
         "id": run.pk,
         "task": run.task,
         "outcome": run.outcome,
-        "started_at": time(run.started_at),
-        "finished_at": time(run.finished_at),
+        "started_at": utc_text(run.started_at),
+        "finished_at": utc_text(run.finished_at),
         "seconds": run.seconds,
         "counts": run.counts,
         "error": run.error,
     }
 
 
-def public_run(one: Run) -> Json:
-    """Without what failed and why, which may quote anything."""
-    return _without(run(one), "error")
+def public_run_json(run: Run) -> Json:
+    """Show a run without its errors, which may quote anything."""
+    return _without(run_json(run), "error")
 
 
-def readings(
+def readings_json(
     heard_at: datetime, values: Mapping[int, tuple[Value, datetime]], none: Sequence[int]
 ) -> Json:
-    """What one device told at once, short, for it is told often. Times are seconds since 1970. `values` by attribute, each as
-    it is where it was observed `at` that time, else [value, observed at]; `none` are attributes that have no value now."""
-    at = round(heard_at.timestamp(), 3)
-    told = {
-        pk: value if observed_at == heard_at else [value, round(observed_at.timestamp(), 3)]
+    """Show what one device reported at one poll. It is kept short, because it is sent often.
+
+    `values` are by attribute, each with its `observed_at`; `none` are attributes that have no value
+    now. Times are seconds since 1970: `at` is `heard_at`. A value observed at that time stands
+    alone, another one as [value, observed_at].
+    """
+    shown = {
+        pk: value if observed_at == heard_at else [value, _seconds(observed_at)]
         for pk, (value, observed_at) in values.items()
     }
-    return {"at": at, "values": told} | ({"none": list(none)} if none else {})
+    body: Json = {"at": _seconds(heard_at), "values": shown}
+    if none:
+        body["none"] = list(none)
+    return body
 
 
-def plan(plan: Plan) -> Json:
-    """A job of a device and when it is to run; after its deadline, what it has cost. Costs are in `unit`."""
+def _seconds(time: datetime) -> float:
+    return round(time.timestamp(), 3)
+
+
+def plan_json(plan: Plan) -> Json:
+    """Show a job of a device and when it is to run; after its deadline, what it has cost.
+
+    Costs are in `unit`, times of the job in minutes.
+    """
     return {
         "id": plan.pk,
         "device": plan.device_id,
         "rule": plan.rule,
         "signal": plan.signal,
-        "opens_at": time(plan.opens_at),
-        "deadline": time(plan.deadline),
+        "opens_at": utc_text(plan.opens_at),
+        "deadline": utc_text(plan.deadline),
         "windows": [
-            [time(datetime.fromtimestamp(moment, UTC)) for moment in window]
-            for window in plan.windows
+            [_utc_text_of(starts_at), _utc_text_of(ends_at)] for starts_at, ends_at in plan.windows
         ],
-        "made_at": time(plan.made_at),
-        "changed_at": time(plan.changed_at),
+        "made_at": utc_text(plan.made_at),
+        "changed_at": utc_text(plan.changed_at),
         "changes": plan.changes,
         "delivered_minutes": plan.delivered,
         "unit": plan.unit,
         "predicted": plan.predicted,
         "predicted_at_once": plan.predicted_at_once,
-        "settled_at": time(plan.settled_at),
+        "settled_at": utc_text(plan.settled_at),
         "actual": plan.actual,
         "at_once": plan.at_once,
         "ideal": plan.ideal,
@@ -190,34 +203,38 @@ def plan(plan: Plan) -> Json:
     }
 
 
-def presence(device_pk: int, people: Iterable[Presence]) -> Json:
-    """Who is at the device's page: how many, how many of them are about to change it, and the first of them by name, those who
-    change it before those who look. A person with a log-in counts once, in however many windows."""
+def _utc_text_of(seconds: float) -> str | None:
+    return utc_text(datetime.fromtimestamp(seconds, UTC))
+
+
+def presence_json(device_pk: int, people: Iterable[Presence]) -> Json:
+    """Show who is at the device's page: how many, how many of them are about to change it, and the
+    first of them by name, those who change it before those who look.
+
+    A person with a log-in counts once, in however many windows.
+    """
     named: dict[str, bool] = {}
     nameless = []
-    for one in people:
-        if one.name:
-            named[one.name] = named.get(one.name, False) or one.is_changing
+    for person in people:
+        if person.name:
+            named[person.name] = named.get(person.name, False) or person.is_changing
         else:
-            nameless.append({"name": "somebody", "changing": one.is_changing})
-    present = [
-        {"name": name, "changing": changing}
-        for name, changing in sorted(named.items(), key=lambda one: (not one[1], one))
-    ]
+            nameless.append({"name": "somebody", "changing": person.is_changing})
+    changing_first = sorted(named.items(), key=lambda item: (not item[1], item[0]))
+    present = [{"name": name, "changing": changing} for name, changing in changing_first]
     present += nameless
-    changing = sum(bool(one["changing"]) for one in present)
     return {
         "device": device_pk,
         "count": len(present),
-        "changing": changing,
+        "changing": sum(bool(person["changing"]) for person in present),
         "present": present[:MOST_PRESENT],
     }
 
 
-def nameless_presence(told: Json) -> Json:
-    """For those without a log-in."""
-    return _without(told, "present")
+def anonymous_presence_json(body: Json) -> Json:
+    """Leave the names out of what presence_json() returned, for readers without a log-in."""
+    return _without(body, "present")
 
 
-def _without(told: Json, *private: str) -> Json:
-    return {name: value for name, value in told.items() if name not in private}
+def _without(body: Json, *private: str) -> Json:
+    return {name: value for name, value in body.items() if name not in private}

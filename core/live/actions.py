@@ -37,7 +37,7 @@ def order(visitor: LogIn, wish: Json) -> Json:
         raise Refused(f"{error}.") from error
     except (Attribute.DoesNotExist, Device.DoesNotExist):
         raise Refused("There is no such attribute.") from None
-    return {"ordered": serializers.device_command(command)}
+    return {"ordered": serializers.command_json(command)}
 
 
 def hold(visitor: LogIn, wish: Json) -> Json:

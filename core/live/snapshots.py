@@ -41,7 +41,9 @@ def snapshot(
         for attribute in attributes:
             attribute.device = device
         texts.append(
-            json.dumps(serializers.public_device(device, attributes, now), separators=(",", ":"))
+            json.dumps(
+                serializers.public_device_json(device, attributes, now), separators=(",", ":")
+            )
         )
     return [texts[start : start + page] for start in range(0, len(texts), page)] or [[]]
 

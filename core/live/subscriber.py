@@ -73,7 +73,7 @@ class SerializedEvent:
         command = row.body.get("id") if row.kind == EventKind.COMMAND else None
         text = _as_text(row)
         public = (
-            _as_text(row._replace(body=serializers.nameless_presence(row.body)))
+            _as_text(row._replace(body=serializers.anonymous_presence_json(row.body)))
             if row.kind == EventKind.PRESENCE
             else text
         )

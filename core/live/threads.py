@@ -1,6 +1,7 @@
 """Where sockets use the database and vendors: threads of their own, never the one that all of an ASGI server's calls share.
 
-Each call gives its database connection back when it ends, and while it waits for a vendor (core/tasks/polling/clients.py).
+Each call gives its database connection back when it ends, and while it waits for a vendor (see
+core/models/connections.py).
 """
 
 import asyncio
@@ -8,7 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
-from django.db import connections
+from core.models.connections import release_connection
 
 Given = ParamSpec("Given")
 Result = TypeVar("Result")
@@ -55,4 +56,4 @@ def _giving_back(
     try:
         return function(*given, **named)
     finally:
-        connections.close_all()
+        release_connection()

@@ -58,7 +58,7 @@ class Gateway(Evented):
         null=True, blank=True, editable=False, help_text="Somebody is asking it now"
     )
 
-    # The vendor's budget of calls, on the database's clock. Reads leave a share of it to commands.
+    # The vendor's rate limit, on the database's clock. Reads leave a share of it to commands.
     next_call_at = models.DateTimeField(
         null=True, blank=True, editable=False, help_text="Before it the vendor wants no call"
     )

@@ -55,8 +55,8 @@ class Explanation:
         return {
             "id": receipt.pk,
             "device": receipt.device_id,
-            "decided_at": serializers.time(receipt.decided_at),
-            "repeated_at": serializers.time(receipt.repeated_at),
+            "decided_at": serializers.utc_text(receipt.decided_at),
+            "repeated_at": serializers.utc_text(receipt.repeated_at),
             "times": receipt.times,
             "decided_by": receipt.voice,
             "rule": receipt.rule,
@@ -73,7 +73,7 @@ class Explanation:
             "unit": self.plan.unit if self.plan else "",
             "agrees": self.agrees,
             "problem": self.problem,
-            "command": serializers.device_command(receipt.command) if receipt.command else None,
+            "command": serializers.command_json(receipt.command) if receipt.command else None,
         }
 
     def in_words(self) -> str:

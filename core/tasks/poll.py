@@ -1,4 +1,4 @@
-"""The scheduled poll: every gateway that is due, then whatever was left half done."""
+"""Poll devices: ask every gateway that is due, then finish what an earlier run left half done."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -14,10 +14,13 @@ from core.tasks.polling.ask import PollResult, Progress, ask
 from core.tasks.polling.clock import forget_the_future
 from core.tasks.runs import HeldLease, running
 
+MOST_LINES = 20
+"""Of each kind in a summary."""
+
 
 @dataclass
 class PollSummary:
-    """`resting` holds (gateway, until when it is left alone after failures)."""
+    """What a poll did. `resting` holds (gateway, until when it is left alone after failures)."""
 
     asked: PollResult
     resting: list[tuple[str, datetime]] = field(default_factory=list)
@@ -31,7 +34,7 @@ class PollSummary:
             "resting": len(self.resting),
             "busy": len(self.asked.busy),
             "stored": recorded.stored,
-            "already known": recorded.known,
+            "already known": recorded.duplicates,
             "unavailable": recorded.unavailable,
             "refused": recorded.refused,
             "of unknown attributes": recorded.unknown,
@@ -45,24 +48,23 @@ class PollSummary:
         }
 
     def in_words(self) -> str:
-        """The counts that are not zero, then what was refused or left alone, a line each."""
-        counts = ", ".join(
-            f"{count:,} {what}"
-            for what, count in self.counts().items()
-            if count and what != "gateways"
-        )
-        lines = [
-            f"Asked {self.asked.gateways:,} gateways in {self.seconds:.1f} s: {counts or 'nothing to store'}."
-        ]
-        lines += [
-            f"  resting until {until:%Y-%m-%d %H:%M} UTC: {name}"
-            for name, until in self.resting[:20]
-        ]
-        lines += [f"  busy, somebody else is asking: {name}" for name in self.asked.busy[:20]]
-        lines += [f"  refused: {complaint}" for complaint in self.asked.recorded.complaints]
-        if self.asked.recorded.unknown:
+        """Return the counts that are not zero, then what was refused or left alone, a line each."""
+        asked, recorded = self.asked, self.asked.recorded
+        counts = self.counts()
+        del counts["gateways"]
+        shown = ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
+        began = f"Asked {asked.gateways:,} gateways in {self.seconds:.1f} s"
+        lines = [f"{began}: {shown or 'nothing to store'}."]
+        for name, until in self.resting[:MOST_LINES]:
+            lines.append(f"  resting until {until:%Y-%m-%d %H:%M} UTC: {name}")
+        for name in asked.busy[:MOST_LINES]:
+            lines.append(f"  busy, somebody else is asking: {name}")
+        for complaint in recorded.complaints:
+            lines.append(f"  refused: {complaint}")
+        if recorded.unknown:
             lines.append(
-                "  Some readings are of attributes not known here. Run: python manage.py discover_devices"
+                "  Some readings are of attributes not known here. "
+                "Run: python manage.py discover_devices"
             )
         return "\n".join(lines)
 
@@ -72,7 +74,8 @@ def poll(
 ) -> PollSummary:
     """Poll all gateways that are due, as the one scheduled run, or one gateway at once.
 
-    `force`: those that rest after a failure too. Raises AlreadyRunning, LeaseLost, Gateway.DoesNotExist.
+    With `force`, those that rest after a failure are asked too. Raises AlreadyRunning, LeaseLost,
+    Gateway.DoesNotExist.
     """
     began = timezone.now()
     if gateway_pk is None:
@@ -94,12 +97,14 @@ def _poll_all(holding: HeldLease, force: bool, progress: Progress | None) -> Pol
     send.carry_on(holding)
     prune.prune_a_little(holding)
     holding.run.counts = summary.counts()
+    # Of many failures the first hundred tell enough.
     holding.run.error = "\n".join(f"{name}: {why}" for name, why in summary.asked.failed[:100])
     return summary
 
 
 def _due(force: bool) -> tuple[list[Gateway], list[tuple[str, datetime]]]:
-    """The gateways to ask, and those left alone for now. A poll that comes a little early finds them due."""
+    """Return the gateways to ask, and those left alone, each with until when."""
+    # A poll that starts a little early must not skip a gateway for a whole interval.
     soon = timezone.now() + runs.interval(runs.POLL) / 10
     due: list[Gateway] = []
     resting: list[tuple[str, datetime]] = []

@@ -28,14 +28,16 @@ class Overview:
 
     def as_json(self) -> dict[str, Any]:
         return {
-            "at": serializers.time(self.now),
+            "at": serializers.utc_text(self.now),
             "healthy": self.health.ok,
             "health": self.health.reason,
-            "last_poll": serializers.run(self.health.last_poll) if self.health.last_poll else None,
+            "last_poll": serializers.run_json(self.health.last_poll)
+            if self.health.last_poll
+            else None,
             "missed_polls": self.health.missed,
-            "failing_gateways": [serializers.gateway(gateway) for gateway in self.failing],
+            "failing_gateways": [serializers.gateway_json(gateway) for gateway in self.failing],
             "devices": [
-                serializers.device(device, device.attributes.all(), self.now)
+                serializers.device_json(device, device.attributes.all(), self.now)
                 for device in self.devices
             ],
             "devices_left_out": self.more,

@@ -31,7 +31,7 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
-class Budget:
+class RateLimit:
     """How often a vendor lets one gateway be called: `calls` in each `per`. `reserved` is the share
     that reads leave to commands, `devices_a_call` how many devices one read asks for."""
 
@@ -68,7 +68,7 @@ class Vendor(ABC):
     """How long after an accepted write the old value may still be read."""
     has_timer: ClassVar[bool] = False
     """Whether `revert_after` is carried out by the device itself, even if we are dead by then."""
-    budget: ClassVar[Budget | None] = None
+    rate_limit: ClassVar[RateLimit | None] = None
     """How often a gateway may be called, where the vendor counts. Kept by tasks: a client just
     makes its calls."""
 

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 from core.net.errors import ApiError, ApiRefused
 from core.net.http import Http, in_query
 from core.readings import DeviceSpec, Reading, Value, clean_name
-from core.vendors import Budget, Identity, Vendor
+from core.vendors import Identity, RateLimit, Vendor
 from core.vendors._shelly import order, parts, readings
 
 MOST_AT_ONCE = 10
@@ -43,7 +43,7 @@ class Client(Vendor):
     credential_hint = "the authorization cloud key, from the user settings of the Shelly app"
     settle = timedelta(seconds=3)  # nothing is promised: the device has to tell the cloud
     has_timer = True
-    budget: ClassVar[Budget | None] = Budget(
+    rate_limit: ClassVar[RateLimit | None] = RateLimit(
         per=timedelta(seconds=1.2),  # what leaves a second apart may arrive closer
         devices_a_call=MOST_AT_ONCE,
     )

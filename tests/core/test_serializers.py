@@ -38,18 +38,15 @@ def device(db):
     ],
 )
 def test_times_are_utc_with_a_z(time, text):
-    assert serializers.time(time) == text
+    assert serializers.utc_text(time) == text
 
 
 def test_a_device_carries_its_attributes_values_and_freshness(device):
-    told = json.loads(json.dumps(serializers.device(device, device.attributes.all(), NOW)))
-    assert (told["name"], told["freshness"], told["heard_at"]) == (
-        "Plug",
-        "fresh",
-        "2026-11-21T12:00:00.000Z",
-    )
-    assert told["place"] == {"name": "Hall", "latitude": None, "longitude": None, "zone": ""}
-    on, power = told["attributes"]
+    shown = json.loads(json.dumps(serializers.device_json(device, device.attributes.all(), NOW)))
+    assert (shown["name"], shown["freshness"]) == ("Plug", "fresh")
+    assert shown["heard_at"] == "2026-11-21T12:00:00.000Z"
+    assert shown["place"] == {"name": "Hall", "latitude": None, "longitude": None, "zone": ""}
+    on, power = shown["attributes"]
     assert (on["value"], on["kind"], on["writable"]) == (True, "boolean", True)
     assert (power["value"], power["unit"], power["freshness"]) == (None, "W", "never")
 
@@ -62,21 +59,17 @@ def test_a_command_carries_its_state_and_reason(device):
         reason="Pressed",
         expires_at=NOW + timedelta(days=999),
     )
-    told = json.loads(json.dumps(serializers.device_command(command)))
-    assert (told["value"], told["state"], told["open"], told["reason"]) == (
-        False,
-        "requested",
-        True,
-        "Pressed",
-    )
-    assert told["device"] == device.pk
+    shown = json.loads(json.dumps(serializers.command_json(command)))
+    assert (shown["value"], shown["state"]) == (False, "requested")
+    assert (shown["open"], shown["reason"]) == (True, "Pressed")
+    assert shown["device"] == device.pk
 
 
 def test_a_gateway_tells_whether_it_has_a_credential_never_which(device):
-    told = json.dumps(serializers.gateway(device.gateway))
-    assert '"has_credential": true' in told
-    assert "the secret" not in told
-    assert device.gateway.credential.token not in told
+    shown = json.dumps(serializers.gateway_json(device.gateway))
+    assert '"has_credential": true' in shown
+    assert "the secret" not in shown
+    assert device.gateway.credential.token not in shown
 
 
 def test_a_run_carries_its_counts():
@@ -87,33 +80,33 @@ def test_a_run_carries_its_counts():
         finished_at=NOW + timedelta(seconds=2),
         counts={"stored": 3},
     )
-    told = json.loads(json.dumps(serializers.run(run)))
-    assert (told["seconds"], told["counts"], told["outcome"]) == (2.0, {"stored": 3}, "done")
+    shown = json.loads(json.dumps(serializers.run_json(run)))
+    assert (shown["seconds"], shown["counts"], shown["outcome"]) == (2.0, {"stored": 3}, "done")
 
 
 def test_a_hold_is_told_while_it_lasts(device):
     device.held_at, device.held_until, device.hold_reason = NOW, NOW + timedelta(hours=1), "Guests"
-    told = {
+    shown = {
         "reason": "Guests",
         "held_at": "2026-11-21T12:00:00.000Z",
         "held_until": "2026-11-21T13:00:00.000Z",
     }
-    assert serializers.device(device, [], NOW)["hold"] == told
-    assert serializers.device(device, [], NOW + timedelta(hours=1))["hold"] is None
+    assert serializers.device_json(device, [], NOW)["hold"] == shown
+    assert serializers.device_json(device, [], NOW + timedelta(hours=1))["hold"] is None
 
 
 def test_the_public_sees_no_address_no_place_on_earth_and_no_error_of_a_run(device):
     device.latitude, device.longitude = 51.501, -0.142
     run = Run(task="poll", started_at=NOW, error="http://127.0.0.1:1 did not answer")
-    told = json.dumps(
+    shown = json.dumps(
         [
-            serializers.public_device(device, [], NOW),
-            serializers.public_gateway(device.gateway),
-            serializers.public_run(run),
+            serializers.public_device_json(device, [], NOW),
+            serializers.public_gateway_json(device.gateway),
+            serializers.public_run_json(run),
         ]
     )
-    assert "Hall" in told
-    assert not [word for word in ("51.5", "0.142", "127.0.0.1", "credential") if word in told]
+    assert "Hall" in shown
+    assert not [word for word in ("51.5", "0.142", "127.0.0.1", "credential") if word in shown]
 
 
 def test_a_plan_carries_its_windows_as_times(device):
@@ -126,10 +119,7 @@ def test_a_plan_carries_its_windows_as_times(device):
         unit="gCO2",
         made_at=NOW,
     )
-    told = json.loads(json.dumps(serializers.plan(plan)))
-    assert told["windows"] == [["2026-11-21T12:00:00.000Z", "2026-11-21T12:30:00.000Z"]]
-    assert (told["device"], told["deadline"], told["settled_at"]) == (
-        device.pk,
-        "2026-11-21T20:00:00.000Z",
-        None,
-    )
+    shown = json.loads(json.dumps(serializers.plan_json(plan)))
+    assert shown["windows"] == [["2026-11-21T12:00:00.000Z", "2026-11-21T12:30:00.000Z"]]
+    assert (shown["device"], shown["settled_at"]) == (device.pk, None)
+    assert shown["deadline"] == "2026-11-21T20:00:00.000Z"

@@ -65,7 +65,7 @@ class Command(Base):
             raise CommandError(f"{error}.") from error
         [command] = send.send([command.pk])
         if options["json"]:
-            self.write_json(serializers.device_command(command))
+            self.write_json(serializers.command_json(command))
         sentence = f"{attribute.device}: {attribute} {options['value']}: {command.state}. {command.error}".strip()
         if command.state != State.CONFIRMED:
             raise CommandError(sentence)

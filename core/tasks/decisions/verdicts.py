@@ -66,7 +66,7 @@ class Verdict:
             "decided_by": self.source,
             "sentence": self.sentence,
             "problem": self.problem,
-            "command": serializers.device_command(self.command) if self.command else None,
+            "command": serializers.command_json(self.command) if self.command else None,
         }
 
 

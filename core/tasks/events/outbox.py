@@ -1,8 +1,9 @@
-"""Changes that open pages hear of: `publishing()` around a change writes its events with it, in the same transaction.
+"""Publish changes: `publishing()` around a change writes its events in the same transaction.
 
-Events become visible in the order of their keys, so whoever reads `Event.objects.after(last)` misses nothing. On PostgreSQL
-that takes one lock for all writers, held from the last statements of a transaction to its commit: nobody waits while
-another works, and as no row is locked after it, nobody waits for one who waits. SQLite has one writer at a time anyway.
+Events become visible in the order of their keys, so whoever reads `Event.objects.after(last)`
+misses nothing. On PostgreSQL that takes one lock for all writers, held from the last statements of
+a transaction to its commit. Nobody waits while another works, and as no row is locked after it, it
+takes part in no deadlock. SQLite has one writer at a time anyway.
 """
 
 from collections.abc import Iterable, Iterator
@@ -13,7 +14,7 @@ from django.db import connection, models, transaction
 
 from core.models.event import EventKind
 from core.models.evented import opened, telling_here
-from core.tasks.events.rows import Changed, Row, kind_of, rows_of, source_of, store
+from core.tasks.events.rows import Changed, NewEvent, events_of, kind_of, source_of, store
 
 CHANNEL = "iotapp_events"
 """What PostgreSQL notifies at the commit: LISTEN to it, then read."""
@@ -22,35 +23,38 @@ LOCK = 4_711_000_001
 
 
 class Outbox:
-    """What changed in one transaction, as far as it was told. An object is read again at the end and told as it is then, once
-    however often it changed; one that is no longer there, or has `removed_at`, is told as removed."""
+    """The changes of one transaction, of which events are made at its end.
+
+    An object is read again then and has one event, however often it changed. For one that is no
+    longer there, or has `removed_at`, that event says that it was removed.
+    """
 
     def __init__(self) -> None:
         self._changed: list[Changed] = []
-        self._readings: list[Row] = []
+        self._readings: list[NewEvent] = []
 
     def readings(self, device_pk: int, gateway_pk: int, body: dict[str, Any]) -> None:
-        """What a device told at one poll. Its row must be locked, so that two polls are told in their order."""
-        self._readings.append((EventKind.READINGS, device_pk, gateway_pk, body))
+        """Add what a device reported at one poll. The caller has locked the device's row, so that
+        events of two polls stand in the order of the polls."""
+        self._readings.append(NewEvent(EventKind.READINGS, device_pk, gateway_pk, body))
 
     def changed(self, instance: models.Model) -> None:
-        """A stored Device, Gateway, DeviceCommand, Run or Plan was added, changed or is about to be deleted. A gateway's devices
-        go with it, without events of their own."""
+        """Add a stored Device, Gateway, DeviceCommand, Run or Plan that was added or changed, or is
+        about to be deleted. A gateway's devices go with it, without events of their own."""
         kind = kind_of(type(instance))
         self._changed.append(Changed(kind, instance.pk, *source_of(instance)))
 
     def changed_pks(self, model: type[models.Model], pks: Iterable[int]) -> None:
-        """The same for rows that were changed in bulk."""
+        """Add rows that were changed in bulk."""
         kind = kind_of(model)
         self._changed += [Changed(kind, pk) for pk in pks]
 
     def present(self, device_pks: Iterable[int]) -> None:
-        """Others are at the pages of these devices than before."""
+        """Add devices at whose pages other people are than before."""
         self._changed += [Changed(EventKind.PRESENCE, pk) for pk in device_pks]
 
     def flush(self) -> None:
-        """The last statements of the transaction. Changed rows are read under the lock: what an earlier event tells was
-        committed before it, so a later one never tells something older."""
+        """Store the events: the last statements of the transaction."""
         if not (self._changed or self._readings) or connection.get_rollback():
             return
         if connection.vendor == "postgresql":
@@ -58,7 +62,9 @@ class Outbox:
                 cursor.execute(
                     "SELECT pg_advisory_xact_lock(%s), pg_notify(%s, '')", [LOCK, CHANNEL]
                 )
-        store([*rows_of(self._changed), *self._readings])
+        # Changed rows are read under the lock: whatever an earlier event shows was committed before
+        # it, so a later event never shows something older.
+        store([*events_of(self._changed), *self._readings])
 
     def _mark(self) -> tuple[int, int]:
         return len(self._changed), len(self._readings)
@@ -70,10 +76,11 @@ class Outbox:
 
 @contextmanager
 def publishing() -> Iterator[Outbox]:
-    """Use it in place of `transaction.atomic()` wherever devices, gateways, device commands, runs or plans change.
+    """Open a transaction in which devices, gateways, device commands, runs or plans may change.
 
-    The inner of two joins the outer, and what it told is dropped if it is rolled back. The outermost is the transaction
-    itself: within a bare `atomic()` it raises RuntimeError, because the lock would then be held while others work on.
+    Use it in place of `transaction.atomic()`. The inner of two joins the outer, and its changes are
+    dropped if it is rolled back. The outermost is the transaction itself: within a bare `atomic()`
+    it raises RuntimeError, because the lock would then be held while others work on.
     """
     outer = cast(Outbox | None, telling_here())
     if outer is None:
@@ -86,6 +93,7 @@ def publishing() -> Iterator[Outbox]:
 
 
 def is_publishing() -> bool:
+    """Return whether this thread is inside `publishing()`."""
     return telling_here() is not None
 
 

@@ -1,4 +1,4 @@
-"""From what changed to rows of the event log: each changed object read again in bulk, as readers may see it."""
+"""Make rows of the event log: each changed object is read again, in bulk, as readers may see it."""
 
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -11,12 +11,18 @@ from core import serializers
 from core.models import Attribute, Device, DeviceCommand, Gateway, Plan, Presence, Run
 from core.models.event import EventKind
 
-Row = tuple[EventKind, int | None, int | None, dict[str, Any]]
-"""Kind, device, gateway, body."""
+
+class NewEvent(NamedTuple):
+    """An event that is not stored yet: `device` and `gateway` are keys, `body` is as JSON."""
+
+    kind: EventKind
+    device: int | None
+    gateway: int | None
+    body: dict[str, Any]
 
 
 class Changed(NamedTuple):
-    """The two last are for a device whose row will be gone."""
+    """An object that changed. `device` and `gateway` are keys, given if its row may be gone."""
 
     kind: EventKind
     pk: int
@@ -25,76 +31,72 @@ class Changed(NamedTuple):
 
 
 def kind_of(model: type[models.Model]) -> EventKind:
-    """Raises TypeError for a model that the log does not tell of."""
-    for known, kind in KINDS.items():
-        if issubclass(model, known):
+    """Return the kind of event for a model. Raises TypeError for one that has no events."""
+    for evented, kind in KINDS.items():
+        if issubclass(model, evented):
             return kind
-    raise TypeError(
-        f"The event log does not tell of {model.__name__}, only of {', '.join(one.__name__ for one in KINDS)}"
-    )
+    names = ", ".join(evented.__name__ for evented in KINDS)
+    raise TypeError(f"The event log does not tell of {model.__name__}, only of {names}")
 
 
 def source_of(instance: models.Model) -> tuple[int | None, int | None]:
-    """The keys of device and gateway, as far as the instance has them."""
+    """Return the keys of device and gateway, as far as the instance has them."""
     if isinstance(instance, Device):
         return instance.pk, instance.gateway_id
     return None, instance.pk if isinstance(instance, Gateway) else None
 
 
-def rows_of(changed: Iterable[Changed]) -> Iterator[Row]:
-    """One for each object: gateways, devices, plans, device commands, runs. Two queries at most for each kind. Of what is
-    gone only devices and gateways are told: the rest is history that was pruned."""
-    by_kind: dict[EventKind, dict[int, Changed]] = {kind: {} for kind in TOLD_BY}
-    for one in changed:
-        known = by_kind[one.kind].get(one.pk)
-        by_kind[one.kind][one.pk] = one if known is None or known.gateway is None else known
-    for kind, wanted in by_kind.items():
-        if wanted:
-            yield from TOLD_BY[kind](wanted)
+def events_of(changed: Iterable[Changed]) -> Iterator[NewEvent]:
+    """Make one event for each object: gateways first, then devices, plans, device commands, runs.
+
+    At most two queries a kind. Of objects that are gone only devices and gateways have an event:
+    the rest is history that was pruned.
+    """
+    by_kind: dict[EventKind, dict[int, Changed]] = {kind: {} for kind in MAKERS}
+    for change in changed:
+        earlier = by_kind[change.kind].get(change.pk)
+        # The one that names the gateway stays: it can no longer be read once the row is gone.
+        if earlier is None or earlier.gateway is None:
+            by_kind[change.kind][change.pk] = change
+    for kind, changes in by_kind.items():
+        if changes:
+            yield from MAKERS[kind](changes)
 
 
-def store(rows: Collection[Row]) -> None:
-    """In their order, at one time, as one document: the database takes that apart five times as fast as the driver takes
-    500 values of JSON. Raises ValueError for a number that is not finite."""
-    document = json.dumps(
-        [(kind.value, *rest) for kind, *rest in rows], separators=(",", ":"), allow_nan=False
-    )
+def store(events: Collection[NewEvent]) -> None:
+    """Insert events in their order, all at one time. Raises ValueError for a number not finite.
+
+    They are encoded once, as one JSON document, which the database takes apart: five times as fast
+    as 500 values of JSON given to the driver.
+    """
+    document = json.dumps(events, separators=(",", ":"), allow_nan=False)
+    now = connection.ops.adapt_datetimefield_value(timezone.now())
     with connection.cursor() as cursor:
-        cursor.execute(
-            INSERT_EVENTS[connection.vendor],
-            [connection.ops.adapt_datetimefield_value(timezone.now()), document],
-        )
+        cursor.execute(INSERT_EVENTS[connection.vendor], [now, document])
 
 
-def _gateways(wanted: dict[int, Changed]) -> Iterator[Row]:
-    there = Gateway.objects.present().in_bulk(wanted)
-    for pk in wanted:
-        if gateway := there.get(pk):
-            yield EventKind.GATEWAY, None, pk, serializers.public_gateway(gateway)
+def _gateways(changes: dict[int, Changed]) -> Iterator[NewEvent]:
+    stored = Gateway.objects.present().in_bulk(changes)
+    for pk in changes:
+        if gateway := stored.get(pk):
+            yield NewEvent(EventKind.GATEWAY, None, pk, serializers.public_gateway_json(gateway))
         else:
-            yield EventKind.GATEWAY_REMOVED, None, pk, {"id": pk}
+            yield NewEvent(EventKind.GATEWAY_REMOVED, None, pk, {"id": pk})
 
 
-def _devices(wanted: dict[int, Changed]) -> Iterator[Row]:
+def _devices(changes: dict[int, Changed]) -> Iterator[NewEvent]:
     now = timezone.now()
-    stored = Device.objects.select_related("gateway").in_bulk(wanted)
+    stored = Device.objects.select_related("gateway").in_bulk(changes)
     attributes = _attributes(stored)
-    for pk, change in wanted.items():
+    for pk, change in changes.items():
         device = stored.get(pk)
-        if device is None or device.removed_at or device.gateway.removed_at:
-            yield (
-                EventKind.DEVICE_REMOVED,
-                pk,
-                device.gateway_id if device else change.gateway,
-                {"id": pk},
-            )
+        if device is None:
+            yield NewEvent(EventKind.DEVICE_REMOVED, pk, change.gateway, {"id": pk})
+        elif device.removed_at or device.gateway.removed_at:
+            yield NewEvent(EventKind.DEVICE_REMOVED, pk, device.gateway_id, {"id": pk})
         else:
-            yield (
-                EventKind.DEVICE,
-                pk,
-                device.gateway_id,
-                serializers.public_device(device, attributes[pk], now),
-            )
+            body = serializers.public_device_json(device, attributes[pk], now)
+            yield NewEvent(EventKind.DEVICE, pk, device.gateway_id, body)
 
 
 def _attributes(devices: dict[int, Device]) -> dict[int, list[Attribute]]:
@@ -105,37 +107,32 @@ def _attributes(devices: dict[int, Device]) -> dict[int, list[Attribute]]:
     return grouped
 
 
-def _plans(wanted: dict[int, Changed]) -> Iterator[Row]:
-    for plan in Plan.objects.filter(pk__in=wanted).select_related("device").order_by("pk"):
-        yield EventKind.PLAN, plan.device_id, plan.device.gateway_id, serializers.plan(plan)
+def _plans(changes: dict[int, Changed]) -> Iterator[NewEvent]:
+    for plan in Plan.objects.filter(pk__in=changes).select_related("device").order_by("pk"):
+        body = serializers.plan_json(plan)
+        yield NewEvent(EventKind.PLAN, plan.device_id, plan.device.gateway_id, body)
 
 
-def _commands(wanted: dict[int, Changed]) -> Iterator[Row]:
-    for command in (
-        DeviceCommand.objects.filter(pk__in=wanted)
-        .select_related("attribute__device")
-        .order_by("pk")
-    ):
+def _commands(changes: dict[int, Changed]) -> Iterator[NewEvent]:
+    commands = DeviceCommand.objects.filter(pk__in=changes).order_by("pk")
+    for command in commands.select_related("attribute__device"):
         device = command.attribute.device
-        yield EventKind.COMMAND, device.pk, device.gateway_id, serializers.device_command(command)
+        body = serializers.command_json(command)
+        yield NewEvent(EventKind.COMMAND, device.pk, device.gateway_id, body)
 
 
-def _runs(wanted: dict[int, Changed]) -> Iterator[Row]:
-    for run in Run.objects.filter(pk__in=wanted).order_by("pk"):
-        yield EventKind.RUN, None, None, serializers.public_run(run)
+def _runs(changes: dict[int, Changed]) -> Iterator[NewEvent]:
+    for run in Run.objects.filter(pk__in=changes).order_by("pk"):
+        yield NewEvent(EventKind.RUN, None, None, serializers.public_run_json(run))
 
 
-def _presence(wanted: dict[int, Changed]) -> Iterator[Row]:
-    people: dict[int, list[Presence]] = {pk: [] for pk in wanted}
-    for one in Presence.objects.here().filter(device__in=wanted).order_by("key"):
-        people[one.device_id].append(one)
-    for device in Device.objects.present().filter(pk__in=wanted).order_by("pk"):
-        yield (
-            EventKind.PRESENCE,
-            device.pk,
-            device.gateway_id,
-            serializers.presence(device.pk, people[device.pk]),
-        )
+def _presence(changes: dict[int, Changed]) -> Iterator[NewEvent]:
+    people: dict[int, list[Presence]] = {pk: [] for pk in changes}
+    for person in Presence.objects.here().filter(device__in=changes).order_by("key"):
+        people[person.device_id].append(person)
+    for device in Device.objects.present().filter(pk__in=changes).order_by("pk"):
+        body = serializers.presence_json(device.pk, people[device.pk])
+        yield NewEvent(EventKind.PRESENCE, device.pk, device.gateway_id, body)
 
 
 KINDS: dict[type[models.Model], EventKind] = {
@@ -145,7 +142,7 @@ KINDS: dict[type[models.Model], EventKind] = {
     Run: EventKind.RUN,
     Plan: EventKind.PLAN,
 }
-TOLD_BY: dict[EventKind, Callable[[dict[int, Changed]], Iterator[Row]]] = {
+MAKERS: dict[EventKind, Callable[[dict[int, Changed]], Iterator[NewEvent]]] = {
     EventKind.GATEWAY: _gateways,
     EventKind.DEVICE: _devices,
     EventKind.PLAN: _plans,
@@ -153,12 +150,14 @@ TOLD_BY: dict[EventKind, Callable[[dict[int, Changed]], Iterator[Row]]] = {
     EventKind.RUN: _runs,
     EventKind.PRESENCE: _presence,
 }
+"""What makes the events of each kind, in the order in which they are stored."""
 
+# ORDER BY keeps the order of the document: keys of the table follow it, and readers go by key.
 INSERT_EVENTS = {
     "postgresql": """INSERT INTO core_event (happened_at, kind, device, gateway, body)
         SELECT %s, v.row->>0, (v.row->>1)::bigint, (v.row->>2)::bigint, v.row->3
         FROM jsonb_array_elements(%s::jsonb) WITH ORDINALITY AS v(row, place) ORDER BY v.place""",
     "sqlite": """INSERT INTO core_event (happened_at, kind, device, gateway, body)
-        SELECT %s, json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),
-        json_extract(value, '$[3]') FROM json_each(%s) ORDER BY key""",
+        SELECT %s, json_extract(value, '$[0]'), json_extract(value, '$[1]'),
+        json_extract(value, '$[2]'), json_extract(value, '$[3]') FROM json_each(%s) ORDER BY key""",
 }

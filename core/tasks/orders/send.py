@@ -17,6 +17,7 @@ from django.utils import timezone
 
 from core import vendors
 from core.models import Attribute, Device, DeviceCommand, SecretUnreadable, User
+from core.models.connections import release_connection
 from core.models.device_command import CONFIRM_WITHIN, CommandEvent, State, after, told
 from core.net.errors import ApiRefused
 from core.net.threads import in_threads
@@ -27,12 +28,12 @@ from core.tasks.orders.confirm import MOST_AT_ONCE, confirm_commands, is_heard, 
 from core.tasks.orders.holds import hold_for_a_person, supersede
 from core.tasks.polling.ask import ask
 from core.tasks.polling.backoff import complaint
-from core.tasks.polling.clients import client_for, give_back
+from core.tasks.polling.clients import client_for
 from core.tasks.runs import HeldLease
 
 WRITE_DEADLINE = timedelta(seconds=5)
 WRITE_LASTS = 2 * WRITE_DEADLINE
-"""With the wait for the vendor's budget: after this its thread is written off."""
+"""With the wait for the vendor's rate limit: after this its thread is written off."""
 CLAIM = 3 * WRITE_DEADLINE
 """After this nobody believes that the process which claimed a command still writes it."""
 LONGEST_SETTLE_WAIT = timedelta(seconds=3)
@@ -210,7 +211,7 @@ def _write(commands: list[DeviceCommand], holding: HeldLease | None) -> None:
         commands,
         workers=len(commands),
         deadline_seconds=WRITE_LASTS.total_seconds(),
-        tick=holding.keep if holding else give_back,
+        tick=holding.keep if holding else release_connection,
     ):
         _note(command, result)
 
@@ -276,7 +277,7 @@ def _read_back(pks: list[int], holding: HeldLease | None) -> None:
             return
         settled = max(command.settles_at for command in written if command.settles_at)
         if holding is None:
-            give_back()
+            release_connection()
         time.sleep(
             max((settled - timezone.now()).total_seconds(), SECOND_READ_SECONDS * attempt, 0)
         )

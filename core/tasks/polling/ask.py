@@ -1,4 +1,4 @@
-"""Ask gateways for their devices, in threads, and record what they say in this one."""
+"""Ask gateways for their devices in worker threads, and record the answers in this thread."""
 
 import gc
 from collections.abc import Callable, Collection, Iterator
@@ -14,16 +14,20 @@ from django.utils import timezone
 
 from core import vendors
 from core.models import Device, Gateway
+from core.models.connections import release_connection
 from core.net.threads import in_threads
 from core.tasks.polling.backoff import complaint
-from core.tasks.polling.clients import client_for, give_back
+from core.tasks.polling.clients import client_for
 from core.tasks.polling.record import GatewayAnswer, Recorded, Recorder
 from core.tasks.runs import HeldLease
 
 GRACE_SECONDS = 3
-"""What a call may take beyond its own deadline (a name that does not resolve) before its thread is written off."""
+"""How long a call may go on after its own deadline, as when a name does not resolve, before its
+thread is written off."""
 CLAIMED_AT_ONCE = 500
+"""Gateways in one statement."""
 MANY = 1000
+"""From so many gateways on, garbage collection costs noticeably."""
 
 Progress = Callable[[int, int], None]
 """Called with how many gateways are done, of how many."""
@@ -31,7 +35,8 @@ Progress = Callable[[int, int], None]
 
 @dataclass
 class PollResult:
-    """What came of asking. `failed` holds (gateway, why), `busy` those that somebody else was asking."""
+    """What came of a poll. `gateways` counts those asked; `failed` holds (gateway, why), `busy` the
+    gateways that another process was asking."""
 
     gateways: int = 0
     failed: list[tuple[str, str]] = field(default_factory=list)
@@ -47,16 +52,18 @@ class GatewayCall:
     vendor_ids: tuple[str, ...]
 
     @property
-    def paced(self) -> timedelta:
-        """What the vendor's budget of calls makes it wait, beyond its own deadline."""
+    def rate_limit_wait(self) -> timedelta:
+        """How long the vendor's rate limit makes it wait, beyond its own deadline."""
         try:
-            budget = vendors.load(self.gateway.vendor).budget
-        except vendors.UnknownVendor:  # whose client says so when it is asked
-            budget = None
-        return budget.lasts(len(self.vendor_ids)) if budget else timedelta()
+            rate_limit = vendors.load(self.gateway.vendor).rate_limit
+        except vendors.UnknownVendor:  # ask() will meet it too, and report it
+            return timedelta()
+        return rate_limit.lasts(len(self.vendor_ids)) if rate_limit else timedelta()
 
     def ask(self) -> GatewayAnswer:
-        """Runs in a worker thread. The time is taken before the call: what it tells may be older than that, never newer."""
+        """Ask the vendor. Runs in a worker thread. Errors are returned in the answer."""
+        # Taken before the call, so that no value seems newer than it is: a command is confirmed
+        # only by a read that began after it.
         asked_at = timezone.now()
         try:
             readings = list(client_for(self.gateway).read(self.vendor_ids))
@@ -77,42 +84,45 @@ def ask(
     holding: HeldLease | None = None,
     progress: Progress | None = None,
 ) -> PollResult:
-    """Ask these gateways for all their devices, or for some. One never stops another. Raises LeaseLost."""
-    asked = PollResult()
-    jobs = _jobs(gateways, device_pks)
-    paced = max((job.paced for job in jobs), default=timedelta())
-    recorder = Recorder(asked.recorded, holding)
+    """Ask these gateways for all their devices, or for those of `device_pks`, and record it all.
+
+    One gateway never stops another. With `holding`, that lease is kept. Raises LeaseLost.
+    """
+    result = PollResult()
+    calls = _calls(gateways, device_pks)
+    rate_limit_wait = max((call.rate_limit_wait for call in calls), default=timedelta())
+    deadline = timedelta(seconds=settings.GATEWAY_TIMEOUT_SECONDS + GRACE_SECONDS)
+    recorder = Recorder(result.recorded, holding)
 
     def tick() -> None:
         recorder.tick()
+        # The one scheduled run may keep its connection; clicks may be many at once.
         if holding is None:
-            give_back()
+            release_connection()
 
-    with _garbage_sought_elsewhere(jobs):
-        for job, result in in_threads(
+    with _garbage_frozen(calls):
+        for call, outcome in in_threads(
             GatewayCall.ask,
-            _claimed(jobs, asked, paced),
-            workers=min(settings.POLL_WORKERS, max(1, len(jobs))),
-            deadline_seconds=settings.GATEWAY_TIMEOUT_SECONDS
-            + paced.total_seconds()
-            + GRACE_SECONDS,
+            _claimed(calls, result, rate_limit_wait),
+            workers=min(settings.POLL_WORKERS, max(1, len(calls))),
+            deadline_seconds=(deadline + rate_limit_wait).total_seconds(),
             tick=tick,
         ):
-            answer = job.failed(result) if isinstance(result, Exception) else result
+            answer = call.failed(outcome) if isinstance(outcome, Exception) else outcome
             if answer.error:
-                asked.failed.append((str(job.gateway), complaint(answer.error)))
+                result.failed.append((str(call.gateway), complaint(answer.error)))
             recorder.add(answer)
-            asked.gateways += 1
+            result.gateways += 1
             if progress:
-                progress(asked.gateways + len(asked.busy), len(jobs))
+                progress(result.gateways + len(result.busy), len(calls))
         recorder.flush()
-    return asked
+    return result
 
 
 @contextmanager
-def _garbage_sought_elsewhere(jobs: list[GatewayCall]) -> Iterator[None]:
-    """Many gateways live until the end: the garbage collector need not look through them again and again."""
-    if len(jobs) < MANY:
+def _garbage_frozen(calls: list[GatewayCall]) -> Iterator[None]:
+    """Keep the garbage collector from looking through many gateways, which live until the end."""
+    if len(calls) < MANY:
         yield
         return
     gc.freeze()
@@ -122,13 +132,13 @@ def _garbage_sought_elsewhere(jobs: list[GatewayCall]) -> Iterator[None]:
         gc.unfreeze()
 
 
-def _jobs(gateways: Collection[Gateway], device_pks: Collection[int] | None) -> list[GatewayCall]:
-    """A job for each gateway that has devices to ask for."""
-    devices = (
-        Device.objects.active()
-        if device_pks is None
-        else Device.objects.present().filter(pk__in=device_pks)
-    )
+def _calls(gateways: Collection[Gateway], device_pks: Collection[int] | None) -> list[GatewayCall]:
+    """Make a call for each gateway that has devices to ask for."""
+    if device_pks is None:
+        devices = Device.objects.active()
+    else:
+        devices = Device.objects.present().filter(pk__in=device_pks)
+    # For more gateways the list would be a long one, and they are most of them anyway.
     if len(gateways) <= CLAIMED_AT_ONCE:
         devices = devices.filter(gateway__in=gateways)
     vendor_ids: dict[int, list[str]] = {}
@@ -141,18 +151,31 @@ def _jobs(gateways: Collection[Gateway], device_pks: Collection[int] | None) -> 
     ]
 
 
-def _claimed(jobs: list[GatewayCall], asked: PollResult, paced: timedelta) -> Iterator[GatewayCall]:
-    """The jobs whose gateway nobody else is asking. A claim ends when the answer is recorded, or by itself if we die."""
-    lasts = timedelta(seconds=60 + 2 * settings.GATEWAY_TIMEOUT_SECONDS) + 2 * paced
-    for start in range(0, len(jobs), CLAIMED_AT_ONCE):
-        some = {job.gateway.pk: job for job in jobs[start : start + CLAIMED_AT_ONCE]}
-        with transaction.atomic():
-            free = Gateway.objects.filter(
-                Q(claimed_until=None) | Q(claimed_until__lte=Now()), pk__in=some
-            )
-            if connection.features.has_select_for_update_skip_locked:
-                free = free.select_for_update(skip_locked=True)
-            claimed = list(free.order_by("pk").values_list("pk", flat=True))
-            Gateway.objects.filter(pk__in=claimed).update(claimed_until=Now() + lasts)
-        asked.busy += [str(job.gateway) for pk, job in some.items() if pk not in set(claimed)]
-        yield from (some[pk] for pk in claimed)
+def _claimed(
+    calls: list[GatewayCall], result: PollResult, rate_limit_wait: timedelta
+) -> Iterator[GatewayCall]:
+    """Claim gateways and yield their calls; those claimed by another process are noted as busy.
+
+    A claim ends when the answer is recorded, or by itself if this process dies.
+    """
+    lasts = timedelta(seconds=60 + 2 * settings.GATEWAY_TIMEOUT_SECONDS) + 2 * rate_limit_wait
+    for start in range(0, len(calls), CLAIMED_AT_ONCE):
+        by_gateway = {call.gateway.pk: call for call in calls[start : start + CLAIMED_AT_ONCE]}
+        claimed = _claim(by_gateway, lasts)
+        unclaimed = by_gateway.keys() - set(claimed)
+        result.busy += [str(call.gateway) for pk, call in by_gateway.items() if pk in unclaimed]
+        yield from (by_gateway[pk] for pk in claimed)
+
+
+def _claim(gateway_pks: Collection[int], lasts: timedelta) -> list[int]:
+    """Claim those gateways that are free, on the database's clock. Return their keys."""
+    with transaction.atomic():
+        free = Gateway.objects.filter(
+            Q(claimed_until=None) | Q(claimed_until__lte=Now()), pk__in=gateway_pks
+        )
+        # Without SKIP LOCKED (SQLite) there is one writer at a time, so no row is locked.
+        if connection.features.has_select_for_update_skip_locked:
+            free = free.select_for_update(skip_locked=True)
+        claimed = list(free.order_by("pk").values_list("pk", flat=True))
+        Gateway.objects.filter(pk__in=claimed).update(claimed_until=Now() + lasts)
+    return claimed

@@ -1,4 +1,4 @@
-"""When a gateway fails: what is kept of it, and how long the gateway is left alone."""
+"""Back off from a gateway that fails: what is stored of it, and how long it is left alone."""
 
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -7,14 +7,18 @@ from core.models import SecretUnreadable
 from core.net.errors import ApiError, ApiRefused
 from core.vendors import UnknownVendor
 
+# A rest is the time for which a gateway is not asked.
 FIRST_REST = timedelta(minutes=10)
 LONGEST_REST = timedelta(hours=6)
 REFUSED_REST = timedelta(hours=1)
 LONGEST_REFUSED_REST = timedelta(days=1)
 
+OURS = (ApiError, ApiRefused, SecretUnreadable, TimeoutError, UnknownVendor)
+"""Errors whose messages are sentences for people."""
+
 
 class GatewayHealth(NamedTuple):
-    """What a gateway's row says of how it did. `answered_at` None: as it was."""
+    """How a gateway did, as its row keeps it. `answered_at` None: it did not answer this time."""
 
     asked_at: datetime
     answered_at: datetime | None
@@ -25,23 +29,28 @@ class GatewayHealth(NamedTuple):
 
 
 def health_after(asked_at: datetime, error: Exception | None, failures: int) -> GatewayHealth:
-    """How a gateway did that was asked, with what error, after so many failures in a row."""
+    """Return how a gateway did that was asked.
+
+    `error` is what came of it, None for an answer; `failures` are those in a row before it.
+    """
     if error is None:
         return GatewayHealth(asked_at, asked_at, 0, "", refused=False, retry_at=None)
     failures += 1
+    # A fault in a client counts as a refusal: only a person can mend it.
     refused = not isinstance(error, ApiError | TimeoutError)
     rest = rest_after(failures, refused, getattr(error, "retry_after", None))
-    return GatewayHealth(
-        asked_at, None, failures, complaint(error), refused, asked_at + rest if rest else None
-    )
+    retry_at = asked_at + rest if rest else None
+    return GatewayHealth(asked_at, None, failures, complaint(error), refused, retry_at)
 
 
 def rest_after(failures: int, refused: bool, retry_after: float | None) -> timedelta:
-    """How long a gateway is left alone after it failed so many times in a row.
+    """Return how long a gateway is left alone after it failed so many times in a row.
 
-    The first failure costs nothing; then the rest doubles. A refusal rests longer from the start: asking again with a bad
-    password gets accounts locked. What the vendor asks for is honoured, up to a day.
+    The first failure costs nothing; then the rest doubles. A refusal rests longer from the start:
+    asking again with a bad password gets accounts locked. `retry_after`, seconds that the vendor
+    asked for, is honoured up to a day.
     """
+    # The exponent is bounded because timedelta overflows long before a float does.
     if refused:
         rest = min(REFUSED_REST * 2.0 ** min(failures - 1, 10), LONGEST_REFUSED_REST)
     else:
@@ -51,13 +60,8 @@ def rest_after(failures: int, refused: bool, retry_after: float | None) -> timed
 
 
 def complaint(error: Exception) -> str:
-    """An error as a person should read it: ours are sentences, others name what broke."""
-    ours = isinstance(
-        error, ApiError | ApiRefused | SecretUnreadable | TimeoutError | UnknownVendor
-    )
-    text = (
-        str(error)
-        if ours and str(error)
-        else f"{type(error).__name__}: {error} (a fault in the vendor's client)"
-    )
+    """Return an error as text for people: ours are sentences, of others the type is named too."""
+    text = str(error)
+    if not text or not isinstance(error, OURS):
+        text = f"{type(error).__name__}: {error} (a fault in the vendor's client)"
     return text.replace("\x00", "")[:500]

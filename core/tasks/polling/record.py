@@ -1,6 +1,8 @@
-"""The only way in for readings: observations once, the latest on the attribute, how the gateway did.
+"""Store readings: the only way in. Observations, the latest value on the attribute, how the gateway
+did, and one event a device.
 
-Everything runs twice without harm: an observation is unique per attribute and time, and the first value wins.
+Everything may run twice without harm: an observation is unique per attribute and time, and the
+first value wins.
 """
 
 import time
@@ -8,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db.models import Case, F, When
 from django.utils import timezone
@@ -25,6 +27,10 @@ from core.tasks.polling.statements import (
     UPDATE_DEVICES,
     UPDATE_GATEWAYS,
     UPDATE_LATEST,
+    DeviceRow,
+    GatewayRow,
+    LatestRow,
+    ObservationRow,
 )
 from core.tasks.runs import HeldLease
 
@@ -38,7 +44,10 @@ EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class GatewayAnswer:
-    """What came of asking one gateway for some of its devices. `asked_at` is when the call began."""
+    """What came of asking one gateway for some of its devices.
+
+    `asked_at` is when the call began. With an `error`, `readings` is empty.
+    """
 
     gateway_pk: int
     asked_at: datetime
@@ -49,10 +58,11 @@ class GatewayAnswer:
 
 @dataclass
 class Recorded:
-    """Counts of readings. `complaints` names what was refused and why, up to a few."""
+    """Counts of readings. `duplicates` were stored before; `unknown` are of devices or attributes
+    that are not in the database. `complaints` are sentences about the first 20 refused ones."""
 
     stored: int = 0
-    known: int = 0
+    duplicates: int = 0
     unavailable: int = 0
     unknown: int = 0
     refused: int = 0
@@ -65,7 +75,10 @@ class Recorded:
 
 
 class Recorder:
-    """Takes answers as they come and stores them together: at most 500 devices a transaction, none waiting for long."""
+    """Takes answers as they come and stores them together, at most 500 devices a transaction.
+
+    No answer waits longer than about a second, so that pages show values soon.
+    """
 
     def __init__(self, recorded: Recorded, holding: HeldLease | None = None) -> None:
         self.recorded = recorded
@@ -100,7 +113,10 @@ class Recorder:
 
 
 def record(answers: Iterable[GatewayAnswer], holding: HeldLease | None = None) -> Recorded:
-    """Store answers, in transactions of at most 500 devices. Raises LeaseLost instead of writing late."""
+    """Store answers, in transactions of at most 500 devices.
+
+    Raises LeaseLost instead of writing late.
+    """
     recorder = Recorder(Recorded(), holding)
     for answer in answers:
         recorder.add(answer)
@@ -109,6 +125,7 @@ def record(answers: Iterable[GatewayAnswer], holding: HeldLease | None = None) -
 
 
 def _pieces(answer: GatewayAnswer) -> Iterator[GatewayAnswer]:
+    """Split an answer for more devices than a batch holds. A failure stays whole: it is one."""
     if answer.error or len(answer.vendor_ids) <= DEVICES_A_BATCH:
         yield answer
         return
@@ -122,16 +139,47 @@ def _pieces(answer: GatewayAnswer) -> Iterator[GatewayAnswer]:
         yield GatewayAnswer(answer.gateway_pk, answer.asked_at, part, readings, answer.error)
 
 
+class GatewayBefore(NamedTuple):
+    """How a gateway did until now."""
+
+    pk: int
+    failures: int
+    error: str
+
+
+class AttributeRow(NamedTuple):
+    """What of a stored attribute its readings are checked against.
+
+    `choices` is None but for a choice. `silent_since` is set only if it was last heard too long
+    ago.
+    """
+
+    device_pk: int
+    name: str
+    pk: int
+    kind: str
+    writable: bool
+    minimum: float | None
+    maximum: float | None
+    choices: list[str] | None
+    silent_since: datetime | None
+
+
 @dataclass
-class DeviceChange:
-    """What one device told at once, by attribute: values with the times they were observed at, and those that have none now."""
+class DeviceReadings:
+    """What one device reported in one batch, by attribute: values with their `observed_at`, and the
+    attributes that have no value now."""
 
     values: dict[int, tuple[Any, datetime]] = field(default_factory=dict)
     none: list[int] = field(default_factory=list)
 
 
 class _Batch:
-    """One transaction's worth. Gateways and devices are locked in order first, so that two recorders never deadlock."""
+    """The answers of one transaction and the rows they become.
+
+    Gateways, then devices are locked in the order of their keys, so that two recorders at once
+    never deadlock.
+    """
 
     def __init__(self, answers: list[GatewayAnswer], recorded: Recorded, outbox: Outbox) -> None:
         self.answers = answers
@@ -139,13 +187,13 @@ class _Batch:
         self.outbox = outbox
         self.now = timezone.now()
         self.late_after = late_after()
-        self.observations: list[tuple[Any, ...]] = []
-        self.latest: dict[int, tuple[Any, ...]] = {}
+        self.observations: list[ObservationRow] = []
+        self.latest: dict[int, LatestRow] = {}
         self.heard: dict[int, datetime] = {}
         self.unavailable: list[int] = []
         self.silences: list[Silence] = []
-        self.devices: dict[int, tuple[Any, ...]] = {}
-        self.told: dict[int, DeviceChange] = {}
+        self.devices: dict[int, DeviceRow] = {}
+        self.reported: dict[int, DeviceReadings] = {}
 
     def store(self) -> None:
         self._write_health()
@@ -157,30 +205,23 @@ class _Batch:
             self._write()
 
     def _write_health(self) -> None:
-        wanted = {answer.gateway_pk for answer in self.answers}
-        locked = Gateway.objects.select_for_update(no_key=True).filter(pk__in=wanted).order_by("pk")
-        before = {
-            pk: (failures, error)
-            for pk, failures, error in locked.values_list("pk", "failures", "error")
-        }
-        answers = {
-            answer.gateway_pk: answer for answer in self.answers if answer.gateway_pk in before
-        }
-        healths = {
-            pk: health_after(answer.asked_at, answer.error, before[pk][0])
-            for pk, answer in answers.items()
-        }
-        UPDATE_GATEWAYS.run([(pk, *health) for pk, health in healths.items()])
-        # Of those that go on answering, or go on failing in the same way, there is nothing to tell.
-        news = [
-            pk
-            for pk, health in healths.items()
-            if (bool(health.failures), health.error) != (bool(before[pk][0]), before[pk][1])
-        ]
-        self.outbox.changed_pks(Gateway, news)
+        asked = {answer.gateway_pk: answer for answer in self.answers}
+        locked = Gateway.objects.select_for_update(no_key=True).filter(pk__in=asked).order_by("pk")
+        rows: list[GatewayRow] = []
+        changed: list[int] = []
+        for before in map(GatewayBefore._make, locked.values_list("pk", "failures", "error")):
+            answer = asked[before.pk]
+            health = health_after(answer.asked_at, answer.error, before.failures)
+            rows.append(GatewayRow(before.pk, *health))
+            # One that goes on answering, or goes on failing in the same way, is no news.
+            was_failing, is_failing = bool(before.failures), bool(health.failures)
+            if (is_failing, health.error) != (was_failing, before.error):
+                changed.append(before.pk)
+        UPDATE_GATEWAYS.run(rows)
+        self.outbox.changed_pks(Gateway, changed)
 
     def _load(self, good: list[GatewayAnswer]) -> None:
-        """The devices and attributes that the answers are about, by their vendor's words."""
+        """Lock the devices that the answers are about, and read their attributes."""
         locked = (
             Device.objects.select_for_update(no_key=True)
             .filter(gateway__in={answer.gateway_pk for answer in good}, removed_at=None)
@@ -189,103 +230,121 @@ class _Batch:
             .values_list("pk", "gateway_id", "vendor_id")
         )
         self.device_pks = {(gateway, vendor_id): pk for pk, gateway, vendor_id in locked}
-        # What few attributes need is fetched for those only: lists of choices, and the times of those that were silent.
+        # What few attributes need is fetched for those only, because parsing JSON and times takes
+        # long: lists of choices, and the times of those that were silent.
         late = max(answer.asked_at for answer in good) - self.late_after
         choices = Case(When(kind=Kind.CHOICE, then=F("choices")))
         silent_since = Case(When(heard_at__lt=late, then=F("heard_at")))
-        columns = (
-            "device_id",
-            "name",
-            "pk",
-            "kind",
-            "writable",
-            "minimum",
-            "maximum",
-            choices,
-            silent_since,
-        )
-        found = (
-            Attribute.objects.filter(device__in=self.device_pks.values())
-            .order_by()
-            .values_list(*columns)
-        )
-        self.attributes: dict[tuple[int, str], tuple[Any, ...]] = {
-            row[:2]: row[2:] for row in found
+        attributes = Attribute.objects.filter(device__in=self.device_pks.values()).order_by()
+        # In the order of AttributeRow's fields.
+        columns = ("device_id", "name", "pk", "kind", "writable", "minimum", "maximum")
+        found = attributes.values_list(*columns, choices, silent_since)
+        self.attributes: dict[tuple[int, str], AttributeRow] = {
+            row[:2]: AttributeRow._make(row) for row in found
         }
 
     def _take(self, answer: GatewayAnswer) -> None:
-        measured: dict[str, datetime | None] = {}
+        """Put an answer in the rows of its readings and devices."""
+        heard, nonsense = self._take_readings(answer)
+        for vendor_id in answer.vendor_ids:
+            device_pk = self.device_pks.get((answer.gateway_pk, vendor_id))
+            if device_pk is None:
+                continue
+            if vendor_id not in nonsense:
+                self._publish(answer, device_pk)
+            if vendor_id in heard:
+                row = DeviceRow(device_pk, answer.asked_at, heard[vendor_id], available=True)
+                self.devices[device_pk] = row
+            elif vendor_id not in nonsense:
+                # The vendor says that it has no value, or it no longer lists the device.
+                self.devices[device_pk] = DeviceRow(device_pk, None, None, available=False)
+
+    def _take_readings(self, answer: GatewayAnswer) -> tuple[dict[str, datetime | None], set[str]]:
+        """Put the readings of an answer in their rows.
+
+        Return two things by vendor id: the devices that were heard, with the newest time of a
+        measurement that moves daily, and the devices that sent nonsense.
+        """
+        heard: dict[str, datetime | None] = {}
         nonsense: set[str] = set()
         for reading in answer.readings:
-            device = self.device_pks.get((answer.gateway_pk, reading.vendor_id))
-            attribute = self.attributes.get((device, reading.attribute)) if device else None
-            if device is None or attribute is None:
+            device_pk = self.device_pks.get((answer.gateway_pk, reading.vendor_id))
+            attribute = self.attributes.get((device_pk, reading.attribute)) if device_pk else None
+            if attribute is None:
                 self.recorded.unknown += 1
             elif reading.value is None:
-                self.unavailable.append(attribute[0])
-                self.told.setdefault(device, DeviceChange()).none.append(attribute[0])
-                self.recorded.unavailable += 1
+                self._take_none(attribute)
                 if reading.reachable:
-                    measured.setdefault(reading.vendor_id, None)
+                    heard.setdefault(reading.vendor_id, None)
             else:
                 try:
-                    measured_at = self._take_value(answer, reading, device, attribute)
+                    measured_at = self._take_value(answer, reading, attribute)
                 except Unacceptable as complaint:
                     nonsense.add(reading.vendor_id)
                     self.recorded.complain(f"{reading.vendor_id} {reading.attribute}: {complaint}")
                 else:
-                    measured[reading.vendor_id] = _newest(
-                        measured.get(reading.vendor_id), measured_at
-                    )
-        for vendor_id in answer.vendor_ids:
-            device = self.device_pks.get((answer.gateway_pk, vendor_id))
-            if device and vendor_id not in nonsense:
-                told = self.told.get(device, DeviceChange())
-                self.outbox.readings(
-                    device,
-                    answer.gateway_pk,
-                    serializers.readings(answer.asked_at, told.values, told.none),
-                )
-            if device and vendor_id in measured:
-                self.devices[device] = (device, answer.asked_at, measured[vendor_id], True)
-            elif (
-                device and vendor_id not in nonsense
-            ):  # the vendor says that it has nothing, or no longer knows it
-                self.devices[device] = (device, None, None, False)
+                    before = heard.get(reading.vendor_id)
+                    heard[reading.vendor_id] = _newest(before, measured_at)
+        return heard, nonsense
+
+    def _publish(self, answer: GatewayAnswer, device_pk: int) -> None:
+        reported = self.reported.get(device_pk, DeviceReadings())
+        body = serializers.readings_json(answer.asked_at, reported.values, reported.none)
+        self.outbox.readings(device_pk, answer.gateway_pk, body)
+
+    def _take_none(self, attribute: AttributeRow) -> None:
+        self.unavailable.append(attribute.pk)
+        self._reported(attribute.device_pk).none.append(attribute.pk)
+        self.recorded.unavailable += 1
 
     def _take_value(
-        self, answer: GatewayAnswer, reading: Reading, device: int, attribute: tuple[Any, ...]
+        self, answer: GatewayAnswer, reading: Reading, attribute: AttributeRow
     ) -> datetime | None:
-        """Put one reading in its rows. Returns the time of measurement, if it tells a dead sensor from a living one."""
-        pk, kind, writable, minimum, maximum, choices, silent_since = attribute
-        kind = Kind(kind)
+        """Put one reading in its rows. Return the time of measurement for an attribute that moves
+        daily, which tells a dead sensor from a living one; else None. Raises Unacceptable."""
+        kind = Kind(attribute.kind)
         value = clean_value(
-            reading.value, kind, minimum=minimum, maximum=maximum, choices=choices or ()
+            reading.value,
+            kind,
+            minimum=attribute.minimum,
+            maximum=attribute.maximum,
+            choices=attribute.choices or (),
         )
-        observed_at = (
-            answer.asked_at
-            if reading.observed_at is None
-            else self._clean_time(reading.observed_at)
-        )
-        number, text = (value, None) if kind.is_number else (None, value)
-        self.observations.append((pk, observed_at, number, text))
-        if pk not in self.latest or observed_at > self.latest[pk][2]:
-            self.told.setdefault(device, DeviceChange()).values[pk] = (reading.value, observed_at)
-            self.latest[pk] = (pk, answer.asked_at, observed_at, number, text, reading.cause or "")
-        heard_at = self.heard.get(pk, silent_since)
-        if heard_at and answer.asked_at - heard_at > self.late_after:
-            self.silences.append(
-                Silence(attribute_id=pk, starts_at=heard_at, ends_at=answer.asked_at)
-            )
-        self.heard[pk] = answer.asked_at
-        return observed_at if moves_daily(reading.attribute, writable) else None
+        observed_at = answer.asked_at
+        if reading.observed_at is not None:
+            observed_at = self._clean_time(reading.observed_at)
+        number, text = (None, value) if isinstance(value, str) else (value, None)
+        pk = attribute.pk
+        self.observations.append(ObservationRow(pk, observed_at, number, text))
+        latest = self.latest.get(pk)
+        if latest is None or observed_at > latest.observed_at:
+            self._reported(attribute.device_pk).values[pk] = (reading.value, observed_at)
+            cause = reading.cause or ""
+            self.latest[pk] = LatestRow(pk, answer.asked_at, observed_at, number, text, cause)
+        self._hear(attribute, answer.asked_at)
+        return observed_at if moves_daily(reading.attribute, attribute.writable) else None
+
+    def _hear(self, attribute: AttributeRow, asked_at: datetime) -> None:
+        """Note that the attribute was heard, and the silence before if that was long."""
+        pk = attribute.pk
+        heard_at = self.heard.get(pk, attribute.silent_since)
+        if heard_at and asked_at - heard_at > self.late_after:
+            self.silences.append(Silence(attribute_id=pk, starts_at=heard_at, ends_at=asked_at))
+        self.heard[pk] = asked_at
+
+    def _reported(self, device_pk: int) -> DeviceReadings:
+        reported = self.reported.get(device_pk)
+        if reported is None:
+            reported = self.reported[device_pk] = DeviceReadings()
+        return reported
 
     def _clean_time(self, observed_at: datetime) -> datetime:
         if observed_at.tzinfo is None:
             raise Unacceptable(f"the time {observed_at} has no zone")
         if observed_at > self.now + SKEW:
             raise Unacceptable(
-                f"it was measured in the future, at {observed_at:%Y-%m-%d %H:%M:%S %Z}: set the device's clock"
+                f"it was measured in the future, at {observed_at:%Y-%m-%d %H:%M:%S %Z}: "
+                "set the device's clock"
             )
         if observed_at < EARLIEST:
             raise Unacceptable(
@@ -296,7 +355,7 @@ class _Batch:
     def _write(self) -> None:
         stored = INSERT_OBSERVATIONS.run(self.observations)
         self.recorded.stored += stored
-        self.recorded.known += len(self.observations) - stored
+        self.recorded.duplicates += len(self.observations) - stored
         UPDATE_LATEST.run(list(self.latest.values()))
         UPDATE_DEVICES.run(list(self.devices.values()))
         if self.unavailable:
@@ -310,5 +369,7 @@ class _Batch:
             )
 
 
-def _newest(one: datetime | None, other: datetime | None) -> datetime | None:
-    return max((time for time in (one, other) if time is not None), default=None)
+def _newest(first: datetime | None, second: datetime | None) -> datetime | None:
+    if first is None or second is None:
+        return first or second
+    return max(first, second)

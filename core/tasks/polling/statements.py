@@ -1,4 +1,8 @@
-"""What record() writes, for both databases. The latest is the newest by `observed_at`, whatever arrives in whatever order."""
+"""Bulk statements for both databases: `BulkStatement` runs one, then come those of `record()`.
+
+Each statement stands below the NamedTuple of the rows that it takes. They may be repeated and come
+in any order: an observation is stored once, and the latest value is the newest by `observed_at`.
+"""
 
 from collections.abc import Iterable, Sequence
 from contextlib import closing
@@ -6,37 +10,43 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property, lru_cache
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import connection
 
 SQLITE_ROWS = 250
-"""In one statement. Of seven columns that is far from SQLite's limit of 32,766 values; longer ones are hardly faster."""
+"""Rows in one statement. With seven columns that is far from SQLite's limit of 32,766 values;
+longer statements are hardly faster."""
 
 
 @dataclass(frozen=True)
 class BulkStatement:
-    """`columns` are name and PostgreSQL type of what a row holds. In `sql`, `{rows}` stands for them, named v, and
-    `{greatest}` for the function that picks the larger of two. What a row is to change must be named by one row only."""
+    """A statement that changes many rows of a table in one call.
+
+    `columns` are the fields of a row: name and PostgreSQL type. In `sql`, `{rows}` stands for all
+    rows given, as a table named v, and `{greatest}` for the function that picks the larger of two.
+    No two rows may change the same row of the table: which of them wins is not defined.
+    """
 
     columns: tuple[tuple[str, str], ...]
     sql: str
 
     def run(self, rows: Sequence[tuple[Any, ...]]) -> int:
-        """Returns how many rows of the table changed."""
+        """Return how many rows of the table changed."""
         if not rows:
             return 0
         columns = zip(*rows, strict=True)
         if connection.vendor == "sqlite":
-            return self._run_on_sqlite(
-                list(zip(*map(_adapted, columns, self._are_times), strict=True))
-            )
+            adapted = map(_adapted, columns, self._are_times)
+            return self._run_on_sqlite(list(zip(*adapted, strict=True)))
+        # One array a column: the text of the statement is the same for any number of rows.
         with connection.cursor() as cursor:
             cursor.execute(self._postgresql, [list(column) for column in columns])
             return int(cursor.rowcount)
 
     def _run_on_sqlite(self, rows: Sequence[tuple[Any, ...]]) -> int:
-        """On the driver's own cursor: Django's would search a long statement for its thousand placeholders each time."""
+        # The driver's own cursor: Django's would search the text for its thousand placeholders
+        # each time.
         connection.ensure_connection()
         changed = 0
         with connection.wrap_database_errors, closing(connection.connection.cursor()) as cursor:
@@ -57,14 +67,15 @@ class BulkStatement:
         return [kind == "timestamptz" for _, kind in self.columns]
 
 
-@lru_cache(maxsize=128)  # as many as the driver keeps read
+@lru_cache(maxsize=128)  # as many statements as the driver keeps prepared
 def _for_sqlite(statement: BulkStatement, rows: int) -> str:
     row = f"({', '.join(['?'] * len(statement.columns))})"
+    values = ", ".join([row] * rows)
+    # SQLite names the columns of VALUES column1, column2, and so on.
     names = ", ".join(
         f"column{place} AS {name}" for place, (name, _) in enumerate(statement.columns, 1)
     )
-    values = ", ".join([row] * rows)
-    selected = f"(SELECT {names} FROM (VALUES {values})) AS v"  # noqa: S608 (names and placeholders)
+    selected = f"(SELECT {names} FROM (VALUES {values})) AS v"  # noqa: S608 (placeholders only)
     return statement.sql.format(rows=selected, greatest="max")
 
 
@@ -77,6 +88,17 @@ def _adapted_time(value: datetime | None) -> Any:
     return connection.ops.adapt_datetimefield_value(value)
 
 
+class ObservationRow(NamedTuple):
+    """One of `number` and `text` is None."""
+
+    attribute_id: int
+    observed_at: datetime
+    number: float | None
+    text: str | None
+
+
+# The first value of a time stays. SQLite needs `WHERE true`: without it, it would read the ON of
+# ON CONFLICT as the condition of a join.
 INSERT_OBSERVATIONS = BulkStatement(
     (
         ("attribute_id", "bigint"),
@@ -89,6 +111,22 @@ INSERT_OBSERVATIONS = BulkStatement(
     ON CONFLICT (attribute_id, observed_at) DO NOTHING""",
 )
 
+
+class LatestRow(NamedTuple):
+    """The newest observation of an attribute in a batch. `cause` is a Cause or empty."""
+
+    pk: int
+    asked_at: datetime
+    observed_at: datetime
+    number: float | None
+    text: str | None
+    cause: str
+
+
+# All expressions see the row as it was before. `observed_at >= v.observed_at` means that what is
+# stored is as new; where `observed_at` is NULL it is not true, so the value given is taken.
+# `changed_at` moves only when a newer value differs. The inner coalesce is needed because max() of
+# SQLite gives NULL if one side is NULL, where GREATEST of PostgreSQL gives the other side.
 UPDATE_LATEST = BulkStatement(
     (
         ("pk", "bigint"),
@@ -101,15 +139,29 @@ UPDATE_LATEST = BulkStatement(
     """UPDATE core_attribute SET available = true,
     heard_at = {greatest}(coalesce(core_attribute.heard_at, v.asked_at), v.asked_at),
     observed_at = {greatest}(coalesce(core_attribute.observed_at, v.observed_at), v.observed_at),
-    number = CASE WHEN core_attribute.observed_at >= v.observed_at THEN core_attribute.number ELSE v.number END,
-    text = CASE WHEN core_attribute.observed_at >= v.observed_at THEN core_attribute.text ELSE v.text END,
-    cause = CASE WHEN core_attribute.observed_at >= v.observed_at THEN core_attribute.cause ELSE v.cause END,
+    number = CASE WHEN core_attribute.observed_at >= v.observed_at
+        THEN core_attribute.number ELSE v.number END,
+    text = CASE WHEN core_attribute.observed_at >= v.observed_at
+        THEN core_attribute.text ELSE v.text END,
+    cause = CASE WHEN core_attribute.observed_at >= v.observed_at
+        THEN core_attribute.cause ELSE v.cause END,
     changed_at = CASE WHEN core_attribute.observed_at >= v.observed_at
         OR core_attribute.number = v.number OR core_attribute.text = v.text
         THEN coalesce(core_attribute.changed_at, v.observed_at) ELSE v.observed_at END
     FROM {rows} WHERE core_attribute.id = v.pk""",
 )
 
+
+class DeviceRow(NamedTuple):
+    """A time that is None leaves the stored one as it is."""
+
+    pk: int
+    heard_at: datetime | None
+    measured_at: datetime | None
+    available: bool
+
+
+# Either side may be NULL, so each stands in for the other.
 UPDATE_DEVICES = BulkStatement(
     (
         ("pk", "bigint"),
@@ -118,11 +170,27 @@ UPDATE_DEVICES = BulkStatement(
         ("available", "boolean"),
     ),
     """UPDATE core_device SET available = v.available,
-    heard_at = {greatest}(coalesce(core_device.heard_at, v.heard_at), coalesce(v.heard_at, core_device.heard_at)),
-    measured_at = {greatest}(coalesce(core_device.measured_at, v.measured_at), coalesce(v.measured_at, core_device.measured_at))
+    heard_at = {greatest}(coalesce(core_device.heard_at, v.heard_at),
+        coalesce(v.heard_at, core_device.heard_at)),
+    measured_at = {greatest}(coalesce(core_device.measured_at, v.measured_at),
+        coalesce(v.measured_at, core_device.measured_at))
     FROM {rows} WHERE core_device.id = v.pk""",
 )
 
+
+class GatewayRow(NamedTuple):
+    """How a gateway did. `answered_at` None leaves the stored time as it is."""
+
+    pk: int
+    asked_at: datetime
+    answered_at: datetime | None
+    failures: int
+    error: str
+    refused: bool
+    retry_at: datetime | None
+
+
+# The gateway was asked, so its claim ends here (see claim in ask.py).
 UPDATE_GATEWAYS = BulkStatement(
     (
         ("pk", "bigint"),
@@ -133,7 +201,9 @@ UPDATE_GATEWAYS = BulkStatement(
         ("refused", "boolean"),
         ("retry_at", "timestamptz"),
     ),
-    """UPDATE core_gateway SET asked_at = v.asked_at, answered_at = coalesce(v.answered_at, core_gateway.answered_at),
-    failures = v.failures, error = v.error, refused = v.refused, retry_at = v.retry_at, claimed_until = NULL
+    """UPDATE core_gateway SET asked_at = v.asked_at,
+    answered_at = coalesce(v.answered_at, core_gateway.answered_at),
+    failures = v.failures, error = v.error, refused = v.refused, retry_at = v.retry_at,
+    claimed_until = NULL
     FROM {rows} WHERE core_gateway.id = v.pk""",
 )

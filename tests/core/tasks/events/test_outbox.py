@@ -55,11 +55,8 @@ def test_readings_are_told_as_given(plug):
     with publishing() as outbox:
         outbox.readings(plug.pk, plug.gateway_id, {"on": True, "power": 12.5})
     event = Event.objects.get()
-    assert (event.kind, event.device, event.gateway) == (
-        EventKind.READINGS,
-        plug.pk,
-        plug.gateway_id,
-    )
+    of_plug = (plug.pk, plug.gateway_id)
+    assert (event.kind, event.device, event.gateway) == (EventKind.READINGS, *of_plug)
     assert event.body == {"on": True, "power": 12.5}
     assert abs(event.happened_at - timezone.now()) < timedelta(minutes=1)
 
@@ -98,13 +95,8 @@ def test_a_changed_device_is_told_once_as_it_is_at_the_end(plug):
 
 def test_each_kind_is_told_with_its_device_and_gateway(plug):
     with publishing() as outbox:
-        for changed in (
-            Run.objects.create(task="poll"),
-            command(plug),
-            plan(plug),
-            plug,
-            plug.gateway,
-        ):
+        run = Run.objects.create(task="poll")
+        for changed in (run, command(plug), plan(plug), plug, plug.gateway):
             outbox.changed(changed)
     of_plug = (plug.pk, plug.gateway_id)
     assert list(Event.objects.values_list("kind", "device", "gateway")) == [
@@ -216,10 +208,8 @@ def test_within_a_bare_transaction_it_is_refused():
 
 
 def test_what_changes_nothing_costs_nothing(django_assert_num_queries):
-    with (
-        django_assert_num_queries(2),
-        publishing(),
-    ):  # the savepoint that stands for the transaction in a test
+    # Two: the savepoint that stands for the transaction in a test.
+    with django_assert_num_queries(2), publishing():
         pass
 
 
@@ -228,9 +218,8 @@ def test_many_changes_cost_a_few_queries(plug):
         devices = [plug, *(make_device(plug.gateway, f"plug {number}") for number in range(20))]
     with CaptureQueriesContext(connection) as captured, publishing() as outbox:
         outbox.changed_pks(Device, [device.pk for device in devices])
-    assert (
-        len(captured) <= 6
-    )  # a test's savepoint, the lock, devices, attributes, the insert, the savepoint's end
+    # A test's savepoint, the lock, devices, attributes, the insert, the savepoint's end.
+    assert len(captured) <= 6
     assert Event.objects.count() == 21
 
 
@@ -267,9 +256,8 @@ def test_the_lock_is_free_while_others_work_and_taken_last(plug):
             outbox.flush()
         assert advisory_locks() == 1
         assert "pg_advisory_xact_lock" in captured[0]["sql"]
-        assert not [
-            query for query in captured if "UPDATE" in query["sql"]
-        ]  # a row locked after it could deadlock
+        # A row locked after it could deadlock.
+        assert not [query for query in captured if "UPDATE" in query["sql"]]
 
 
 def advisory_locks():

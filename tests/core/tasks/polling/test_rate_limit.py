@@ -1,4 +1,4 @@
-"""A vendor's budget holds for all threads and processes together, on the database's clock."""
+"""A vendor's rate limit holds for all threads and processes together, on the database's clock."""
 
 import json
 import os
@@ -24,12 +24,12 @@ from core.tasks import gateways
 from core.tasks.polling import ask, rate_limit
 from core.tasks.polling.clients import client_for
 from core.tasks.polling.rate_limit import pace_for
-from core.vendors import Budget
+from core.vendors import RateLimit
 from core.vendors.shelly_cloud import Client
 from tests.core.raw_server import Request, Server, answer, serving
 from tests.core.tasks.homes import make_device, make_gateway
 
-QUICK = Budget(per=timedelta(seconds=0.3), devices_a_call=10)
+QUICK = RateLimit(per=timedelta(seconds=0.3), devices_a_call=10)
 LOOPBACK = (ip_network("127.0.0.0/8"),)
 IDS = [f"{number:012x}" for number in range(25)]
 
@@ -51,16 +51,16 @@ class StrictCloud:
             self.refused += too_soon
         if too_soon:
             return answer(b"", "429 Too Many Requests")
-        return answer(json.dumps(self.said(urlsplit(request.target).path, request.body)).encode())
+        return answer(json.dumps(self.body(urlsplit(request.target).path, request.body)).encode())
 
-    def said(self, path: str, body: bytes) -> object:
+    def body(self, path: str, sent: bytes) -> object:
         if path.endswith("/all_status"):
-            return {"isok": True, "data": {"devices_status": {one: {} for one in IDS}}}
+            return {"isok": True, "data": {"devices_status": {device: {} for device in IDS}}}
         if path.endswith("/get"):
             status = {"switch:0": {"id": 0, "output": True, "apower": 5.0}}
             return [
-                {"id": one, "gen": "G2", "online": 1, "status": status}
-                for one in json.loads(body)["ids"]
+                {"id": device, "gen": "G2", "online": 1, "status": status}
+                for device in json.loads(sent)["ids"]
             ]
         return None
 
@@ -96,7 +96,7 @@ def took(call) -> float:
 
 
 def test_reads_leave_a_share_to_commands():
-    quick = Budget(calls=2, per=timedelta(seconds=3), reserved=0.25, devices_a_call=10)
+    quick = RateLimit(calls=2, per=timedelta(seconds=3), reserved=0.25, devices_a_call=10)
     assert (quick.between_calls, quick.between_reads) == (
         timedelta(seconds=1.5),
         timedelta(seconds=2),
@@ -153,7 +153,7 @@ def test_a_clock_that_ran_ahead_locks_nobody_out(gateway, is_command):
     ).exists()
 
 
-def test_each_gateway_has_its_own_budget(gateway):
+def test_each_gateway_has_its_own_rate_limit(gateway):
     other = make_gateway("Other", address="http://127.0.0.1:2", vendor="shelly_cloud")
     pace_for(gateway.pk, QUICK, is_command=False)()
     assert took(pace_for(other.pk, QUICK, is_command=False)) < 0.2
@@ -179,7 +179,7 @@ def test_threads_take_turns_and_keep_no_connection(gateway):
     assert left_open == [False] * 8
 
 
-def test_without_its_budget_the_cloud_refuses():
+def test_without_its_rate_limit_the_cloud_refuses():
     with strict_cloud(1.0) as (cloud, server):
         with pytest.raises(ApiError, match="429"):
             list(Client(Http(server.address, credential="key", networks=LOOPBACK)).read(IDS))
@@ -192,7 +192,7 @@ READS += "; print(len(list(client_for(Gateway.objects.get()).read({ids!r}))))"
 
 
 @pytest.mark.django_db(transaction=True)
-def test_two_processes_and_a_command_together_stay_inside_the_budget(database_url):
+def test_two_processes_and_a_command_together_stay_inside_the_rate_limit(database_url):
     with strict_cloud(1.0) as (cloud, server):
         gateway = make_gateway("Cloud", server.address, vendor="shelly_cloud", credential="key")
         environment = os.environ | {"DATABASE_URL": database_url, "DEBUG": "1"}
@@ -204,23 +204,23 @@ def test_two_processes_and_a_command_together_stay_inside_the_budget(database_ur
         while not cloud.called_at and any(process.poll() is None for process in reading):
             time.sleep(0.05)
         client_for(gateway, 5, is_command=True).write(IDS[0], "on", False)
-        said = [process.communicate(timeout=60)[0].split()[-1] for process in reading]
-    assert said == ["50", "50"]
+        counts = [process.communicate(timeout=60)[0].split()[-1] for process in reading]
+    assert counts == ["50", "50"]
     assert (len(cloud.called_at), cloud.refused) == (8, 0)
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_gateway_is_added_within_its_budget_although_it_has_no_row_yet(monkeypatch):
-    monkeypatch.setattr(Client, "budget", QUICK)
+def test_a_gateway_is_added_within_its_rate_limit_although_it_has_no_row_yet(monkeypatch):
+    monkeypatch.setattr(Client, "rate_limit", QUICK)
     with strict_cloud(0.25) as (cloud, server):
         found = gateways.add("shelly_cloud", server.address, "key")
     assert (len(found.new), len(cloud.called_at), cloud.refused) == (25, 5, 0)
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_poll_waits_for_the_budget_and_is_not_written_off(monkeypatch, settings):
-    """Three calls take longer than a gateway may take in all, because of the budget alone."""
-    monkeypatch.setattr(Client, "budget", QUICK)
+def test_a_poll_waits_for_the_rate_limit_and_is_not_written_off(monkeypatch, settings):
+    """Three calls take longer than a gateway may take in all, because of the rate limit alone."""
+    monkeypatch.setattr(Client, "rate_limit", QUICK)
     monkeypatch.setattr(ask, "GRACE_SECONDS", 0)
     settings.GATEWAY_TIMEOUT_SECONDS = 0.5
     with strict_cloud(0.25) as (cloud, server):
@@ -232,7 +232,7 @@ def test_a_poll_waits_for_the_budget_and_is_not_written_off(monkeypatch, setting
     assert Device.objects.filter(available=True).count() == 25
 
 
-def test_what_is_waited_for_the_budget_is_not_counted_as_the_vendors_time():
+def test_what_is_waited_for_the_rate_limit_is_not_counted_as_the_vendors_time():
     with serving(lambda request: answer(b"{}")) as server:
         http = Http(
             server.address, networks=LOOPBACK, timeout_seconds=0.3, pace=lambda: time.sleep(0.25)
