@@ -11,3 +11,11 @@ def live(page):
     expect(page.locator("#connection")).to_have_text("live", timeout=10_000)
     page.evaluate("() => { window.isSame = true; }")
     return page
+
+
+def call(page, module, expression):
+    """Evaluates an expression in which `script` is one of the modules that the page runs."""
+    return page.evaluate(
+        f"async () => {{ const script = await import('/static/core/{module}.js');"
+        f" return {expression}; }}"
+    )

@@ -4,6 +4,7 @@ import random
 from datetime import timedelta
 from itertools import product
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from django.utils import timezone
@@ -12,7 +13,7 @@ from core.formatting import value_text
 from core.models.device import freshness, late_after
 
 pytestmark = [pytest.mark.browser, pytest.mark.sqlite]  # once: the script knows no database
-SCRIPT = Path(__file__).resolve().parents[2] / "core" / "static" / "core" / "words.js"
+SCRIPT = Path(__file__).resolve().parents[2] / "core" / "static" / "core" / "formatting.js"
 PLAIN = [
     0.0,
     -0.0,
@@ -69,14 +70,14 @@ CASES = [
 @pytest.fixture(scope="module")
 def script(chromium):
     page = chromium.new_page()
-    page.add_script_tag(path=SCRIPT)
-    yield page
+    address = f"data:text/javascript,{quote(SCRIPT.read_text())}"
+    yield page.evaluate_handle("(address) => import(address)", address)
     page.close()
 
 
 def test_values_are_said_as_python_says_them(script):
     assert script.evaluate(
-        "(cases) => cases.map(([value, unit]) => valueText(value, unit))", CASES
+        "(script, cases) => cases.map(([value, unit]) => script.valueText(value, unit))", CASES
     ) == [value_text(*case) for case in CASES]
 
 
@@ -84,7 +85,7 @@ def test_any_number_is_said_as_python_says_it(script):
     chance = random.Random(4)
     numbers = [chance.uniform(-1, 1) * 10 ** chance.randint(-6, 11) for _ in range(3000)]
     numbers += [chance.randint(-(2**22), 2**22) / 2 ** chance.randint(0, 12) for _ in range(3000)]
-    said = script.evaluate("(numbers) => numbers.map(numberText)", numbers)
+    said = script.evaluate("(script, numbers) => numbers.map(script.numberText)", numbers)
     assert [
         (number, text)
         for number, text in zip(numbers, said, strict=True)
@@ -111,7 +112,7 @@ def test_freshness_is_reckoned_as_python_reckons_it(script):
         for heard, measured, available, failures in cases
     ]  # fmt: skip
     said = script.evaluate(
-        "([cases, now, late]) => cases.map((one) => freshness(one, now, late))",
+        "(script, [cases, now, late]) => cases.map((one) => script.freshness(one, now, late))",
         [told, now.timestamp(), late.total_seconds()],
     )
     times = [[now - age if age is not None else None for age in case[:2]] for case in cases]

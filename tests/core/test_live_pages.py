@@ -17,16 +17,18 @@ from core.models import Attribute, Device, DeviceCommand, Event, Observation, Us
 from core.simulator import Fault, Simulator
 from core.tasks import gateways, poll
 from tests.core.live.web import ROOT, Web
-from tests.core.live_page import BLINK, live
+from tests.core.live_page import BLINK, call, live
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
-SEEN = """() => {
+SEEN = """async () => {
     window.seen = [];
-    const before = tellAll;
-    tellAll = (events, isNews) => {
-        if (isNews !== false) seen.push(...events.map(({ id }) => id));
-        before(events, isNews);
-    };
+    const { handlers } = await import("/static/core/events.js");
+    for (const [kind, handle] of Object.entries(handlers)) {
+        handlers[kind] = (event, isNews) => {
+            if (isNews !== false) seen.push(event.id);
+            handle(event, isNews);
+        };
+    }
 }"""
 
 
@@ -233,7 +235,7 @@ def test_nothing_moves_away_under_the_hand(browse, web, device, simulator):
     expect(page.get_by_role("heading", name="Gateways that fail")).to_be_visible(timeout=2 * BLINK)
     expect(page.locator(".device h2")).to_have_text(["Heater", "Zebra"])
     page.mouse.move(0, 0)
-    page.evaluate("refreshIn(0)")
+    call(page, "refresh", "script.refreshIn(0)")
     expect(page.locator(".device h2")).to_have_text(["Zebra", "Heater"], timeout=2 * BLINK)
 
 
@@ -289,7 +291,7 @@ def test_a_search_that_is_typed_stays(browse, web, device):
     page = live(browse(web.site))
     field = page.get_by_role("searchbox")
     field.press_sequentially("ket")
-    page.evaluate("refreshIn(0)")
+    call(page, "refresh", "script.refreshIn(0)")
     gateways.change_device(device.pk, name="Elsewhere")
     expect(page.get_by_role("link", name="Elsewhere")).to_be_visible(timeout=BLINK)
     page.wait_for_timeout(1500)
@@ -343,11 +345,11 @@ def test_a_field_follows_its_value_until_somebody_types(browse, web, device):
     )
     page = live(browse(web.site, f"/devices/{device.pk}/"))
     field = page.get_by_label("New value of target")
-    page.evaluate(f"showValue({target.pk}, 22.25, true)")
+    call(page, "render", f"script.showValue({target.pk}, 22.25, true)")
     expect(field).to_have_value("22.25")
     field.fill("19")
-    page.evaluate(f"showValue({target.pk}, 23, true)")
-    page.evaluate("refreshIn(0)")
+    call(page, "render", f"script.showValue({target.pk}, 23, true)")
+    call(page, "refresh", "script.refreshIn(0)")
     page.wait_for_timeout(1500)
     expect(field).to_have_value("19")
 
@@ -375,7 +377,7 @@ def test_an_order_that_fails_says_why_in_every_browser(browse, web, device, simu
 
 def test_without_a_socket_a_press_is_a_form(browse, web, device, simulator):
     page = live(browse(web.site))
-    page.evaluate("hide()")
+    call(page, "live", "script.hide()")
     page.get_by_role("button", name="Turn on").click()
     expect(page.get_by_role("status")).to_contain_text("confirmed")
     assert simulator.devices[0].on

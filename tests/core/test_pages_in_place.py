@@ -10,7 +10,7 @@ from core.models import Attribute, DeviceCommand, Event, User
 from core.simulator import Fault, Simulator
 from core.tasks import gateways, poll
 from tests.core.conftest import CHROMIUM
-from tests.core.live_page import BLINK, live
+from tests.core.live_page import BLINK, call, live
 
 pytestmark = [
     pytest.mark.browser,
@@ -148,7 +148,7 @@ def test_good_news_goes_when_it_was_read_and_is_lost_by_no_refresh(browse, web, 
     page.clock.install()
     page.get_by_role("button", name="until released").click()
     expect(message(page)).to_have_count(1, timeout=BLINK)
-    page.evaluate("refreshNow()")
+    call(page, "refresh", "script.refreshNow()")
     page.evaluate(LOOK_AWAY, True)
     page.clock.run_for(30_000)
     page.evaluate(LOOK_AWAY, False)
@@ -212,7 +212,7 @@ def test_an_older_page_that_arrives_later_takes_nothing_back(browse, live_server
     page = browse(live_server.url, own(device))
     late = []
     page.route(f"**{own(device)}", lambda route: late.append((route, route.fetch())), times=1)
-    page.evaluate("void refreshNow()")
+    call(page, "refresh", "void script.refreshNow()")
     page.wait_for_timeout(300)
     page.get_by_role("button", name="until released").click()
     expect(page.get_by_role("heading", name="Held until released")).to_be_visible(timeout=BLINK)
@@ -259,9 +259,9 @@ def test_who_is_here_is_not_said_while_nobody_tells(browse, web, device):
     present = page.locator("#present")
     expect(present).to_have_text("Also here: berta.", timeout=BLINK)
     page.route_web_socket("**/ws/events/", lambda socket: socket.close(code=1011))
-    page.evaluate("link.socket.close()")
+    call(page, "socket", "script.link.socket.close()")
     expect(present).to_be_hidden(timeout=BLINK)
-    assert page.evaluate("() => { tellAgain(0); return present.hidden; }")
+    assert call(page, "events", "(script.applyAgain(0), present.hidden)")
     page.unroute_all()
     page.route_web_socket("**/ws/events/", lambda socket: socket.connect_to_server())
     expect(page.locator("#connection")).to_have_text("live", timeout=20_000)
@@ -276,7 +276,9 @@ def test_a_page_that_nobody_looks_at_hangs_up_and_catches_up(browse, web, device
     page.on("websocket", lambda socket: sockets.append(socket))
     page.goto("/")
     live(page)
-    page.evaluate("link.heartbeat = 3600")  # a clock that jumps is silence to the page
+    call(
+        page, "socket", "script.link.heartbeat = 3600"
+    )  # a clock that jumps is silence to the page
     page.wait_for_timeout(2000)
     page.evaluate(LOOK_AWAY, True)
     page.clock.run_for(295_000)
@@ -291,7 +293,8 @@ def test_a_page_that_nobody_looks_at_hangs_up_and_catches_up(browse, web, device
     page.evaluate(LOOK_AWAY, False)
     expect(page.get_by_role("link", name="Meanwhile")).to_be_visible(timeout=BLINK)
     expect(page.locator("#connection")).to_have_text("live")
-    assert page.evaluate("[window.isSame, link.last]") == [True, Event.objects.latest("pk").pk]
+    assert page.evaluate("window.isSame")
+    assert call(page, "socket", "script.link.last") == Event.objects.latest("pk").pk
 
 
 @pytest.mark.parametrize("is_kept", [True, False], ids=["kept", "not kept"])
@@ -316,7 +319,9 @@ def test_nothing_moves_for_those_who_do_not_want_it(
     browse, web, device, simulator, wish, animations
 ):
     page = live(browse(web.site, reduced_motion=wish))
-    page.evaluate("page.isLeaving = true")  # it is not written anew while it is looked at
+    call(
+        page, "refresh", "script.page.isLeaving = true"
+    )  # it is not written anew while it is looked at
     simulator.devices[0].on = True
     poll.poll(device.gateway_id, force=True)
     now = page.locator(".now")

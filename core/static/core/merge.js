@@ -1,24 +1,35 @@
-"use strict";
-// Puts what the server wrote anew in the place of what is shown, changing only what differs: focus, selection, place, open
-// details and whatever was typed stay.
+// Puts what the server wrote anew in the place of what is shown, changing only what differs: focus,
+// selection, place, open details and whatever was typed stay.
 
-const isTyped = (field) =>
+import { makeReadable, served } from "./charts.js";
+
+export const isTyped = (field) =>
   field === document.activeElement ||
-  (field.tagName === "SELECT" ? [...field.options].some((option) => option.selected !== option.defaultSelected)
-    : field.type === "checkbox" ? field.checked !== field.defaultChecked
-    : field.type !== "hidden" && field.value !== field.defaultValue);
+  (field.tagName === "SELECT"
+    ? [...field.options].some((option) => option.selected !== option.defaultSelected)
+    : field.type === "checkbox"
+      ? field.checked !== field.defaultChecked
+      : field.type !== "hidden" && field.value !== field.defaultValue);
 
 function mergeAttributes(shown, fresh) {
   for (const { name } of [...shown.attributes]) {
-    if (!fresh.hasAttribute(name) && !(name === "open" && shown.tagName === "DETAILS")) shown.removeAttribute(name);
+    if (!fresh.hasAttribute(name) && !(name === "open" && shown.tagName === "DETAILS"))
+      shown.removeAttribute(name);
   }
   for (const { name, value } of fresh.attributes) {
-    if (shown.getAttribute(name) !== value && !(name === "open" && shown.tagName === "DETAILS")) shown.setAttribute(name, value);
+    if (shown.getAttribute(name) !== value && !(name === "open" && shown.tagName === "DETAILS"))
+      shown.setAttribute(name, value);
   }
 }
 
-function merge(shown, fresh) {
-  if (shown.isEqualNode(fresh) || shown.isPending || shown.hasAttribute("aria-busy") || "keep" in shown.dataset) return;
+export function merge(shown, fresh) {
+  if (
+    shown.isEqualNode(fresh) ||
+    shown.isPending ||
+    shown.hasAttribute("aria-busy") ||
+    "keep" in shown.dataset
+  )
+    return;
   if (shown.matches(".chart")) return mergeChart(shown, fresh);
   if (shown.matches("input, select, textarea") && isTyped(shown)) return;
   mergeAttributes(shown, fresh);
@@ -31,18 +42,26 @@ function merge(shown, fresh) {
 function keepOrder(shown, fresh) {
   const places = new Map([...shown.children].map((child, place) => [child.id, place]));
   const place = (child) => places.get(child.id) ?? Infinity;
-  const sorted = [...fresh.children].sort((one, other) => (place(one) === place(other) ? 0 : place(one) - place(other)));
+  const sorted = [...fresh.children].sort((one, other) =>
+    place(one) === place(other) ? 0 : place(one) - place(other),
+  );
   fresh.replaceChildren(...sorted);
 }
 
 const keyOf = (node) => (node.nodeType === Node.ELEMENT_NODE ? node.id : "");
 const isAlike = (one, other) =>
-  one.nodeName === other.nodeName && !keyOf(one) && (one.nodeType !== Node.ELEMENT_NODE || one.classList[0] === other.classList[0]);
+  one.nodeName === other.nodeName &&
+  !keyOf(one) &&
+  (one.nodeType !== Node.ELEMENT_NODE || one.classList[0] === other.classList[0]);
 
 function mergeChildren(shown, fresh) {
   const wanted = [...fresh.childNodes];
   const keys = new Set(wanted.map(keyOf));
-  const keyed = new Map([...shown.children].filter((child) => child.id && keys.has(child.id)).map((child) => [child.id, child]));
+  const keyed = new Map(
+    [...shown.children]
+      .filter((child) => child.id && keys.has(child.id))
+      .map((child) => [child.id, child]),
+  );
   const loose = [...shown.childNodes].filter((node) => !keyed.has(keyOf(node)));
   let at = shown.firstChild;
   for (const node of wanted) {
@@ -63,7 +82,8 @@ function mergeChildren(shown, fresh) {
 }
 
 function move(parent, node, before) {
-  if (node.parentNode === parent && parent.moveBefore) parent.moveBefore(node, before); // keeps the focus
+  if (node.parentNode === parent && parent.moveBefore)
+    parent.moveBefore(node, before); // keeps the focus
   else parent.insertBefore(node, before);
 }
 
@@ -80,6 +100,6 @@ function mergeChart(shown, fresh) {
   const chart = document.importNode(fresh, true);
   served.set(chart, text);
   shown.replaceWith(chart);
-  readable(chart, isRead ? Number(plot.getAttribute("aria-valuenow")) : undefined);
+  makeReadable(chart, isRead ? Number(plot.getAttribute("aria-valuenow")) : undefined);
   if (isRead) chart.querySelector(".plot").focus({ preventScroll: true });
 }

@@ -1,16 +1,34 @@
-"use strict";
-// Fetches this page again and merges it into what is shown. Coalesced, and spread by chance: a thousand pages that hear of the
-// same change do not ask in the same moment, and where an answer takes long the next question waits four times as long.
+// Fetches this page again and merges it into what is shown. Coalesced, and spread by chance: a
+// thousand pages that hear of the same change do not ask in the same moment, and where an answer
+// takes long the next question waits four times as long.
+
+import { setSkew } from "./clock.js";
+import { localise } from "./times.js";
+import { all, announce, main } from "./dom.js";
+import { beginChart, served } from "./charts.js";
+import { isTyped, merge } from "./merge.js";
+import { updateAllFreshness } from "./render.js";
+import { showMessages } from "./messages.js";
+import { logInIsOver } from "./socket.js";
 
 const LEAST_REST = 1000;
-const page = { isLeaving: false, isMissed: false, isRetelling: false, takenAt: 0, refreshedAt: performance.now() };
+export const page = {
+  isLeaving: false,
+  isMissed: false,
+  isReplaying: false,
+  takenAt: 0,
+  refreshedAt: performance.now(),
+};
+const listeners = []; // called with the id of the last event in the page that was merged
 let refreshAt = Infinity;
 let refreshTimer = 0;
 let restUntil = 0;
 let isFetching = false;
 
-function refreshIn(least, most = least) {
-  if (page.isRetelling) return; // it was asked for when it was news
+export const whenMerged = (listener) => listeners.push(listener);
+
+export function refreshIn(least, most = least) {
+  if (page.isReplaying) return; // it was asked for when it was news
   const at = Math.max(performance.now() + least + Math.random() * (most - least), restUntil);
   if (at >= refreshAt) return;
   clearTimeout(refreshTimer);
@@ -18,7 +36,7 @@ function refreshIn(least, most = least) {
   refreshTimer = setTimeout(refreshNow, at - performance.now());
 }
 
-async function refreshNow() {
+export async function refreshNow() {
   refreshAt = Infinity;
   if (page.isLeaving) return;
   if (document.hidden) return void (page.isMissed = true);
@@ -39,39 +57,48 @@ async function refreshNow() {
 
 async function refresh() {
   const began = performance.now();
-  const response = await fetch(location.href, { cache: "no-store", signal: AbortSignal.timeout(20000) });
+  const response = await fetch(location.href, {
+    cache: "no-store",
+    signal: AbortSignal.timeout(20000),
+  });
   if (isElsewhere(response)) return logInIsOver();
-  if (response.status === 404) return sayGone();
+  if (response.status === 404) return showRemoved();
   if (!response.ok) throw new Error(String(response.status));
   take(parsed(await response.text()), began);
 }
 
-const parsed = (text) => new DOMParser().parseFromString(text, "text/html");
-const isElsewhere = ({ redirected, url }) => redirected && new URL(url).pathname !== location.pathname;
+export const parsed = (text) => new DOMParser().parseFromString(text, "text/html");
+export const isElsewhere = ({ redirected, url }) =>
+  redirected && new URL(url).pathname !== location.pathname;
 
-// A page that was asked for at `began`. What was asked for earlier may arrive later: nothing goes back to how it was.
-function take(fresh, began) {
+// A page that was asked for at `began`. What was asked for earlier may arrive later: nothing goes
+// back to how it was.
+export function take(fresh, began) {
   const part = fresh.getElementById("main");
   if (page.isLeaving || !part) return;
   showMessages(fresh);
   if (began < page.takenAt && Number(part.dataset.now) < Number(main.dataset.now)) return;
   page.takenAt = performance.now();
   put(part);
-  merge(document.querySelector(".account"), fresh.querySelector(".account")); // somebody else may be logged in by now
+  // Somebody else may be logged in by now.
+  merge(document.querySelector(".account"), fresh.querySelector(".account"));
   document.title = fresh.title;
 }
 
-function sayGone() {
+function showRemoved() {
   page.isLeaving = true;
   const notice = document.createElement("p");
   notice.className = "notice bad";
-  notice.append("This was removed. What is below is how it was last. ", Object.assign(document.createElement("a"), { href: "/", textContent: "Devices" }));
+  notice.append(
+    "This was removed. What is below is how it was last. ",
+    Object.assign(document.createElement("a"), { href: "/", textContent: "Devices" }),
+  );
   main.prepend(notice);
   announce("This was removed.");
 }
 
 function put(fresh) {
-  skew = Number(fresh.dataset.now) * 1000 - Date.now();
+  setSkew(Number(fresh.dataset.now) * 1000 - Date.now());
   for (const chart of all(".chart", fresh)) served.set(chart, chart.outerHTML);
   localise(fresh);
   const focused = document.activeElement;
@@ -79,14 +106,16 @@ function put(fresh) {
   merge(main, fresh);
   const wanted = focused?.isConnected ? focused : part;
   if (wanted && wanted !== document.activeElement) wanted.focus({ preventScroll: true });
-  for (const chart of all(".chart", main)) if (!served.has(chart)) begin(chart);
-  judgeAll();
-  tellAgain(Number(fresh.dataset.last));
+  for (const chart of all(".chart", main)) if (!served.has(chart)) beginChart(chart);
+  updateAllFreshness();
+  for (const listener of listeners) listener(Number(fresh.dataset.last));
 }
 
 // A page that is not live keeps up by itself, unless somebody is typing.
-function keepUp() {
-  const isBusy = document.activeElement?.matches("input, select, textarea") || [...all("input, select, textarea")].some(isTyped);
+export function keepUp() {
+  const isBusy =
+    document.activeElement?.matches("input, select, textarea") ||
+    [...all("input, select, textarea")].some(isTyped);
   if (!isBusy) refreshIn(0, 2000);
 }
 

@@ -285,4 +285,4 @@ def test_the_page_has_no_inline_style_or_script(owner, heater, series, now):
     make_plan(heater, now - HOUR, now + 9 * HOUR, [(now + HOUR, now + 2 * HOUR)])
     shown = page(owner, heater)
     assert " style=" not in shown
-    assert shown.count("<script") == shown.count('<script src="/static/core/')
+    assert shown.count("<script") == shown.count('<script type="module" src="/static/core/')

@@ -329,7 +329,7 @@ def test_the_page_works_under_its_policy_no_inline_style_or_script(owner, gatewa
     shown = page(owner)
     assert " style=" not in shown
     assert "<style" not in shown
-    assert shown.count("<script") == shown.count('<script src="/static/core/') > 0
+    assert shown.count("<script") == shown.count('<script type="module" src="/static/core/') > 0
 
 
 LATE = late_after() + MINUTE

@@ -1,9 +1,14 @@
-"use strict";
-// How values, times and states are said: the same as core/words.py and freshness() of core/models/device.py say them.
+// Text for values, times and states: the same as core/formatting.py and freshness() of
+// core/models/device.py write.
 
-const STEPS = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]];
+const STEPS = [
+  [86400, "d"],
+  [3600, "h"],
+  [60, "min"],
+  [1, "s"],
+];
 
-function ago(time, now) {
+export function ago(time, now) {
   const distance = Math.abs(now - time) / 1000;
   if (distance < 5) return "just now";
   const [size, unit] = STEPS.find(([size]) => distance >= size);
@@ -11,20 +16,30 @@ function ago(time, now) {
   return time > now ? `in ${words}` : `${words} ago`;
 }
 
-const local = (time, options) => new Intl.DateTimeFormat("en-GB", options).format(time);
-const exact = (time) => local(time, { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", second: "2-digit" });
-const whole = (time) => local(time, { dateStyle: "medium", timeStyle: "long" });
+export const local = (time, options) => new Intl.DateTimeFormat("en-GB", options).format(time);
+export const clockText = (time) =>
+  local(time, {
+    day: "numeric",
+    month: "short",
+    hour: "2-digit",
+    minute: "2-digit",
+    second: "2-digit",
+  });
+export const fullText = (time) => local(time, { dateStyle: "medium", timeStyle: "long" });
 
-// `write(100)` is the number to its last digit, `write(places)` rounded. Half-way Python goes to the even digit, this language up.
-function evenly(write, places) {
-  const [head, exponent = ""] = write(100).split("e");
+// `format(100)` is the number to its last digit, `format(places)` rounded. Half-way Python goes to
+// the even digit, this language up.
+function evenly(format, places) {
+  const [head, exponent = ""] = format(100).split("e");
   const point = head.indexOf(".") + 1;
   const kept = head.slice(0, places ? point + places : point - 1);
   const isTie = /^50*$/.test(head.slice(point + places));
-  return isTie && "02468".includes(kept.at(-1)) ? kept + (exponent && `e${exponent}`) : write(places);
+  return isTie && "02468".includes(kept.at(-1))
+    ? kept + (exponent && `e${exponent}`)
+    : format(places);
 }
 
-function numberText(number) {
+export function numberText(number) {
   const size = Math.abs(number);
   const sign = number < 0 ? "-" : "";
   if (size >= 1e9 || (size > 0 && size < 0.001)) return sign + fourDigits(size);
@@ -41,7 +56,7 @@ function fourDigits(size) {
   return `${shown}e${exponent[0]}${exponent.slice(1).padStart(2, "0")}`;
 }
 
-function valueText(value, unit = "") {
+export function valueText(value, unit = "") {
   if (value === null) return "–";
   if (typeof value === "boolean") return value ? "on" : "off";
   const text = typeof value === "number" ? numberText(value) : value;
@@ -51,7 +66,7 @@ function valueText(value, unit = "") {
 const DAY_SECONDS = 86400;
 
 // Times in seconds; `heard` and `measured` are 0 where there is none.
-function freshness({ heard, measured, isAvailable, isFailing, isPaused }, now, lateAfter) {
+export function freshness({ heard, measured, isAvailable, isFailing, isPaused }, now, lateAfter) {
   if (isPaused) return "paused";
   if (!heard) return isFailing ? "unreachable" : "never";
   if (!isAvailable) return "unreachable";

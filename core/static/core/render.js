@@ -1,34 +1,16 @@
-"use strict";
-// What an event changes on the page. Each of these may run twice, and late: what is shown already is never put back.
+// What an event changes on the page. Each of these may run twice, and late: what is shown already
+// is never put back.
 
-const main = document.getElementById("main");
+import { freshness, valueText } from "./formatting.js";
+import { clock } from "./clock.js";
+import { all, copy, main, seconds, timeOf, upper, write } from "./dom.js";
+import { isTyped } from "./merge.js";
+
 const lateAfter = Number(main.dataset.late);
-const all = (selector, part = main) => part.querySelectorAll(selector);
-const copy = (template, selector) => document.getElementById(template).content.querySelector(selector).cloneNode(true);
-const upper = (text) => text.charAt(0).toUpperCase() + text.slice(1);
-const seconds = (text) => (text ? Date.parse(text) / 1000 : 0);
-
-function announce(text) {
-  const said = document.getElementById("said");
-  said.textContent = "";
-  setTimeout(() => (said.textContent = text), 50);
-}
-
-function timeOf(at, kind = "ago") {
-  const time = document.createElement("time");
-  time.dateTime = new Date(at * 1000).toISOString().replace(/\.\d+Z$/, "Z");
-  time.dataset[kind] = "";
-  return time;
-}
-
-function write(element, ...parts) {
-  element.replaceChildren(...parts);
-  localise(element);
-}
 
 // Values
 
-function showValue(pk, value, isNews) {
+export function showValue(pk, value, isNews) {
   for (const element of all(`[data-value="${pk}"]`)) {
     const text = valueText(value, element.dataset.unit);
     const shown = element.tagName === "DD" && text.length > 48 ? `${text.slice(0, 47)}…` : text;
@@ -37,11 +19,12 @@ function showValue(pk, value, isNews) {
     if (isNews) mark(element);
     for (const form of all(`form[data-order="${pk}"]`)) follow(form, value);
   }
-  if (typeof value !== "string" && value !== null) all(`[data-spark="${pk}"]`).forEach((spark) => extend(spark, Number(value)));
+  if (typeof value !== "string" && value !== null)
+    all(`[data-spark="${pk}"]`).forEach((spark) => extend(spark, Number(value)));
 }
 
 // A short fade, where the reader has nothing against it: see style.css.
-function mark(element) {
+export function mark(element) {
   element.classList.remove("changed");
   void element.offsetWidth; // so that it begins again
   element.classList.add("changed");
@@ -49,45 +32,57 @@ function mark(element) {
 
 // A button says what it would do now; a field that nobody touched holds the value.
 function follow(form, value) {
-  if (form.dataset.kind === "boolean") return offer(form, value === null ? [true, false] : [!value]);
+  if (form.dataset.kind === "boolean")
+    return offer(form, value === null ? [true, false] : [!value]);
   const field = form.elements.value;
   if (isTyped(field) || value === null) return;
   const text = typeof value === "number" ? String(Number(value.toPrecision(12))) : String(value);
-  if (field.tagName === "SELECT") for (const option of field.options) option.defaultSelected = option.selected = option.value === text;
+  if (field.tagName === "SELECT")
+    for (const option of field.options)
+      option.defaultSelected = option.selected = option.value === text;
   else field.value = field.defaultValue = text;
 }
 
 function offer(form, values) {
   const buttons = [...all("button", form)];
-  const told = values.map((value) => valueText(value));
-  if (buttons.map((button) => button.value).join() === told.join()) return;
+  const texts = values.map((value) => valueText(value));
+  if (buttons.map((button) => button.value).join() === texts.join()) return;
   values.forEach((value, place) => {
     const button = buttons[place] ?? form.appendChild(buttons[0].cloneNode(true));
-    button.value = told[place];
+    button.value = texts[place];
     button.firstChild.data = value ? form.dataset.on : form.dataset.off;
     button.changedAt = Date.now();
   });
   buttons.slice(values.length).forEach((button) => button.remove());
 }
 
-// The last of the samples of a sparkline is now: chart.sparkline() of core/chart.py.
+// The last of the samples of a sparkline is now: sparkline() of core/charts.py.
 function extend(spark, value) {
   const line = spark.querySelector("path");
   let [low, high] = [Number(spark.dataset.low), Number(spark.dataset.high)];
-  const known = [...line.getAttribute("d").matchAll(/(M|H)([\d.]+)[ V]([\d.]+)(?:h0)?/g)].map(([, step, x, y]) => {
-    return { step, x, value: high === low ? low : low + ((95 - Number(y)) / 90) * (high - low) };
-  });
-  if (known.at(-1)?.x === "100") known.pop();
-  const isNext = known.length && Number(known.at(-1).x) > 97; // of 48 samples the last but one; else there is a gap
-  known.push({ step: isNext ? "H" : "M", x: "100", value });
+  const points = [...line.getAttribute("d").matchAll(/(M|H)([\d.]+)[ V]([\d.]+)(?:h0)?/g)].map(
+    ([, step, x, y]) => {
+      return { step, x, value: high === low ? low : low + ((95 - Number(y)) / 90) * (high - low) };
+    },
+  );
+  if (points.at(-1)?.x === "100") points.pop();
+  // Of 48 samples the last but one; else there is a gap.
+  const isNext = points.length && Number(points.at(-1).x) > 97;
+  points.push({ step: isNext ? "H" : "M", x: "100", value });
   [low, high] = [Math.min(low, value), Math.max(high, value)];
   Object.assign(spark.dataset, { low, high });
   const short = (number) => number.toFixed(1).replace(/\.0$/, "");
-  line.setAttribute("d", known.map(({ step, x, value }) => {
-    const y = short(high === low ? 50 : 95 - (90 * (value - low)) / (high - low));
-    return step === "M" ? `M${x} ${y}h0` : `H${x}V${y}`;
-  }).join(""));
-  const said = (number) => valueText(spark.dataset.kind === "boolean" ? Boolean(number) : number, spark.dataset.unit);
+  line.setAttribute(
+    "d",
+    points
+      .map(({ step, x, value }) => {
+        const y = short(high === low ? 50 : 95 - (90 * (value - low)) / (high - low));
+        return step === "M" ? `M${x} ${y}h0` : `H${x}V${y}`;
+      })
+      .join(""),
+  );
+  const said = (number) =>
+    valueText(spark.dataset.kind === "boolean" ? Boolean(number) : number, spark.dataset.unit);
   const range = [...new Set([said(low), said(high)])].join(" to ");
   const words = `${spark.dataset.label}, last day: ${range}`;
   spark.setAttribute("aria-label", words);
@@ -97,12 +92,20 @@ function extend(spark, value) {
 // Freshness
 
 function stateOf({ dataset }) {
-  const facts = { heard: Number(dataset.heard), measured: Number(dataset.measured), isAvailable: !("unavailable" in dataset) };
-  return freshness({ ...facts, isFailing: "failing" in dataset, isPaused: "paused" in dataset }, clock() / 1000, lateAfter);
+  const facts = {
+    heard: Number(dataset.heard),
+    measured: Number(dataset.measured),
+    isAvailable: !("unavailable" in dataset),
+  };
+  return freshness(
+    { ...facts, isFailing: "failing" in dataset, isPaused: "paused" in dataset },
+    clock() / 1000,
+    lateAfter,
+  );
 }
 
 // Returns whether anything went from one state to another.
-function judge(element) {
+export function updateFreshness(element) {
   const state = stateOf(element);
   const before = element.dataset.freshness;
   const because = element.querySelector(".because");
@@ -119,19 +122,21 @@ function reason(element, state, means) {
   if (state === "fresh") return "";
   if (!element.matches(".device")) return `(${means})`;
   if (state !== "unreachable") return upper(means);
-  return "failing" in element.dataset ? "Its gateway does not answer" : "Its gateway cannot reach it";
+  return "failing" in element.dataset
+    ? "Its gateway does not answer"
+    : "Its gateway cannot reach it";
 }
 
-function judgeAll() {
-  return [...all("[data-freshness]")].map(judge).some(Boolean);
+export function updateAllFreshness() {
+  return [...all("[data-freshness]")].map(updateFreshness).some(Boolean);
 }
 
-function setFlag(element, name, isSet) {
+export function setFlag(element, name, isSet) {
   if (isSet) element.dataset[name] = "";
   else delete element.dataset[name];
 }
 
-function hear(element, at) {
+export function setHeard(element, at) {
   if (at < Number(element.dataset.heard)) return;
   element.dataset.heard = at;
   setFlag(element, "unavailable", false);
@@ -140,18 +145,22 @@ function hear(element, at) {
   if (heard) write(heard, "heard ", timeOf(at));
 }
 
-function hearAttribute(pk, at, observed) {
+export function setAttributeHeard(pk, at, observed) {
   const element = document.getElementById(`attribute-${pk}`);
   if (!element || at < Number(element.dataset.heard)) return;
-  hear(element, at);
-  const parts = ["measured ", timeOf(observed), ...(at === observed ? [] : [", heard ", timeOf(at)])];
+  setHeard(element, at);
+  const parts = [
+    "measured ",
+    timeOf(observed),
+    ...(at === observed ? [] : [", heard ", timeOf(at)]),
+  ];
   write(element.querySelector(".measured"), ...parts);
-  judge(element);
+  updateFreshness(element);
 }
 
 // Orders
 
-function showOrder(place, command) {
+export function showOrder(place, command) {
   const line = document.createElement("p");
   const step = copy("steps", `[data-step="${command.state}"]`);
   const order = document.createElement("b");
@@ -159,12 +168,19 @@ function showOrder(place, command) {
   line.className = `order ${step.className}`.trim();
   line.dataset.command = command.id;
   const error = step.className === "loud" && command.error ? [`. ${command.error}`] : [];
-  write(line, "Ordered ", order, `: ${step.textContent}, `, timeOf(seconds(command.requested_at)), ...error);
+  write(
+    line,
+    "Ordered ",
+    order,
+    `: ${step.textContent}, `,
+    timeOf(seconds(command.requested_at)),
+    ...error,
+  );
   place.replaceChildren(line);
 }
 
 // What the reader did and has no number yet.
-function showPressed(place, words, isLoud = false) {
+export function showPressed(place, words, isLoud = false) {
   const line = document.createElement("p");
   line.className = isLoud ? "order loud" : "order open";
   line.textContent = words;
@@ -173,11 +189,13 @@ function showPressed(place, words, isLoud = false) {
 
 // What a rule decided, or that a person's word holds
 
-function showDecision(row, { decision, hold }) {
+export function showDecision(row, { decision, hold }) {
   const line = document.createElement("p");
   line.className = hold ? "decision held" : "decision";
   if (hold) {
-    const until = hold.held_until ? ["until ", timeOf(seconds(hold.held_until), "moment")] : ["until released"];
+    const until = hold.held_until
+      ? ["until ", timeOf(seconds(hold.held_until), "moment")]
+      : ["until released"];
     write(line, copy("held-icon", "svg"), " held ", ...until, `: ${hold.reason}`);
   } else if (decision?.reason) {
     const at = document.createElement("span");

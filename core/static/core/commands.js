@@ -1,29 +1,35 @@
-"use strict";
-// Forms that order go over the socket while it is open, and say each step; else as any other form (forms.js). One press, one
-// order: nothing is ever sent again.
+// Forms that order are sent over the socket while it is open, and show each step; else as any other
+// form (forms.js). One press, one order: nothing is ever sent again.
+
+import { all, announce, copy, main } from "./dom.js";
+import { showOrder, showPressed } from "./render.js";
+import { link, send } from "./socket.js";
+import { refreshIn } from "./refresh.js";
 
 const mine = new Set(); // device commands that were ordered here
-const NO_ANSWER = "No answer came. Look whether it took effect before you press again.";
+export const NO_ANSWER = "No answer came. Look whether it took effect before you press again.";
 
-function settle(place, { id, state }) {
+export function settle(place, { state }) {
   const open = ["requested", "sending", "accepted"];
   place.isPending = false;
-  if (!open.includes(state)) for (const button of all(`form[data-order="${place.dataset.told}"] button`)) release(button);
+  if (!open.includes(state))
+    for (const button of all(`form[data-order="${place.dataset.told}"] button`)) release(button);
   return place;
 }
 
 // What was typed is ordered: from now on the field follows the value again.
-function adopt(field) {
+export function adopt(field) {
   if (field.tagName === "INPUT") field.defaultValue = field.value;
-  if (field.tagName === "SELECT") for (const option of field.options) option.defaultSelected = option.selected;
+  if (field.tagName === "SELECT")
+    for (const option of field.options) option.defaultSelected = option.selected;
 }
 
-function release(button) {
+export function release(button) {
   button.removeAttribute("aria-busy");
 }
 
 // Said aloud: what became of the reader's own orders, and of any that failed.
-function report(place, command) {
+export function report(place, command) {
   const step = copy("steps", `[data-step="${command.state}"]`);
   const isLoud = step.className === "loud";
   if (step.className === "open" || !(isLoud || mine.has(command.id))) return;
@@ -37,18 +43,22 @@ function wanted(form, submitter) {
   return form.dataset.kind === "number" ? Number(typed) : typed;
 }
 
-document.addEventListener("submit", (event) => {
-  const form = event.target;
-  const button = event.submitter;
-  if (!form.dataset.order || !button) return;
-  if (Date.now() - (button.changedAt ?? 0) < 500) {
-    event.preventDefault();
-    announce("It changed just as you pressed. Look again.");
-  } else if (link.isOpen) {
-    event.preventDefault();
-    order(form, button);
-  }
-}, { capture: true });
+document.addEventListener(
+  "submit",
+  (event) => {
+    const form = event.target;
+    const button = event.submitter;
+    if (!form.dataset.order || !button) return;
+    if (Date.now() - (button.changedAt ?? 0) < 500) {
+      event.preventDefault();
+      announce("It changed just as you pressed. Look again.");
+    } else if (link.isOpen) {
+      event.preventDefault();
+      order(form, button);
+    }
+  },
+  { capture: true },
+);
 
 function order(form, button) {
   const attribute = Number(form.dataset.order);
@@ -63,7 +73,7 @@ function order(form, button) {
   send({ order: { attribute, value: wanted(form, button) }, ref });
 }
 
-function answer({ ref, ordered, error }) {
+export function answer({ ref, ordered, error }) {
   const asked = link.answers.get(ref);
   if (!asked) return;
   link.answers.delete(ref);
@@ -82,7 +92,8 @@ function answer({ ref, ordered, error }) {
   if (ordered.id > shown) showOrder(asked.place, ordered);
 }
 
-// The connection may be lost between an order and its answer. It is never sent again: if it arrived, its steps are told.
+// The connection may be lost between an order and its answer. It is never sent again: if it
+// arrived, its steps are shown.
 function notAnswered(ref) {
   const { place, button } = link.answers.get(ref) ?? {};
   link.answers.delete(ref);
