@@ -217,7 +217,7 @@ class DeviceCommand(Evented):
         if self.state in FINAL and self.finished_at is None:
             self.finished_at = now
         if self.state != before:
-            self.steps = told(self.steps, now, self.state, error)
+            self.steps = with_step(self.steps, now, self.state, error)
         return self.state != before
 
 
@@ -229,7 +229,7 @@ def is_same(one: tuple[float | None, str | None], other: tuple[float | None, str
     return abs(number - other_number) <= max(0.2, abs(number) * 0.005)
 
 
-def told(steps: list[Any], now: datetime, state: str, error: str = "") -> list[Any]:
+def with_step(steps: list[Any], now: datetime, state: str, error: str = "") -> list[Any]:
     """The story with one step more."""
     return [*steps, [now.isoformat(timespec="milliseconds"), str(state), error[:500]]][
         -LONGEST_STORY:

@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar
 from django.db import models
 
 
-class Telling(Protocol):
+class OpenOutbox(Protocol):
     """What core/tasks/events/outbox.py opens around changes."""
 
     def changed(self, instance: models.Model) -> None: ...
@@ -25,8 +25,8 @@ class NotPublishing(RuntimeError):
         )
 
 
-Opened = TypeVar("Opened", bound=Telling)
-_open: ContextVar[tuple[int, Telling] | None] = ContextVar("open", default=None)
+Opened = TypeVar("Opened", bound=OpenOutbox)
+_open: ContextVar[tuple[int, OpenOutbox] | None] = ContextVar("open", default=None)
 
 
 @contextmanager
@@ -38,7 +38,7 @@ def opened(telling: Opened) -> Iterator[Opened]:
         _open.reset(before)
 
 
-def telling_here() -> Telling | None:
+def outbox_here() -> OpenOutbox | None:
     """What is open in this context and thread. A thread that was given a copy of the context has a transaction of its own."""
     found = _open.get()
     return found[1] if found and found[0] == get_ident() else None
@@ -62,7 +62,7 @@ class Evented(models.Model):
         )  # before, for afterwards it has no key; that it is gone is found out at the end
         return super().delete(*args, **named)
 
-    def _telling(self) -> Telling:
-        if (telling := telling_here()) is None:
+    def _telling(self) -> OpenOutbox:
+        if (telling := outbox_here()) is None:
             raise NotPublishing(self)
         return telling

@@ -168,20 +168,20 @@ def test_set_rule_and_do_something_awesome(heater, simulator):
     assert "No device has a rule" in say("do_something_awesome")
     assert (
         say("set_rule", heater.pk, "awesome")
-        == "Heater: the rule awesome decides with clean_below=180 from now on.\n"
+        == "Heater: the rule awesome decides from now on, with clean_below=180.\n"
     )
     say("poll_devices")
     assert say("do_something_awesome", dry_run=True).startswith("Heater: o")
     assert say("do_something_awesome").startswith("Heater: o")
     assert say("do_something_awesome", device=heater.pk).startswith("Heater: o")
-    assert say("set_rule", heater.pk, "none") == "Heater: nobody decides from now on.\n"
+    assert say("set_rule", heater.pk, "none") == "Heater: has no rule from now on.\n"
     with pytest.raises(CommandError, match="has no rule"):
         say("do_something_awesome", device=heater.pk)
 
 
 def test_do_something_awesome_ends_badly_where_no_decision_is_possible(heater):
     gateways.change_device(heater.pk, rule="awesome")
-    with pytest.raises(CommandError, match="1 of 1 devices need a look: Heater"):
+    with pytest.raises(CommandError, match="1 of 1 device had a problem: Heater"):
         say("do_something_awesome")
 
 
@@ -198,8 +198,8 @@ def test_set_rule_for_a_device_that_is_not_there():
 def test_set_rule_keeps_options_as_written_and_tells_all_that_hold(heater):
     said = say("set_rule", heater.pk, "cleanest_hours", "minutes=240", "before=06:30", "after=")
     assert said == (
-        "Heater: the rule cleanest_hours decides with minutes=240 before=06:30 watts=1000 contiguous=off "
-        "signal=carbon_intensity ties=earliest gain=5 smooth=90 from now on.\n"
+        "Heater: the rule cleanest_hours decides from now on, with minutes=240 before=06:30 "
+        "watts=1000 contiguous=off signal=carbon_intensity ties=earliest gain=5 smooth=90.\n"
     )
     heater.refresh_from_db()
     assert (heater.rule, heater.options) == (
@@ -210,9 +210,9 @@ def test_set_rule_keeps_options_as_written_and_tells_all_that_hold(heater):
 
 def test_set_rule_takes_an_option_with_spaces(heater):
     said = say("set_rule", heater.pk, "schedule", "on=mon-fri 07:00-09:00; sat 08:00-10:00")
-    assert (
-        said
-        == "Heater: the rule schedule decides with on='mon-fri 07:00-09:00; sat 08:00-10:00' from now on.\n"
+    assert said == (
+        "Heater: the rule schedule decides from now on, "
+        "with on='mon-fri 07:00-09:00; sat 08:00-10:00'.\n"
     )
 
 
@@ -251,13 +251,11 @@ def test_set_rule_another_rule_starts_from_its_own_options(heater):
 def test_set_rule_puts_a_guard_beside_the_rule(heater):
     say("set_rule", heater.pk, "below", "threshold=100")
     said = say("set_rule", heater.pk, "lightning_guard", "lead_minutes=90", guard=True)
-    assert said.startswith("Heater: the guard lightning_guard decides with flashes=2 ")
+    assert said.startswith("Heater: the guard lightning_guard decides from now on, with flashes=2 ")
     heater.refresh_from_db()
     assert (heater.rule, heater.options) == ("below", {"threshold": "100"})
     assert (heater.guard, heater.guard_options) == ("lightning_guard", {"lead_minutes": "90"})
-    assert (
-        say("set_rule", heater.pk, "none", guard=True) == "Heater: nothing guards it from now on.\n"
-    )
+    assert say("set_rule", heater.pk, "none", guard=True) == "Heater: has no guard from now on.\n"
     heater.refresh_from_db()
     assert (heater.rule, heater.guard, heater.guard_options) == ("below", "", {})
 
@@ -308,7 +306,7 @@ def test_what_was_found_decided_and_ordered_for_a_program(heater):
 
 
 def test_prune_says_what_it_deleted(heater):
-    assert say("prune") == "Deleted nothing: all is younger.\n"
+    assert say("prune") == "Nothing to delete: all is younger.\n"
     say("poll_devices")
     Observation.objects.update(observed_at="2020-01-01T00:00Z")
     assert say("prune", days=30).startswith("Deleted ")

@@ -12,7 +12,7 @@ from typing import Any, cast
 from django.db import connection, models, transaction
 
 from core.models.event import EventKind
-from core.models.evented import opened, telling_here
+from core.models.evented import opened, outbox_here
 from core.tasks.events.rows import Changed, Row, kind_of, rows_of, source_of, store
 
 CHANNEL = "iotapp_events"
@@ -75,7 +75,7 @@ def publishing() -> Iterator[Outbox]:
     The inner of two joins the outer, and what it told is dropped if it is rolled back. The outermost is the transaction
     itself: within a bare `atomic()` it raises RuntimeError, because the lock would then be held while others work on.
     """
-    outer = cast(Outbox | None, telling_here())
+    outer = cast(Outbox | None, outbox_here())
     if outer is None:
         with transaction.atomic(durable=True), opened(Outbox()) as outbox:
             yield outbox
@@ -86,7 +86,7 @@ def publishing() -> Iterator[Outbox]:
 
 
 def is_publishing() -> bool:
-    return telling_here() is not None
+    return outbox_here() is not None
 
 
 @contextmanager
