@@ -149,7 +149,10 @@ def yes_or_no(text: str) -> bool | None:
 
 
 def typed_value(text: str, kind: Kind) -> Value:
-    """Read what a person typed as a value of this kind. Raises Unacceptable; `clean_value()` checks the rest."""
+    """Read what a person typed as a value of this kind. Raises Unacceptable.
+
+    `clean_value()` checks the rest: the range, the choices, the length.
+    """
     if kind is Kind.NUMBER:
         try:
             return float(text)

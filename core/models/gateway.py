@@ -1,4 +1,7 @@
-"""One endpoint that speaks a vendor's dialect: a cloud account, a hub, a single plug. The unit of polling."""
+"""A gateway: one endpoint of a vendor's API, such as a cloud account, a hub, a single plug.
+
+The unit of polling.
+"""
 
 from typing import Self
 
@@ -58,7 +61,7 @@ class Gateway(Evented):
         null=True, blank=True, editable=False, help_text="Somebody is asking it now"
     )
 
-    # The vendor's budget of calls, on the database's clock. Reads leave a share of it to commands.
+    # The vendor's rate limit, on the database's clock. Reads leave a share of it to commands.
     next_call_at = models.DateTimeField(
         null=True, blank=True, editable=False, help_text="Before it the vendor wants no call"
     )

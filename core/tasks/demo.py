@@ -1,4 +1,4 @@
-"""The demo: a simulated home behind real HTTP, polled and decided for by the same tasks as any other."""
+"""The demo: a simulated home behind real HTTP, driven by the same tasks as any other."""
 
 import os
 import secrets
@@ -49,7 +49,10 @@ class CannotStart(Exception):
 
 
 def run(say: Say, port: int | None) -> None:
-    """Set the home up, poll, decide, print the status. With a port, serve the page there until Ctrl-C."""
+    """Set the home up, poll, decide, print the status.
+
+    With a port, serve the page there until Ctrl-C.
+    """
     if port is not None:
         _need_free(port)
     with ExitStack() as stack:
@@ -80,7 +83,7 @@ def _need_free(port: int) -> None:
 
 @contextmanager
 def _home() -> Iterator[list[str]]:
-    """Give the addresses of the simulated devices: of a demo that runs already, or of a simulator of our own."""
+    """Give the addresses of simulated devices: of another demo's, or of a simulator of our own."""
     running = [f"http://127.0.0.1:{SIMULATOR_PORT}/{number}" for number in range(len(HOME))]
     if _answers(running[0]):
         yield running
@@ -107,7 +110,7 @@ def _answers(address: str) -> bool:
 
 
 def _add_home(addresses: list[str]) -> None:
-    """Store the devices as gateways, or find those of an earlier demo and give them today's address."""
+    """Store the devices as gateways, or give those of an earlier demo their new address."""
     for address in addresses:
         try:
             gateway = gateways.add("shelly", address).gateway
@@ -140,7 +143,10 @@ def _decide() -> list[Verdict]:
 
 @contextmanager
 def _page(port: int) -> Iterator[None]:
-    """Serve the page as in production. In a session of its own, so that Ctrl-C reaches us first and we end it."""
+    """Serve the page as in production.
+
+    In a session of its own, so that Ctrl-C reaches us first and we end it.
+    """
     gunicorn = [sys.executable, "-m", "gunicorn", "--log-level", "warning"]
     server = subprocess.Popen(  # noqa: S603 (our own words)
         [*gunicorn, "--bind", f"127.0.0.1:{port}", "iotapp.asgi"],
@@ -159,7 +165,10 @@ def _page(port: int) -> Iterator[None]:
 
 
 def _welcome(port: int) -> str:
-    """Say where to look and how to log in. The user `demo`, who may do what the demo shows, gets a new password."""
+    """Say where to look and how to log in.
+
+    The user `demo`, who may do what the demo shows, gets a new password.
+    """
     password = secrets.token_urlsafe(9)
     user, _ = User.objects.get_or_create(username="demo")
     user.set_password(password)

@@ -16,8 +16,11 @@ MOST_NAMES = 20
 
 @dataclass(frozen=True)
 class Discovered:
-    """What a gateway has: `new` and `known` devices by primary key; by vendor id those `left_out`, because a person
-    removed them, and the stored ones that are `missing` from the vendor's answer."""
+    """What a gateway has.
+
+    `new` and `known` are devices by primary key. By vendor id: `left_out` are those that a person
+    removed, `missing` the stored ones that the gateway no longer lists.
+    """
 
     gateway: Gateway
     new: list[int] = field(default_factory=list)
@@ -61,9 +64,10 @@ def discover_devices(
     restore: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[list[Discovered], list[str]]:
-    """Discover the devices of one gateway, or of all that are enabled. A gateway that fails does not stop the others.
+    """Discover the devices of one gateway, or of all that are enabled.
 
-    Gives what was found, and a line for each gateway that failed. Raises LookupError if there is no gateway.
+    A gateway that fails does not stop the others. Gives what was found, and a line for each gateway
+    that failed. Raises LookupError if there is no gateway.
     """
     gateways = Gateway.objects.active()
     if gateway_pk is not None:
@@ -82,7 +86,10 @@ def discover_devices(
 
 
 def acceptable(specs: Iterable[DeviceSpec]) -> list[DeviceSpec]:
-    """Keep the devices whose id can be stored, each id once. Anything else costs that device, not the gateway."""
+    """Keep the devices whose id can be stored, each id once.
+
+    Anything else costs that device, not the gateway.
+    """
     devices: dict[str, DeviceSpec] = {}
     for spec in specs:
         vendor_id = spec.vendor_id
@@ -126,8 +133,8 @@ def store(gateway: Gateway, specs: list[DeviceSpec], restore: bool, outbox: Outb
 
 
 def _store_attributes(device: Device, specs: tuple[AttributeSpec, ...]) -> None:
-    """Create what is new; of what is stored refresh all but the kind, which its history depends on."""
-    by_name = {spec.name: spec for spec in specs}  # a name that comes twice would fail the insert
+    """Create what is new, and refresh the rest: all but the kind, which the history depends on."""
+    by_name = {spec.name: spec for spec in specs}  # a name that comes twice fails the insert
     attributes = [
         Attribute(
             device=device,

@@ -1,4 +1,7 @@
-"""Adding, changing and removing gateways and devices. What a gateway has is found out in core/tasks/discovery.py."""
+"""Adding, changing and removing gateways and devices.
+
+What a gateway has is found out in core/tasks/discovery.py.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -26,7 +29,10 @@ class AlreadyThere(ValueError):
 
 
 class ChangedMeanwhile(ValueError):
-    """Says that somebody else saved a change since the page was loaded. `there` is what is stored now."""
+    """Says that somebody else saved a change since the page was loaded.
+
+    `there` is what is stored now.
+    """
 
     def __init__(self, there: Device | Gateway) -> None:
         super().__init__(
@@ -38,7 +44,8 @@ class ChangedMeanwhile(ValueError):
 def add(vendor: str, address: str, credential: str = "", name: str = "") -> Discovered:
     """Ask the address who it is, store it as a gateway, and its devices.
 
-    Raises ApiError, ApiRefused, AlreadyThere, LookupError for an unknown vendor. Nothing is stored then.
+    Raises ApiError, ApiRefused, AlreadyThere, LookupError for an unknown vendor. Nothing is stored
+    then.
     """
     gateway = Gateway(vendor=vendor, address=address.strip().rstrip("/"))
     gateway.credential = Secret.seal(credential)
@@ -54,7 +61,7 @@ def add(vendor: str, address: str, credential: str = "", name: str = "") -> Disc
 
 
 def _already_stored(gateway: Gateway) -> Gateway | None:
-    """Find a gateway with this address, or one that calls itself the same, maybe at another address."""
+    """Find a gateway with this address, or with this key at another address."""
     same_vendor = Gateway.objects.select_for_update().present().filter(vendor=gateway.vendor)
     by_address = same_vendor.filter(address=gateway.address).first()
     return by_address or same_vendor.exclude(key="").filter(key=gateway.key).first()
@@ -86,7 +93,8 @@ def change(
 ) -> Gateway:
     """Set the name, whether it is enabled, and the credential (None keeps the old one).
 
-    A new credential ends a backoff. `version` as in change_device(). Raises ChangedMeanwhile, Gateway.DoesNotExist.
+    A new credential ends a backoff. `version` as in change_device(). Raises ChangedMeanwhile,
+    Gateway.DoesNotExist.
     """
     with publishing():
         gateway = Gateway.objects.present().select_for_update(no_key=True).get(pk=gateway_pk)
@@ -101,7 +109,10 @@ def change(
 
 
 def remove(gateway_pk: int) -> None:
-    """Hide a gateway and its devices at once, and wipe its credential. `prune` deletes the history in steps."""
+    """Hide a gateway and its devices at once, and wipe its credential.
+
+    `prune` deletes the history in steps.
+    """
     with publishing() as outbox:
         gone = Gateway.objects.filter(pk=gateway_pk, removed_at=None).update(
             removed_at=timezone.now(), credential=Secret()
@@ -110,7 +121,10 @@ def remove(gateway_pk: int) -> None:
 
 
 def remove_device(device_pk: int) -> None:
-    """Hide a device at once; discovery leaves it out from then on. `prune` deletes the history in steps."""
+    """Hide a device at once; discovery leaves it out from then on.
+
+    `prune` deletes the history in steps.
+    """
     with publishing() as outbox:
         gone = Device.objects.filter(pk=device_pk, removed_at=None).update(
             removed_at=timezone.now(), enabled=False, rule="", guard=""
@@ -119,7 +133,7 @@ def remove_device(device_pk: int) -> None:
 
 
 def change_device(device_pk: int, *, version: int | None = None, **fields: Any) -> Device:
-    """Set fields that people may change. `version` is that of the page; None overwrites whatever is stored.
+    """Set fields that people may change. `version` is that of the page; None overwrites any.
 
     Raises ValidationError, ChangedMeanwhile, Device.DoesNotExist.
     """
@@ -149,8 +163,8 @@ def set_rule(
 ) -> Device:
     """Give a device a rule, or a guard, with its options. "" or "none" removes it and its options.
 
-    Options are stored as typed, without the empty ones. Raises Device.DoesNotExist, and ValueError with a sentence
-    (ChangedMeanwhile is one, see change_device()).
+    Options are stored as typed, without the empty ones. Raises Device.DoesNotExist, and ValueError
+    with a sentence (ChangedMeanwhile is one, see change_device()).
     """
     rule = "" if rule == "none" else rule
     typed: dict[str, object] = {}

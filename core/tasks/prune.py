@@ -1,7 +1,7 @@
-"""Delete what is too old, and what is left of removed devices, so that the database does not grow without end.
+"""Delete what is too old, and what is left of removed devices.
 
-Always in steps of a few thousand rows, each its own transaction, found by primary key: rows are numbered as they
-come, so the oldest are the first, and no step reads the whole table.
+Always in steps of a few thousand rows, each its own transaction, found by primary key: rows are
+numbered as they come, so the oldest are the first, and no step reads the whole table.
 """
 
 from collections import Counter
@@ -54,7 +54,8 @@ Pruned = Counter[str]
 def prune(days: int | None = None, progress: Callable[[int, int], None] | None = None) -> Pruned:
     """Delete all that is older than so many days (default: KEEP_DAYS).
 
-    `progress` is called after each step with the rows deleted so far, twice: how many there are nobody counts.
+    `progress` is called after each step with the rows deleted so far, twice: how many there are
+    nobody counts.
     """
     pruned = Pruned()
     for what, count in _steps(_before(days)):
@@ -94,7 +95,7 @@ def _steps(before: datetime) -> Iterator[tuple[str, int]]:
     yield from _too_old("device commands", commands, "requested_at", before)
     runs = Run.objects.exclude(outcome=Outcome.RUNNING)
     yield from _too_old("runs", runs, "started_at", before)
-    # By when they became known or were over: in the order in which they were numbered, or nearly so.
+    # By when they became known or were over: nearly the order in which they were numbered.
     forecasts = Forecast.objects.all()
     yield from _too_old("forecasts", forecasts, "known_at", before, FORECASTS_A_STEP)
     yield from _too_old("measurements", Measurement.objects.all(), "known_at", before)

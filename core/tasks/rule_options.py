@@ -19,7 +19,10 @@ def parse(pairs: Iterable[str]) -> dict[str, str]:
 
 
 def table(rule: str) -> str:
-    """List the options of a rule, one a line: its default, what it means, unit, choices. "" if it has none."""
+    """List the options of a rule, one a line: its default, what it means, unit, choices.
+
+    "" if it has none.
+    """
     lines = []
     for option in fields(rules.load(rule).options):
         default = f"{option.name}={_as_typed(option.default)}"

@@ -1,4 +1,4 @@
-"""Runs of scheduled tasks: who may run one now, the log of what ran, what was missed, and whether polling works."""
+"""Runs of scheduled tasks: who may run now, what ran, what was missed, whether polling works."""
 
 import os
 import signal
@@ -27,8 +27,8 @@ POLL = "poll"
 DECIDE = "decide"
 
 LEASE_SECONDS = 60
-"""How long a killed run keeps others out. Every write renews it, and nothing in a run waits longer than a few
-seconds."""
+"""How long a killed run keeps others out. Every write renews it, and nothing in a run waits longer
+than a few seconds."""
 
 DAY = timedelta(days=1)
 MOST_RUNS = 2000
@@ -65,7 +65,7 @@ class HeldLease:
     renewed: float = field(default_factory=time.monotonic)
 
     def renew(self) -> None:
-        """Renew the lease. Call it first in each transaction. Raises LeaseLost if another holder has come.
+        """Renew the lease, first in each transaction. Raises LeaseLost if another holder has come.
 
         The row stays locked until the commit, so nobody can take over in between.
         """
@@ -82,7 +82,10 @@ class HeldLease:
 
 @contextmanager
 def running(task: str) -> Iterator[HeldLease]:
-    """Hold the task's lease and log a run. An error or a signal inside ends the run as broken. Raises AlreadyRunning."""
+    """Hold the task's lease and log a run. An error or a signal inside ends the run as broken.
+
+    Raises AlreadyRunning.
+    """
     lease = _acquire(task)
     try:
         with _sigterm_as_exit():
@@ -134,7 +137,7 @@ def _finish(lease: HeldLease, outcome: Outcome, error: str = "") -> None:
 
 @contextmanager
 def _sigterm_as_exit() -> Iterator[None]:
-    """Turn SIGTERM into an exception, so that leases are released and transactions rolled back on the way out."""
+    """Turn SIGTERM into an exception, which releases leases and rolls transactions back."""
     if threading.current_thread() is not threading.main_thread():
         yield  # signals reach the main thread only
         return
@@ -184,7 +187,7 @@ def health(now: datetime) -> Health:
 
 
 def _latest(task: str, now: datetime) -> list[Run]:
-    """The newest runs, newest first: a day of them, four times over if the scheduler is quicker than asked."""
+    """Read the runs of the last day, newest first. A scheduler may be up to four times too quick."""
     a_day = min(4 * int(DAY / interval(task)) + 2, MOST_RUNS)
     # Not `error`, which may be long.
     columns = ("task", "outcome", "started_at", "finished_at")
@@ -204,6 +207,6 @@ def _missed(newest_first: Sequence[Run], every: timedelta, now: datetime) -> int
 
 
 def _pace(completed: Sequence[Run], every: timedelta) -> timedelta:
-    """The median time between runs, newest first: a scheduler may be quicker than asked, and is never taken for slower."""
+    """The median time between runs, or the interval if a scheduler is slower than asked."""
     gaps = sorted(later.started_at - earlier.started_at for later, earlier in pairwise(completed))
     return min(every, gaps[len(gaps) // 2]) if gaps else every

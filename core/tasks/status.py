@@ -1,4 +1,4 @@
-"""The overview that the status command prints: devices, gateways that fail, and whether polling works."""
+"""What the status command prints: devices, gateways that fail, and whether polling works."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,7 +22,7 @@ EMPTY = (
 
 @dataclass(frozen=True)
 class Overview:
-    """All devices, worst first, with their attributes; enabled gateways that fail; the health of polling.
+    """All devices, worst first; enabled gateways that fail; the health of polling.
 
     Of more than MOST_DEVICES devices, `more` is how many are left out.
     """

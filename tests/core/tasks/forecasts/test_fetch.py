@@ -153,7 +153,7 @@ def test_forecasts_and_measurements_are_stored_apart(source):
     fetched = fetch([LOCAL])
     assert (fetched.asked, fetched.forecasts, fetched.measurements, fetched.failed) == (1, 1, 2, [])
     assert values(Forecast.objects.get().as_slots()) == [4, 5, 6]
-    assert [one.as_slot().value for one in Measurement.objects.all()] == [1, 2]
+    assert [one.value for one in Measurement.objects.all()] == [1, 2]
 
 
 def test_the_replay_feed_needs_no_network():
