@@ -1,7 +1,8 @@
-"""Was it worth it, over a real year? Three hours before 07:00 each day, Great Britain 2023, from forecasts alone.
+"""Measure what forecasts save in a real year: Great Britain 2023, 3 hours before 07:00 every day.
 
-The year is not part of this repository: BENCH_GB_INTENSITY names the file (columns from, to, forecast, actual), or it lies in
-../shared/data. Source: NESO Carbon Intensity API, CC BY 4.0. It has one forecast for each half-hour, the last one before it.
+The year is not part of this repository: BENCH_GB_INTENSITY names the file (columns from, to,
+forecast, actual), or it lies in ../shared/data. Source: NESO Carbon Intensity API, CC BY 4.0. It
+has one forecast for each half-hour, the last one before it.
 """
 
 import os
@@ -49,21 +50,22 @@ CASES = (
     Case("in the day before, in one run, without forecasts", IN_ONE_RUN, with_forecasts=False),
 )
 NOTE = """
-The file's forecast is the last one before each half-hour; those of the evening before are less good. "Without forecasts" is
-the floor: a typical day, made of what had been measured. Jobs that were not measured in full (a gap of 46 hours in October,
-five half-hours in January) are not compared. Those with a target decide every ten minutes, the others every thirty."""
+The file's forecast is the last one before each half-hour; those of the evening before are less
+good. "Without forecasts" is the floor: a typical day, made of what had been measured. Jobs that were
+not measured in full (a gap of 46 hours in October, five half-hours in January) are not compared.
+Those with a target decide every ten minutes, the others every thirty."""
 
 
 def main() -> None:
     path = Path(os.environ.get("BENCH_GB_INTENSITY") or BESIDE)
     if not path.is_file():
         print(
-            "\nbacktest is left out: set BENCH_GB_INTENSITY to a file of a year, with the columns from, to, forecast, actual."
+            "\nbacktest is left out: set BENCH_GB_INTENSITY to a file of a year, "
+            "with the columns from, to, forecast, actual."
         )
         return
-    until = (
-        datetime(2023, 2, 1, tzinfo=LONDON) if is_quick() else datetime(2024, 1, 1, tzinfo=LONDON)
-    )
+    year, month = (2023, 2) if is_quick() else (2024, 1)
+    until = datetime(year, month, 1, tzinfo=LONDON)
     rows = [row for case in CASES for row in measured(case, path, until)]
     days = (until - datetime(2023, 1, 1, tzinfo=LONDON)).days
     show(f"Backtest, Great Britain 2023, {days} days, 3 hours at 1 kW before 07:00 daily", rows)
@@ -75,27 +77,23 @@ def measured(case: Case, path: Path, until: datetime) -> list[Row]:
     if not case.with_forecasts:
         read.forecasts = past.NoForecasts()
     rule = rules.load("cleanest_hours")
-    since, every = (
-        datetime(2023, 1, 1, tzinfo=LONDON),
-        timedelta(minutes=10 if case.is_target else 30),
-    )
-    terms = Terms(
-        rule, rule.read(case.options), since.astimezone(UTC), until.astimezone(UTC), every, LONDON
-    )
+    options = rule.read(case.options)
+    since = datetime(2023, 1, 1, tzinfo=LONDON)
+    every = timedelta(minutes=10 if case.is_target else 30)
+    terms = Terms(rule, options, since.astimezone(UTC), until.astimezone(UTC), every, LONDON)
     began = time.process_time()
     result = backtest(terms, {read.signal: read})
-    return told(case, result, time.process_time() - began)
+    return rows_of(case, result, time.process_time() - began)
 
 
-def told(case: Case, result: Result, seconds: float) -> list[Row]:
+def rows_of(case: Case, result: Result, seconds: float) -> list[Row]:
     costs = result.costs
-    assert (
-        costs.actual is not None
-        and costs.at_once is not None
-        and costs.ideal is not None
-        and costs.share is not None
+    assert costs.actual is not None and costs.at_once is not None
+    assert costs.ideal is not None and costs.share is not None
+    kg = (
+        f"{costs.actual / 1000:.1f} kgCO2; {costs.at_once / 1000:.1f} at once, "
+        f"{costs.ideal / 1000:.1f} with hindsight"
     )
-    kg = f"{costs.actual / 1000:.1f} kgCO2; {costs.at_once / 1000:.1f} at once, {costs.ideal / 1000:.1f} with hindsight"
     target = {"target": f">= {TARGET:.0%}", "met": costs.share >= TARGET} if case.is_target else {}
     jobs = (
         f"{len(result.jobs)} jobs, {len(result.settled)} measured in full; "

@@ -16,16 +16,20 @@ DATABASES = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
 
 OBSERVATIONS = {
     "sqlite": """
-        WITH RECURSIVE moment(number) AS (SELECT 0 UNION ALL SELECT number + 1 FROM moment WHERE number < %s - 1)
+        WITH RECURSIVE moment(number) AS (
+            SELECT 0 UNION ALL SELECT number + 1 FROM moment WHERE number < %s - 1)
         INSERT INTO core_observation (attribute_id, observed_at, number)
-        SELECT attribute.id, strftime('%%Y-%%m-%%d %%H:%%M:%%S', %s + moment.number * %s, 'unixepoch'),
-            CASE attribute.kind WHEN 'boolean' THEN moment.number %% 2 ELSE 20 + moment.number %% 50 / 10.0 END
+        SELECT attribute.id,
+            strftime('%%Y-%%m-%%d %%H:%%M:%%S', %s + moment.number * %s, 'unixepoch'),
+            CASE attribute.kind WHEN 'boolean' THEN moment.number %% 2
+                ELSE 20 + moment.number %% 50 / 10.0 END
         FROM moment CROSS JOIN core_attribute AS attribute""",
     "postgresql": """
         INSERT INTO core_observation (attribute_id, observed_at, number)
         SELECT attribute.id, to_timestamp(%s + moment * %s),
             CASE attribute.kind WHEN 'boolean' THEN moment %% 2 ELSE 20 + moment %% 50 / 10.0 END
-        FROM generate_series(0, %s - 1) AS moment CROSS JOIN core_attribute AS attribute ORDER BY moment""",
+        FROM generate_series(0, %s - 1) AS moment CROSS JOIN core_attribute AS attribute
+        ORDER BY moment""",
 }
 """In the order of time, as polls store them: what belongs to one attribute lies far apart."""
 

@@ -1,4 +1,4 @@
-"""How long an empty `manage.py poll_devices` takes, next to a Django command that does next to nothing."""
+"""Measure an empty `manage.py poll_devices` next to a Django command that does almost nothing."""
 
 import subprocess
 import sys

@@ -56,15 +56,11 @@ def main() -> None:
     home.history(many_moments - FEW_MOMENTS, now - step * many_moments - timedelta(seconds=7), step)
     home.heard()
     stored = Observation.objects.count()
-    rows = [
-        row
-        for name, path in PAGES.items()
-        for row in compare(name, path, few[name], best(path, rounds), stored, few_stored)
-    ]
-    show(
-        f"Status page, {home.database()}, {DEVICES:,} devices, {stored:,} observations: best of {rounds}",
-        rows,
-    )
+    rows = []
+    for name, path in PAGES.items():
+        rows += compare(name, path, few[name], best(path, rounds), stored, few_stored)
+    size = f"{DEVICES:,} devices, {stored:,} observations"
+    show(f"Status page, {home.database()}, {size}: best of {rounds}", rows)
 
 
 def compare(

@@ -1,4 +1,7 @@
-"""What a page would poll if there were no socket, and what the follower has done. All other addresses are the application's."""
+"""What a page without a socket would poll, and the counters of the follower.
+
+All other addresses are the application's.
+"""
 
 from collections import Counter
 

@@ -187,7 +187,7 @@ def health(now: datetime) -> Health:
 
 
 def _latest(task: str, now: datetime) -> list[Run]:
-    """Read the runs of the last day, newest first. A scheduler may be up to four times too quick."""
+    """Read the runs of the last day, newest first, of a scheduler up to four times too quick."""
     a_day = min(4 * int(DAY / interval(task)) + 2, MOST_RUNS)
     # Not `error`, which may be long.
     columns = ("task", "outcome", "started_at", "finished_at")

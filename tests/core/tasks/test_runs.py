@@ -1,4 +1,4 @@
-"""The lease keeps runs of one task apart; the log tells what ran, what vanished and what was missed."""
+"""The lease keeps runs of one task apart; the log has what ran, vanished and was missed."""
 
 import os
 import signal
