@@ -39,7 +39,7 @@ def database() -> str:
 
 
 def gateways(specs: Sequence[tuple[str, Sequence[DeviceSpec]]]) -> list[Gateway]:
-    """Stores gateways, by address, with their devices, as `add_gateway` would one by one."""
+    """Store gateways, by address, with their devices, as `add_gateway` would one at a time."""
     stored = Gateway.objects.bulk_create(
         [Gateway(vendor="shelly", name=address, address=address) for address, _ in specs]
     )

@@ -28,7 +28,7 @@ class AlreadyThere(ValueError):
         self.gateway = gateway
 
 
-class ChangedMeanwhile(ValueError):
+class VersionConflict(ValueError):
     """Says that somebody else saved a change since the page was loaded.
 
     `there` is what is stored now.
@@ -93,7 +93,7 @@ def change(
 ) -> Gateway:
     """Set the name, whether it is enabled, and the credential (None keeps the old one).
 
-    A new credential ends a backoff. `version` as in change_device(). Raises ChangedMeanwhile,
+    A new credential ends a backoff. `version` as in change_device(). Raises VersionConflict,
     Gateway.DoesNotExist.
     """
     with publishing():
@@ -135,7 +135,7 @@ def remove_device(device_pk: int) -> None:
 def change_device(device_pk: int, *, version: int | None = None, **fields: Any) -> Device:
     """Set fields that people may change. `version` is that of the page; None overwrites any.
 
-    Raises ValidationError, ChangedMeanwhile, Device.DoesNotExist.
+    Raises ValidationError, VersionConflict, Device.DoesNotExist.
     """
     with publishing():
         locked = Device.objects.present().select_for_update(of=("self",), no_key=True)
@@ -151,7 +151,7 @@ def change_device(device_pk: int, *, version: int | None = None, **fields: Any) 
 
 def _check_version(there: Device | Gateway, version: int | None) -> None:
     if version is not None and version != there.version:
-        raise ChangedMeanwhile(there)
+        raise VersionConflict(there)
 
 
 def set_rule(
@@ -164,7 +164,7 @@ def set_rule(
     """Give a device a rule, or a guard, with its options. "" or "none" removes it and its options.
 
     Options are stored as typed, without the empty ones. Raises Device.DoesNotExist, and ValueError
-    with a sentence (ChangedMeanwhile is one, see change_device()).
+    with a sentence (VersionConflict is one, see change_device()).
     """
     rule = "" if rule == "none" else rule
     typed: dict[str, object] = {}

@@ -71,12 +71,12 @@ def in_words(pruned: Pruned) -> str:
     return f"Deleted {', '.join(rows)}." if rows else "Nothing to delete: all is younger."
 
 
-def prune_a_little(holding: HeldLease) -> Pruned:
+def prune_a_little(lease: HeldLease) -> Pruned:
     """Delete a few steps' worth. Each poll does, and a large backlog never holds a poll up."""
     pruned = Pruned()
     for what, count in islice(_steps(_before(None)), STEPS_A_POLL):
         pruned[what] += count
-        holding.keep()
+        lease.renew_if_due()
     return pruned
 
 

@@ -74,7 +74,7 @@ class HeldLease:
             raise LeaseLost
         self.renewed = time.monotonic()
 
-    def keep(self) -> None:
+    def renew_if_due(self) -> None:
         """Renew the lease now and then. Call it while waiting."""
         if time.monotonic() - self.renewed > LEASE_SECONDS / 4:
             self.renew()
@@ -118,7 +118,7 @@ def _acquire(task: str) -> HeldLease:
         running_runs = Run.objects.of(task).filter(outcome=Outcome.RUNNING)
         vanished = list(running_runs.values_list("pk", flat=True))
         Run.objects.filter(pk__in=vanished).update(
-            outcome=Outcome.VANISHED, error="It never said how it ended: its process was killed."
+            outcome=Outcome.VANISHED, error="Its process was killed before the end."
         )
         outbox.changed_pks(Run, vanished)
         return HeldLease(Run.objects.create(task=task), lease.token + 1)

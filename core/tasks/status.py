@@ -57,7 +57,9 @@ class Overview:
         for device, row in zip(self.devices, rows, strict=True):
             lines.append(row)
             if device.decision:
-                lines.append(f"     {device.rule or 'before'}: {device.decision}")
+                lines.append(
+                    f"     {device.rule or device.guard or 'last decision'}: {device.decision}"
+                )
         if self.more:
             lines.append(f"and {self.more:,} more")
         for gateway in self.failing:

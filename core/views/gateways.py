@@ -101,7 +101,7 @@ def _changed(gateway: Gateway, form: GatewayForm, seen: Seen) -> bool:
         if address != changed.address:
             seen.renew(changed)  # saved already, but for the address
             gateways.move(gateway.pk, address)
-    except gateways.ChangedMeanwhile as refused:
+    except gateways.VersionConflict as refused:
         seen.meet(refused.there, stored(GatewayForm(cast(Gateway, refused.there))), typed(form))
         return False
     except WRONG as error:

@@ -138,7 +138,7 @@ def test_discover_devices_without_gateway_says_what_to_do():
 
 
 def test_set_attribute_says_that_it_took_effect(heater, simulator):
-    assert say("set_attribute", heater.pk, "on", "on") == "Heater: on on: confirmed.\n"
+    assert say("set_attribute", heater.pk, "on", "on") == "Heater: on set to on: confirmed.\n"
     assert simulator.devices[0].on
     command = DeviceCommand.objects.get()
     assert (command.source, command.reason) == ("human", "ordered on the command line")

@@ -281,7 +281,7 @@ def as_bytes(dice: random.Random, answer: Any) -> bytes:
 
 
 class Liar(Http):
-    """A wire that gives bytes for each path, hostile for one of them. JSON is still read strictly."""
+    """A wire that gives bytes for each path, hostile for one. JSON is still read strictly."""
 
     def __init__(self, dice: random.Random, vendor: str) -> None:
         super().__init__("http://127.0.0.1", credential="secret")

@@ -90,7 +90,7 @@ class Assassin:
 
 
 def start(command: Sequence[str], database_url: str, **environment: str) -> subprocess.Popen[str]:
-    """Start this project's Python on a test's database: `manage.py poll_devices`, or `-m MODULE`."""
+    """Start our Python on a test's database: `manage.py poll_devices`, or `-m MODULE`."""
     return subprocess.Popen(
         [sys.executable, *command],
         cwd=settings.BASE_DIR,

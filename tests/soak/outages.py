@@ -43,7 +43,8 @@ class Outage:
         return (
             f"outage: {self.faulty} of {self.gateways} gateways hang, drip or fail: "
             f"exit {self.code}, {self.failed} failed, {self.named} of them named; "
-            f"{self.stored} observations of the others, {self.healthy_unstored} of them not stored, "
+            f"{self.stored} observations of the others, "
+            f"{self.healthy_unstored} of them not stored, "
             f"{self.faulty_stored} stored of those that failed; {self.seconds:.1f} s "
             f"({self.process_seconds:.1f} s with the start of the process) "
             f"at a deadline of {self.deadline_seconds:g} s"

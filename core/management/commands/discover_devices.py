@@ -29,7 +29,7 @@ class Command(Base):
             ) from error
         if options["json"]:
             self.write_json([one.as_json() for one in found])
-        else:
+        elif found:
             self.stdout.write("\n".join(one.in_words() for one in found))
         if failed:
             raise CommandError("\n".join(failed))

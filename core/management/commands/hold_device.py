@@ -34,7 +34,7 @@ class Command(Base):
             raise CommandError(
                 f"There is no device {options['device']}. See: python manage.py status"
             ) from error
-        end = f"python manage.py release_device {device.pk}"
+        end = f"it is released: python manage.py release_device {device.pk}"
         if until:
             end = f"{until:%Y-%m-%d %H:%M} UTC"
         self.stdout.write(f"{device}: held until {end}")

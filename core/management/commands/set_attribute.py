@@ -44,7 +44,7 @@ class Command(Base):
         [command] = send.send([ordered.pk])
         if options["json"]:
             self.write_json(serializers.device_command(command))
-        result = f"{attribute.device}: {attribute} {options['value']}: {command.state}."
+        result = f"{attribute.device}: {attribute} set to {options['value']}: {command.state}."
         if command.state != State.CONFIRMED:
             raise CommandError(f"{result} {command.error}".strip())
         if not options["json"]:
@@ -52,9 +52,9 @@ class Command(Base):
 
 
 def find(device_pk: int, name: str) -> Attribute:
-    attributes = Attribute.objects.filter(device=device_pk).select_related("device__gateway")
-    names = ", ".join(attribute.name for attribute in attributes)
+    attributes = list(Attribute.objects.filter(device=device_pk).select_related("device__gateway"))
     for attribute in attributes:
         if attribute.name == name:
             return attribute
-    raise CommandError(f"Device {device_pk} has no {name}. It has: {names or 'nothing'}.")
+    names = ", ".join(attribute.name for attribute in attributes)
+    raise CommandError(f"Device {device_pk} has no attribute {name}. It has: {names or 'none'}.")

@@ -210,7 +210,7 @@ def _write(commands: list[DeviceCommand], holding: HeldLease | None) -> None:
         commands,
         workers=len(commands),
         deadline_seconds=WRITE_LASTS.total_seconds(),
-        tick=holding.keep if holding else give_back,
+        tick=holding.renew_if_due if holding else give_back,
     ):
         _note(command, result)
 

@@ -85,7 +85,7 @@ class Recorder:
     def tick(self) -> None:
         """Call while waiting for answers: keeps the lease and stores what waits."""
         if self.holding:
-            self.holding.keep()
+            self.holding.renew_if_due()
         if time.monotonic() - self.since > LONGEST_WAIT_SECONDS:
             self.flush()
 

@@ -105,12 +105,12 @@ def test_a_change_of_what_somebody_else_changed_meanwhile_is_refused(heater):
     seen = heater.version
     gateways.change_device(heater.pk, version=seen, name="Boiler")
     with pytest.raises(
-        gateways.ChangedMeanwhile, match="Boiler was changed by somebody else"
+        gateways.VersionConflict, match="Boiler was changed by somebody else"
     ) as refused:
         gateways.change_device(heater.pk, version=seen, name="Kettle")
     assert refused.value.there.name == "Boiler"
     gateways.change_device(heater.pk, version=refused.value.there.version, name="Kettle")
-    with pytest.raises(gateways.ChangedMeanwhile):
+    with pytest.raises(gateways.VersionConflict):
         gateways.set_rule(heater.pk, "awesome", {}, version=seen)
 
 
@@ -118,7 +118,7 @@ def test_a_gateway_is_not_overwritten_either(heater):
     gateway = gateways.change(
         heater.gateway_id, name="Hall", enabled=True, version=heater.gateway.version
     )
-    with pytest.raises(gateways.ChangedMeanwhile):
+    with pytest.raises(gateways.VersionConflict):
         gateways.change(gateway.pk, name="Attic", enabled=True, version=gateway.version - 1)
 
 
