@@ -51,9 +51,9 @@ CASES = (
 )
 NOTE = """
 The file's forecast is the last one before each half-hour; those of the evening before are less
-good. "Without forecasts" is the floor: a typical day, made of what had been measured. Jobs that
-were not measured in full (a gap of 46 hours in October, five half-hours in January) are not compared.
-Those with a target decide every ten minutes, the others every thirty."""
+good. "Without forecasts" is the floor: a typical day of what had been measured. Jobs that were
+not measured in full (a gap of 46 hours in October, five half-hours in January) are not
+compared. Those with a target decide every ten minutes, the others every thirty."""
 
 
 def main() -> None:

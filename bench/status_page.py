@@ -41,12 +41,8 @@ FEW_MOMENTS = 10
 def main() -> None:
     quick = is_quick()
     rounds, many_moments = (5, 100) if quick else (15, 1000)
-    home.gateways(
-        [
-            (f"http://127.0.0.1/{k}", [DeviceSpec(f"d{k}", f"Device {k:04}", SPECS)])
-            for k in range(DEVICES)
-        ]
-    )
+    specs = [DeviceSpec(f"d{number}", f"Device {number:04}", SPECS) for number in range(DEVICES)]
+    home.gateways([(f"http://127.0.0.1/{spec.vendor_id}", [spec]) for spec in specs])
     now = timezone.now()
     home.history(FEW_MOMENTS, now - timedelta(days=1), timedelta(days=1) / FEW_MOMENTS)
     home.heard()

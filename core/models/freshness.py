@@ -14,8 +14,7 @@ class Freshness(StrEnum):
     UNREACHABLE = "unreachable"
     """The gateway failed when asked, or says that it cannot reach the device."""
     STALE = "stale"
-    """The gateway answers, but the measurement is older than a day: a dead sensor behind a live
-    hub."""
+    """The gateway answers, but with a measurement older than a day: the sensor is dead."""
     LATE = "late"
     """Nobody asked for more than two intervals: the scheduler, not the device."""
     NEVER = "never"
