@@ -148,7 +148,7 @@ class Device(Evented):
     )
     fail_safe = models.CharField(
         max_length=4,
-        choices=[(one.value, one.value) for one in FailSafe],
+        choices=[(state.value, state.value) for state in FailSafe],
         default=FailSafe.OFF,
         help_text=(
             "Where it goes when no decision was possible for too long, "

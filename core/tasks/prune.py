@@ -54,8 +54,8 @@ Pruned = Counter[str]
 def prune(days: int | None = None, progress: Callable[[int, int], None] | None = None) -> Pruned:
     """Delete all that is older than so many days (default: KEEP_DAYS).
 
-    `progress` is called after each step with the rows deleted so far, twice: how many there are
-    nobody counts.
+    `progress` is called after each step with the rows deleted so far, as both its numbers: the
+    total would have to be counted first.
     """
     pruned = Pruned()
     for what, count in _steps(_before(days)):
@@ -110,6 +110,7 @@ def _steps(before: datetime) -> Iterator[tuple[str, int]]:
 def _too_old(
     what: str, rows: QuerySet[Any], time_field: str, before: datetime, at_most: int | None = None
 ) -> Iterator[tuple[str, int]]:
+    # By primary key, which is nearly the order of time: these tables need no index on their time.
     while True:
         first = rows.order_by("pk").values_list("pk", time_field)[: at_most or ROWS_A_STEP]
         old = [pk for pk, at in first if at < before]
@@ -126,14 +127,14 @@ def _all_of(what: str, rows: QuerySet[Any]) -> Iterator[tuple[str, int]]:
 
 
 def _old_events() -> Iterator[tuple[str, int]]:
-    """The newest stays, so that the log always says how far it went."""
+    """Delete old events but the newest, whose key tells subscribers where the log ends."""
     newest = Event.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
     older = Event.objects.filter(pk__lt=newest)
     yield from _too_old("events", older, "happened_at", timezone.now() - EVENTS_LIFETIME)
 
 
 def _of_removed_devices() -> Iterator[tuple[str, int]]:
-    """History and attributes. The device's own row stays, so that discovery leaves it out."""
+    """Delete history and attributes. The device's row stays, so that discovery leaves it out."""
     removed = Device.objects.exclude(removed_at=None, gateway__removed_at=None)
     yield from _all_of("receipts", Receipt.objects.filter(device__in=removed))
     yield from _all_of("plans", Plan.objects.filter(device__in=removed))
@@ -146,7 +147,7 @@ def _of_removed_devices() -> Iterator[tuple[str, int]]:
 
 
 def _removed_gateways() -> Iterator[tuple[str, int]]:
-    """Whole gateways, once their devices have no history left."""
+    """Delete removed gateways whose devices have no history left."""
     removed = Gateway.objects.exclude(removed_at=None).exclude(devices__attributes__isnull=False)
     if pks := list(removed.values_list("pk", flat=True)[:ROWS_A_STEP]):
         Device.objects.filter(gateway__in=pks).delete()

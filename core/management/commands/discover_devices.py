@@ -28,8 +28,8 @@ class Command(Base):
                 f"{error} Add one: python manage.py add_gateway VENDOR URL"
             ) from error
         if options["json"]:
-            self.write_json([one.as_json() for one in found])
+            self.write_json([gateway.as_json() for gateway in found])
         elif found:
-            self.stdout.write("\n".join(one.in_words() for one in found))
+            self.stdout.write("\n".join(gateway.in_words() for gateway in found))
         if failed:
             raise CommandError("\n".join(failed))

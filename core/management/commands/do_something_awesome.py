@@ -44,7 +44,7 @@ class Command(Base):
         if options["json"]:
             self.write_json([verdict.as_json() for verdict in verdicts])
         else:
-            lines = [f"{one.device}: {one.sentence}{one.receipt_words}" for one in verdicts]
+            lines = [f"{made.device}: {made.sentence}{made.receipt_words}" for made in verdicts]
             self.stdout.write("\n".join(lines) or NO_RULES)
         problems = [str(verdict.device) for verdict in verdicts if verdict.problem]
         if problems:
