@@ -1,4 +1,7 @@
-"""`python -m bench [NAME ...] [--quick]`: each benchmark in a process of its own, on each database that is there."""
+"""Run benchmarks: `python -m bench [NAME ...] [--quick]`.
+
+Each runs in a process of its own, on each database that answers.
+"""
 
 import argparse
 import os
@@ -36,16 +39,14 @@ def main() -> None:
     )
     options = parser.parse_args()
     if unknown := set(options.names) - set(BENCHMARKS):
-        parser.error(
-            f"there is no benchmark {', '.join(sorted(unknown))}: choose from {', '.join(BENCHMARKS)}"
-        )
+        names = ", ".join(sorted(unknown))
+        parser.error(f"there is no benchmark {names}: choose from {', '.join(BENCHMARKS)}")
     began = time.monotonic()
     for name in options.names or BENCHMARKS:
         for database in BENCHMARKS[name]:
             run(name, database, options.quick)
-    print(
-        f"\n{time.monotonic() - began:.0f} s in all; load of this machine {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores."
-    )
+    load = f"load of this machine {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
+    print(f"\n{time.monotonic() - began:.0f} s in all; {load}.")
 
 
 def run(name: str, database: Database, quick: bool) -> None:

@@ -1,8 +1,8 @@
-"""Was it worth it, over a real year? Three hours before 07:00 each day, from forecasts alone.
+"""Measure what forecasts save in a real year: Great Britain 2023, 3 hours before 07:00 every day.
 
-The year is that of Great Britain, 2023. It is not part of this repository: BENCH_GB_INTENSITY names
-the file (columns from, to, forecast, actual), or it lies in ../shared/data. Source: NESO Carbon
-Intensity API, CC BY 4.0. It has one forecast for each half-hour, the last one before it.
+The year is not part of this repository: BENCH_GB_INTENSITY names the file (columns from, to,
+forecast, actual), or it lies in ../shared/data. Source: NESO Carbon Intensity API, CC BY 4.0. It
+has one forecast for each half-hour, the last one before it.
 """
 
 import os
@@ -52,8 +52,8 @@ CASES = (
 )
 NOTE = """
 The file's forecast is the last one before each half-hour; those of the evening before are less
-good. "Without forecasts" is the floor: a typical day, made of what had been measured. Jobs that
-were not measured in full (a gap of 46 hours in October, five half-hours in January) are not
+good. "Without forecasts" is the floor: a typical day of what had been measured. Jobs that were
+not measured in full (a gap of 46 hours in October, five half-hours in January) are not
 compared. Those with a target decide every ten minutes, the others every thirty."""
 
 

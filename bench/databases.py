@@ -39,7 +39,7 @@ def postgresql() -> Iterator[str]:
 
 
 def environment(url: str) -> dict[str, str]:
-    """As on a server (DEBUG keeps every query in memory), but with gateways and readers on this machine."""
+    """Settings as on a server (DEBUG keeps queries in memory), gateways on this machine allowed."""
     return os.environ | {
         "DATABASE_URL": url,
         "DEBUG": "0",

@@ -16,16 +16,20 @@ DATABASES = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
 
 OBSERVATIONS = {
     "sqlite": """
-        WITH RECURSIVE moment(number) AS (SELECT 0 UNION ALL SELECT number + 1 FROM moment WHERE number < %s - 1)
+        WITH RECURSIVE moment(number) AS (
+            SELECT 0 UNION ALL SELECT number + 1 FROM moment WHERE number < %s - 1)
         INSERT INTO core_observation (attribute_id, observed_at, number)
-        SELECT attribute.id, strftime('%%Y-%%m-%%d %%H:%%M:%%S', %s + moment.number * %s, 'unixepoch'),
-            CASE attribute.kind WHEN 'boolean' THEN moment.number %% 2 ELSE 20 + moment.number %% 50 / 10.0 END
+        SELECT attribute.id,
+            strftime('%%Y-%%m-%%d %%H:%%M:%%S', %s + moment.number * %s, 'unixepoch'),
+            CASE attribute.kind WHEN 'boolean' THEN moment.number %% 2
+                ELSE 20 + moment.number %% 50 / 10.0 END
         FROM moment CROSS JOIN core_attribute AS attribute""",
     "postgresql": """
         INSERT INTO core_observation (attribute_id, observed_at, number)
         SELECT attribute.id, to_timestamp(%s + moment * %s),
             CASE attribute.kind WHEN 'boolean' THEN moment %% 2 ELSE 20 + moment %% 50 / 10.0 END
-        FROM generate_series(0, %s - 1) AS moment CROSS JOIN core_attribute AS attribute ORDER BY moment""",
+        FROM generate_series(0, %s - 1) AS moment CROSS JOIN core_attribute AS attribute
+        ORDER BY moment""",
 }
 """In the order of time, as polls store them: what belongs to one attribute lies far apart."""
 
@@ -35,28 +39,21 @@ def database() -> str:
 
 
 def gateways(specs: Sequence[tuple[str, Sequence[DeviceSpec]]]) -> list[Gateway]:
-    """Stores gateways, by address, with their devices, as `add_gateway` would one by one."""
+    """Store gateways, by address, with their devices, as `add_gateway` would one at a time."""
     stored = Gateway.objects.bulk_create(
         [Gateway(vendor="shelly", name=address, address=address) for address, _ in specs]
     )
-    pairs = [
-        (gateway, spec)
-        for gateway, (_, devices) in zip(stored, specs, strict=True)
-        for spec in devices
-    ]
-    devices = Device.objects.bulk_create(
-        [
-            Device(gateway=gateway, vendor_id=spec.vendor_id, name=spec.name, model=spec.model)
-            for gateway, spec in pairs
-        ]
-    )
-    Attribute.objects.bulk_create(
-        [
-            _attribute(device, spec)
-            for device, (_, found) in zip(devices, pairs, strict=True)
-            for spec in found.attributes
-        ]
-    )
+    devices, attributes = [], []
+    for gateway, (_, device_specs) in zip(stored, specs, strict=True):
+        for spec in device_specs:
+            device = Device(
+                gateway=gateway, vendor_id=spec.vendor_id, name=spec.name, model=spec.model
+            )
+            devices.append(device)
+            attributes += [_attribute(device, attribute) for attribute in spec.attributes]
+    # Sets the primary keys that the attributes refer to.
+    Device.objects.bulk_create(devices)
+    Attribute.objects.bulk_create(attributes)
     return stored
 
 
@@ -74,16 +71,15 @@ def _attribute(device: Device, spec: AttributeSpec) -> Attribute:
 
 
 def history(moments: int, start: datetime, step: timedelta) -> None:
-    """An observation of every attribute at so many moments."""
+    """Store an observation of every attribute at so many moments."""
     times = (start.timestamp(), step.total_seconds())
     with connection.cursor() as cursor:
         if connection.vendor == "sqlite":
             cursor.execute("PRAGMA cache_size = -500000")
             cursor.execute(OBSERVATIONS["sqlite"], (moments, int(times[0]), int(times[1])))
             cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            cursor.execute(
-                "PRAGMA cache_size = -2000"
-            )  # the default, which is what we measure with
+            # The default, which is what we measure with.
+            cursor.execute("PRAGMA cache_size = -2000")
         else:
             cursor.execute(OBSERVATIONS["postgresql"], (*times, moments))
             cursor.execute("VACUUM ANALYZE")  # as the server does by itself, some time later
@@ -91,7 +87,7 @@ def history(moments: int, start: datetime, step: timedelta) -> None:
 
 
 def heard(now: datetime | None = None) -> None:
-    """As if a poll had just gone through."""
+    """Set what a poll that has just ended would have set."""
     now = now or timezone.now()
     Device.objects.update(heard_at=now)
     Attribute.objects.update(heard_at=now, observed_at=now, number=1)

@@ -1,7 +1,8 @@
-"""Clients that ask each second what is new, each over a connection that it keeps, as a page without a socket would.
+"""Clients that poll each second over a kept connection, as a page without a socket would.
 
-`python -m bench.pollers PORT COUNT SECONDS` prints a JSON object: how many polls were answered, how long each took in seconds,
-and the bytes of requests and answers in all. The requests are those of a page in Chromium 156, read by somebody with a log-in.
+`python -m bench.pollers PORT COUNT SECONDS` prints a JSON object: how many polls were answered, how
+long each took in seconds, and the bytes of requests and answers in all. The requests are those of a
+page in Chromium 156, read by somebody with a log-in.
 """
 
 import asyncio
@@ -14,7 +15,8 @@ SHORTEST = "GET /bench/events?after=999999999 HTTP/1.1\r\nHost: localhost:{port}
 BROWSERS = f"""\
 Connection: keep-alive
 sec-ch-ua-platform: "Linux"
-User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/156.0.0.0 Safari/537.36
+User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) \
+Chrome/156.0.0.0 Safari/537.36
 sec-ch-ua: "Not:A-Brand";v="8", "Chromium";v="156"
 sec-ch-ua-mobile: ?0
 Accept: */*

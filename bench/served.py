@@ -1,4 +1,4 @@
-"""The ASGI application that bench/live.py has gunicorn serve: ours, a socket of the group, and two counters."""
+"""The application that bench/live.py serves: ours, a socket of the group, and two counters."""
 
 import os
 from collections.abc import Awaitable, Callable
@@ -41,5 +41,5 @@ def counting_texts(as_text: Callable[[EventRow], str]) -> Callable[[EventRow], s
 
 
 for log in (PostgresLog, SqliteLog):
-    log.read = counting_reads(log.read)  # type: ignore[method-assign]  # counted, in this process alone
+    log.read = counting_reads(log.read)  # type: ignore[method-assign]
 subscriber._as_text = counting_texts(subscriber._as_text)

@@ -38,17 +38,8 @@ def serving() -> Iterator[Web]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [
-        sys.executable,
-        "-m",
-        "gunicorn",
-        "--workers",
-        "1",
-        "--log-level",
-        "warning",
-        "--bind",
-        f"127.0.0.1:{port}",
-    ]
+    command = [sys.executable, "-m", "gunicorn", "--workers", "1", "--log-level", "warning"]
+    command += ["--bind", f"127.0.0.1:{port}"]
     environ = os.environ | {"SOCKETS_A_PROCESS": "5000", "PYTHONWARNINGS": "ignore:No directory at"}
     with subprocess.Popen([*command, "bench.served"], env=environ) as server:
         try:

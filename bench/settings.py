@@ -1,4 +1,4 @@
-"""The settings of the web process that bench/live.py measures: the application's, with what it is compared with next to it."""
+"""Settings of the process that bench/live.py measures: ours, and those of its competitor."""
 
 import os
 

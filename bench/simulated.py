@@ -15,9 +15,9 @@ def simulator(devices: int, latency: float, port: int = 0) -> Iterator[str]:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout
-            said = process.stdout.readline()
-            address = re.search(r"http://[^/]+", said)
-            assert address, f"simulate_devices said {said!r}"
+            line = process.stdout.readline()
+            address = re.search(r"http://[^/]+", line)
+            assert address, f"simulate_devices printed {line!r}"
             yield address[0]
         finally:
             process.terminate()

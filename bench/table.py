@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Row:
-    """One thing measured. `met` is None where there is no target. Targets are set for the full numbers, not the quick ones."""
+    """One row of a table of results. `met` is None where there is no target.
+
+    Targets are set for the full numbers, not the quick ones.
+    """
 
     what: str
     measured: str

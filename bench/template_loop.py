@@ -1,5 +1,6 @@
-"""A poll as beginners write it, and as the original template did: one device after the other, no session, two calls, each
-value saved by itself. Fills the database first. Prints the seconds of the loop.
+"""A poll as the original template did it: device after device, two calls, value after value.
+
+Fills the database first. Prints the seconds of the loop.
 
     python -m bench.template_loop ADDRESS GATEWAYS DEVICES_ASKED
 """

@@ -1,4 +1,7 @@
-"""What a page would poll if there were no socket, and what the follower has done. All other addresses are the application's."""
+"""What a page without a socket would poll, and the counters of the follower.
+
+All other addresses are the application's.
+"""
 
 from collections import Counter
 
@@ -12,10 +15,10 @@ counts: Counter[str] = Counter()
 
 
 def events(request: HttpRequest) -> JsonResponse:
-    """What happened after an event: one query, no session, no log-in."""
+    """List the events after one: one query, no session, no log-in."""
     after = int(request.GET["after"])
-    told = Event.objects.after(after).values("id", "kind", "device", "gateway", "body")[:500]
-    return JsonResponse({"events": list(told)})
+    events = Event.objects.after(after).values("id", "kind", "device", "gateway", "body")[:500]
+    return JsonResponse({"events": list(events)})
 
 
 def counted(request: HttpRequest) -> JsonResponse:

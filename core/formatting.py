@@ -151,3 +151,8 @@ def drawn(attributes: list[Attribute]) -> Attribute | None:
 def _prominence(attribute: Attribute, places: dict[str, int]) -> int:
     kind = {Kind.NUMBER: 0, Kind.BOOLEAN: 1, Kind.CHOICE: 1}.get(Kind(attribute.kind), 2)
     return places.get(attribute.name, len(places) + kind)
+
+
+def counted(count: int, one: str, more: str = "") -> str:
+    """Write a number with its noun: 1 device, 2 devices, 3 switches (`more` where an s is not enough)."""
+    return f"{count:,} {one if count == 1 else more or one + 's'}"

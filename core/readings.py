@@ -143,3 +143,29 @@ def clean_name(text: object) -> str:
     """
     shown = "".join(character for character in str(text or "") if character.isprintable())
     return shown.strip()[:LONGEST_NAME]
+
+
+YES = frozenset({"on", "yes", "true", "1"})
+NO = frozenset({"off", "no", "false", "0"})
+
+
+def yes_or_no(text: str) -> bool | None:
+    """Read a typed yes or no, in upper or lower case. None if it is neither."""
+    word = text.strip().lower()
+    if word in YES:
+        return True
+    return False if word in NO else None
+
+
+def typed_value(text: str, kind: Kind) -> Value:
+    """Read what a person typed as a value of this kind. Raises Unacceptable.
+
+    `clean_value()` checks the rest: the range, the choices, the length.
+    """
+    if kind is Kind.NUMBER:
+        try:
+            return float(text)
+        except ValueError:
+            raise Unacceptable(f"{text!r} is no number") from None
+    switched = yes_or_no(text) if kind is Kind.BOOLEAN else None
+    return text if switched is None else switched

@@ -1,9 +1,10 @@
 """What every test may count on.
 
-The database is the one DATABASE_URL names, SQLite without it. It is a real file, never in memory, so that threads and
-other processes see what a test committed: use `transactional_db` and `database_url` for those. Tests that only make sense
-on one database are marked `@pytest.mark.sqlite` or `@pytest.mark.postgresql` and are left out, not skipped, on the other.
-A skip is for a missing service, which it names; with CI set there is none: it fails.
+The database is the one DATABASE_URL names, SQLite without it. It is a real file, never in memory,
+so that threads and other processes see what a test committed: use `transactional_db` and
+`database_url` for those. Tests that only make sense on one database are marked
+`@pytest.mark.sqlite` or `@pytest.mark.postgresql` and are left out, not skipped, on the other. A
+skip is for a missing service, which it names; with CI set there is none: it fails.
 """
 
 import os
@@ -59,7 +60,7 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
 def django_db_modify_db_settings(
     django_db_modify_db_settings_parallel_suffix: None, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """pytest-django's hook. SQLite as in production, a file with a write-ahead log, one for each worker."""
+    """pytest-django's hook: SQLite as in production, a file with a write-ahead log per worker."""
     if connection.vendor == "sqlite":
         connection.settings_dict["TEST"]["NAME"] = str(
             tmp_path_factory.mktemp("database") / "test.sqlite3"
@@ -78,8 +79,8 @@ def database_url(transactional_db: None) -> str:
 
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Generator[None]:
-    """pytest-django's, and before it drops a database on PostgreSQL: other processes of a test, and threads of an event loop, are
-    given a moment to hang up, then they are cut off."""
+    """pytest-django's, and before it drops a database on PostgreSQL: other processes of a test, and
+    threads of an event loop, are given a moment to hang up, then they are cut off."""
     from core.live.log import connection_parameters
 
     yield

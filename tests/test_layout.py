@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 CORE = ROOT / "core"
 COMMANDS = sorted((CORE / "management" / "commands").glob("[!_]*.py"))
 
-LONGEST_COMMAND = 75
+LONGEST_COMMAND = 60
 """Lines. Most take 30; what is longer holds something that belongs into a task."""
 
 DJANGO = {

@@ -130,7 +130,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='devicecommand',
             name='steps',
-            field=models.JSONField(default=list, help_text='[time, state, error] of each step, the latest LONGEST_STORY of them'),
+            field=models.JSONField(default=list, help_text='[time, state, error] of each step, the latest of them'),
         ),
         migrations.AddField(
             model_name='gateway',
@@ -210,8 +210,8 @@ class Migration(migrations.Migration):
                 ('until', models.DateTimeField(help_text='How long it was expected to hold, when it was last decided', null=True)),
                 ('sentence', models.CharField(max_length=500)),
                 ('problem', models.BooleanField(default=False, help_text='No decision could be made')),
-                ('inputs', models.JSONField(help_text='What it was made from; see core/tasks/situations.py')),
-                ('choice', models.JSONField(help_text='The plan it follows, as it was then; see core/tasks/plans.py', null=True)),
+                ('inputs', models.JSONField(help_text='What it was made from')),
+                ('choice', models.JSONField(help_text='The plan it follows, as it was then', null=True)),
                 ('command', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='receipts', to='core.devicecommand')),
                 ('device', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='receipts', to='core.device')),
                 ('plan', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='receipts', to='core.plan')),

@@ -5,12 +5,13 @@ from datetime import datetime
 
 from django.db import models
 
-from core.models.device import Device, Freshness, freshness
+from core.models.device import Device
+from core.models.freshness import Freshness, freshness
 from core.readings import Kind, Value
 
 MOVES_DAILY = frozenset({"temperature", "humidity", "pressure", "illuminance"})
-"""What no day leaves as it is. A hub that goes on telling the same measurement of it passes on a dead sensor; of a door, a
-power of 0 W or a gas meter it may be true for months."""
+"""Names of attributes that change within any day. If a hub repeats the same measurement of one, the
+sensor is dead; a door, a power of 0 W or a gas meter may rightly stay the same for months."""
 
 
 class Attribute(models.Model):
@@ -27,9 +28,10 @@ class Attribute(models.Model):
     choices = models.JSONField(default=list, blank=True)
     writable = models.BooleanField(default=False)
 
-    # The latest by observed_at, not the last that arrived. Written by record() alone.
+    # The latest by observed_at, not the last that arrived. Written by record() alone. One of number
+    # and text is null, here and below (hence DJ001).
     number = models.FloatField(null=True, blank=True, editable=False)
-    text = models.CharField(max_length=255, null=True, blank=True, editable=False)  # noqa: DJ001 (null: the value is a number)
+    text = models.CharField(max_length=255, null=True, blank=True, editable=False)  # noqa: DJ001
     observed_at = models.DateTimeField(null=True, blank=True, editable=False)
     changed_at = models.DateTimeField(
         null=True, blank=True, editable=False, help_text="When it was first seen with this value"
@@ -50,9 +52,9 @@ class Attribute(models.Model):
         default=True, editable=False, help_text="Whether the vendor's last answer held a value"
     )
 
-    # What it should be as far as our orders go. Another value is somebody else's: see core/tasks/orders/holds.py.
+    # What our last command set it to. Another value is a person's: core/tasks/orders/holds.py.
     expected_number = models.FloatField(null=True, blank=True, editable=False)
-    expected_text = models.CharField(max_length=255, null=True, blank=True, editable=False)  # noqa: DJ001 (null: a number)
+    expected_text = models.CharField(max_length=255, null=True, blank=True, editable=False)  # noqa: DJ001
     expected_at = models.DateTimeField(
         null=True, blank=True, editable=False, help_text="When it was heard to be so"
     )
@@ -76,7 +78,7 @@ class Attribute(models.Model):
 
     @property
     def is_measured(self) -> bool:
-        """A sensor's number moves with the world. A door or a set point may rightly stay the same for months."""
+        """Whether it is the number of a sensor, which moves by itself, as a set point does not."""
         return self.kind == Kind.NUMBER and not self.writable
 
     @property
@@ -93,17 +95,17 @@ class Attribute(models.Model):
 
 
 def as_value(kind: str, number: float | None, text: str | None) -> Value | None:
-    """The value as people and programs know it, from the two columns that hold it."""
+    """Make the value from the two columns that hold it."""
     if kind == Kind.BOOLEAN:
         return None if number is None else bool(number)
     return number if kind == Kind.NUMBER else text
 
 
 def moves_daily(name: str, writable: bool) -> bool:
-    """Whether an attribute of this name (temperature, temperature_2) shows by its time of measurement that it lives."""
+    """Whether an attribute of this name (temperature, temperature_2) changes within any day."""
     return not writable and name.rstrip("_0123456789") in MOVES_DAILY
 
 
 def main_switch(attributes: Sequence[Attribute]) -> Attribute | None:
-    """The attribute that an on/off control and a rule drive when none is named: the first writable boolean."""
+    """Find the attribute that a rule and an on/off control switch: the first writable boolean."""
     return next((attribute for attribute in attributes if attribute.is_switch), None)

@@ -1,18 +1,17 @@
-"""A device behind a gateway, and how fresh what we know of it is."""
+"""A device behind a gateway: its rule, limits, latest decision and hold."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from typing import Self
 from zoneinfo import available_timezones
 
-from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
-from django.db.models import Case, Count, Q, When
-from django.db.models import Value as Constant
+from django.db.models import Count, Q
 
 from core.models.evented import Evented
+from core.models.freshness import FRESHNESS_RANKS, Freshness, freshness, freshness_rank
 from core.models.gateway import Gateway
 
 
@@ -33,32 +32,8 @@ def check_zone(value: str) -> None:
         raise ValidationError(f"{value!r} is no time zone. Example: Europe/London")
 
 
-class Freshness(StrEnum):
-    """How much the latest value can be trusted. Worst first: pages list them in this order."""
-
-    UNREACHABLE = "unreachable"
-    """The gateway failed when asked, or says that it cannot reach the device."""
-    STALE = "stale"
-    """The gateway answers, but the device's own measurement is older than a day: a dead sensor behind a live hub."""
-    LATE = "late"
-    """Nobody asked for more than two intervals: the scheduler, not the device."""
-    NEVER = "never"
-    """Not heard yet."""
-    FRESH = "fresh"
-    PAUSED = "paused"
-    """A person disabled the device or its gateway: nobody asks, and nothing is wrong."""
-
-
-STALE_AFTER = timedelta(days=1)
-
-
-def late_after() -> timedelta:
-    """One missed poll is no news; two are."""
-    return settings.POLL_INTERVAL * 2.5
-
-
 class FailSafe(StrEnum):
-    """What a device goes to when nobody can decide for it any more."""
+    """The state that a device goes to when no decision was possible for too long."""
 
     OFF = "off"
     ON = "on"
@@ -75,20 +50,18 @@ class DeviceQuerySet(models.QuerySet["Device"]):
         return self.present().filter(enabled=True, gateway__enabled=True)
 
     def ruled(self) -> Self:
-        """Those that something decides for."""
+        """Those with a rule or a guard."""
         return self.active().exclude(rule="", guard="")
-
-    def held(self, now: datetime) -> Self:
-        return self.exclude(held_at=None).filter(Q(held_until=None) | Q(held_until__gt=now))
 
     def worst_first(self, now: datetime) -> Self:
         return self.order_by(freshness_rank(now).asc(), "name", "pk")
 
     def in_state(self, freshness: Freshness, now: datetime) -> Self:
-        return self.alias(rank=freshness_rank(now)).filter(Q(rank=FRESHNESS_RANKS.index(freshness)))
+        rank = FRESHNESS_RANKS.index(freshness)
+        return self.alias(rank=freshness_rank(now)).filter(Q(rank=rank))
 
     def matching(self, words: str) -> Self:
-        """Those in which each word occurs somewhere: name, place, model, vendor's id, gateway."""
+        """Those in which each word occurs in name, place, model, vendor's id or gateway's name."""
         found = self
         for word in words.split():
             found = found.filter(
@@ -101,12 +74,17 @@ class DeviceQuerySet(models.QuerySet["Device"]):
         return found
 
     def count_by_freshness(self, now: datetime) -> dict[Freshness, int]:
-        """How many are in each state, worst first, in one query."""
-        rows = dict(self.order_by().values_list(freshness_rank(now)).annotate(Count("pk")))
-        return {freshness: rows.get(rank, 0) for rank, freshness in enumerate(FRESHNESS_RANKS)}
+        """Count the devices in each state, worst first, in one query."""
+        counts = dict(self.order_by().values_list(freshness_rank(now)).annotate(Count("pk")))
+        return {freshness: counts.get(rank, 0) for rank, freshness in enumerate(FRESHNESS_RANKS)}
 
 
 class Device(Evented):
+    """One thing behind a gateway, known by the vendor's own id.
+
+    A person gives it name, place, rule and limits.
+    """
+
     gateway = models.ForeignKey(Gateway, on_delete=models.CASCADE, related_name="devices")
     vendor_id = models.CharField(
         max_length=200, help_text="The vendor's own id, unique in the gateway"
@@ -158,7 +136,7 @@ class Device(Evented):
         help_text="Kept so that discovery does not bring it back",
     )
 
-    # What a rule may do to it. A hold, a fail-safe and a guard do not wait for the two minima.
+    # Limits for its rule. A person, the fail-safe and a guard do not wait for the minimum times.
     min_on_minutes = models.PositiveSmallIntegerField(
         default=0, help_text="Once on, a rule leaves it on so long"
     )
@@ -170,9 +148,12 @@ class Device(Evented):
     )
     fail_safe = models.CharField(
         max_length=4,
-        choices=[(one.value, one.value) for one in FailSafe],
+        choices=[(state.value, state.value) for state in FailSafe],
         default=FailSafe.OFF,
-        help_text="Where it goes when no decision was possible for too long, and by its own timer if all of this is dead",
+        help_text=(
+            "Where it goes when no decision was possible for too long, "
+            "and by its own timer if all of this is dead"
+        ),
     )
     fail_safe_minutes = models.PositiveSmallIntegerField(
         default=60, help_text="How long is too long"
@@ -188,12 +169,12 @@ class Device(Evented):
         null=True, blank=True, editable=False, help_text="No decision was possible since"
     )
 
-    # A hold: a person's word, which no rule touches. Without an end it lasts until it is released.
+    # A hold by a person: no rule changes the device. Without an end it lasts until it is released.
     held_at = models.DateTimeField(null=True, blank=True, editable=False)
     held_until = models.DateTimeField(null=True, blank=True, editable=False)
     hold_reason = models.CharField(max_length=200, blank=True, editable=False)
 
-    # Over all its attributes, so that a page of devices is sorted by what is wrong without reading their attributes.
+    # Over all its attributes: a page of devices is sorted by freshness without reading those.
     heard_at = models.DateTimeField(null=True, blank=True, editable=False)
     measured_at = models.DateTimeField(
         null=True, blank=True, editable=False, help_text="Newest measurement of what moves daily"
@@ -238,47 +219,3 @@ class Device(Evented):
         return freshness(
             self.heard_at, self.measured_at, self.available, self.gateway.failures, now
         )
-
-
-FRESHNESS_RANKS = tuple(Freshness)
-
-
-def freshness(
-    heard_at: datetime | None,
-    measured_at: datetime | None,
-    available: bool,
-    failures: int,
-    now: datetime,
-) -> Freshness:
-    if heard_at is None:
-        return Freshness.UNREACHABLE if failures else Freshness.NEVER
-    if not available:
-        return Freshness.UNREACHABLE
-    if now - heard_at > late_after():
-        return Freshness.UNREACHABLE if failures else Freshness.LATE
-    if measured_at is not None and now - measured_at > STALE_AFTER:
-        return Freshness.STALE
-    return Freshness.FRESH
-
-
-def freshness_rank(now: datetime) -> Case:
-    """The same as Device.freshness(), for the database. A test holds that the two agree."""
-    is_late = Q(heard_at__lt=now - late_after())
-    is_failing = Q(gateway__failures__gt=0)
-    rows = (
-        (Q(enabled=False) | Q(gateway__enabled=False), Freshness.PAUSED),
-        (Q(heard_at=None) & is_failing, Freshness.UNREACHABLE),
-        (Q(heard_at=None), Freshness.NEVER),
-        (Q(available=False), Freshness.UNREACHABLE),
-        (is_late & is_failing, Freshness.UNREACHABLE),
-        (is_late, Freshness.LATE),
-        (Q(measured_at__lt=now - STALE_AFTER), Freshness.STALE),
-    )
-    return Case(
-        *(
-            When(condition, then=Constant(FRESHNESS_RANKS.index(freshness)))
-            for condition, freshness in rows
-        ),
-        default=Constant(FRESHNESS_RANKS.index(Freshness.FRESH)),
-        output_field=models.SmallIntegerField(),
-    )

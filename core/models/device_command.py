@@ -1,7 +1,7 @@
-"""Our order to a device and all that became of it.
+"""Device commands: what we order a device to do, and what becomes of it.
 
-TRANSITIONS is the specification: a row for each state, a column for each event. What is not in it cannot happen; an event
-without an entry leaves the state as it is. tests/core/test_device_command.py runs every cell.
+TRANSITIONS is the specification: a row for each state, a column for each event. An event without an
+entry leaves the state as it is. tests/core/test_device_command.py runs every cell.
 """
 
 from datetime import datetime, timedelta
@@ -25,11 +25,11 @@ class State(StrEnum):
     REQUESTED = "requested"
     """Committed, not sent."""
     SENDING = "sending"
-    """A process has claimed it and may have written to the vendor. If that process died, nobody knows: it is read back."""
+    """A process has claimed it and may have written to the vendor. If it died, a read tells."""
     ACCEPTED = "accepted"
-    """The vendor said yes. That is not done."""
+    """The vendor accepted it. Not seen in effect yet."""
     CONFIRMED = "confirmed"
-    """Read back after the vendor had settled, and there."""
+    """Seen in effect: read back after the vendor had settled."""
     FAILED = "failed"
     """Refused, or sent and never in effect."""
     SUPERSEDED = "superseded"
@@ -44,7 +44,7 @@ class CommandEvent(StrEnum):
     CLAIM = "claim"
     """A process is about to write it."""
     ACCEPT = "accept"
-    """The vendor answered yes."""
+    """The vendor accepted it."""
     REFUSE = "refuse"
     """The vendor, or our own rules, said no for good."""
     SEEN = "seen"
@@ -57,9 +57,9 @@ class CommandEvent(StrEnum):
     """Its time is over."""
 
 
-LONGEST_STORY = 30
+MOST_STEPS = 30
 CONFIRM_WITHIN = timedelta(minutes=2)
-"""How long after settling a device may still show the old value before its command is called unconfirmed."""
+"""How long after settling a device may show the old value before its command is unconfirmed."""
 
 OPEN = (State.REQUESTED, State.SENDING, State.ACCEPTED)
 FINAL = tuple(state for state in State if state not in OPEN)
@@ -71,8 +71,8 @@ TRANSITIONS: dict[State, dict[CommandEvent, State]] = {
         CommandEvent.SUPERSEDE: State.SUPERSEDED,
         CommandEvent.EXPIRE: State.EXPIRED,
     },
-    # SENDING is left by its own process, or by others after its claim has lapsed. Nothing supersedes it: a newer order
-    # waits in REQUESTED until it is known what became of this one.
+    # SENDING is left by its own process, or by others after its claim has lapsed. Nothing
+    # supersedes it: a newer command waits in REQUESTED until it is clear what became of this one.
     State.SENDING: {
         CommandEvent.ACCEPT: State.ACCEPTED,
         CommandEvent.REFUSE: State.FAILED,
@@ -80,7 +80,7 @@ TRANSITIONS: dict[State, dict[CommandEvent, State]] = {
         CommandEvent.NOT_SEEN: State.REQUESTED,
         CommandEvent.EXPIRE: State.FAILED,
     },
-    # NOT_SEEN leaves ACCEPTED as it is: slow devices get until `confirm_by`, then EXPIRE makes it loud.
+    # NOT_SEEN leaves ACCEPTED as it is: slow devices get until `confirm_by`, then comes EXPIRE.
     State.ACCEPTED: {
         CommandEvent.SEEN: State.CONFIRMED,
         CommandEvent.SUPERSEDE: State.SUPERSEDED,
@@ -91,7 +91,7 @@ TRANSITIONS: dict[State, dict[CommandEvent, State]] = {
 
 
 def after(state: str, event: CommandEvent) -> State:
-    """The state that follows; the same one where the table has no entry."""
+    """Look up the state that follows; without an entry in the table, the same state."""
     return TRANSITIONS[State(state)].get(event, State(state))
 
 
@@ -103,12 +103,17 @@ class DeviceCommandQuerySet(models.QuerySet["DeviceCommand"]):
         return self.filter(state=State.REQUESTED)
 
     def unclear(self, now: datetime) -> Self:
-        """Written, perhaps, and settled by now: a read tells what became of them. Not those that a process is writing."""
+        """Those that may have been written and have settled: a read tells.
+
+        Not those being written now.
+        """
         lapsed = Q(claimed_until=None) | Q(claimed_until__lte=Now())
         return self.filter(lapsed, state__in=[State.SENDING, State.ACCEPTED], settles_at__lte=now)
 
 
 class DeviceCommand(Evented):
+    """An order for one attribute of a device, from its request to its end."""
+
     attribute = models.ForeignKey(
         Attribute, on_delete=models.CASCADE, related_name="commands", db_index=False
     )
@@ -144,12 +149,13 @@ class DeviceCommand(Evented):
     error = models.CharField(max_length=500, blank=True)
     steps = models.JSONField(
         default=list,
-        help_text="[time, state, error] of each step, the latest LONGEST_STORY of them",
+        help_text="[time, state, error] of each step, the latest of them",
     )
 
-    # What the attribute was when this was sent: only if it still is, a write of unknown outcome is sent again.
+    # The attribute's value when this was sent. A write of unknown outcome is sent again only if it
+    # still is.
     before_number = models.FloatField(null=True)
-    before_text = models.CharField(max_length=255, null=True)  # noqa: DJ001 (null: the value is a number, or unknown)
+    before_text = models.CharField(max_length=255, null=True)  # noqa: DJ001 (null: a number)
 
     # The device's own timer, where the vendor has one.
     revert_after = models.DurationField(null=True)
@@ -191,12 +197,15 @@ class DeviceCommand(Evented):
         return self.state in OPEN
 
     def matches(self, number: float | None, text: str | None) -> bool:
-        """Whether these are the ordered value."""
+        """Whether these two columns hold the ordered value."""
         return is_same((self.number, self.text), (number, text))
 
     def is_as_before(self, number: float | None, text: str | None) -> bool:
-        """Whether these may be the value from before it was sent. What is on or off has no third value: what was last heard
-        before may be older than a change that nobody has heard of."""
+        """Whether these two columns may hold the value from before it was sent.
+
+        A boolean always may: the value we had stored can be older than a change that nobody has
+        read yet.
+        """
         before = (self.before_number, self.before_text)
         return (
             before == (None, None)
@@ -204,33 +213,33 @@ class DeviceCommand(Evented):
             or is_same(before, (number, text))
         )
 
-    @property
-    def has_effect(self) -> bool:
-        """Whether it changes anything; one that sets a running timer anew does not."""
-        return not is_same((self.number, self.text), (self.before_number, self.before_text))
-
     def move(self, event: CommandEvent, now: datetime, error: str = "") -> bool:
-        """Apply an event to this instance; the caller saves. True if the state changed."""
+        """Apply an event to this instance; the caller saves it.
+
+        Returns whether the state changed.
+        """
         before, self.state = self.state, after(self.state, event)
         if error:
             self.error = error[:500]
         if self.state in FINAL and self.finished_at is None:
             self.finished_at = now
         if self.state != before:
-            self.steps = told(self.steps, now, self.state, error)
+            self.steps = with_step(self.steps, now, self.state, error)
         return self.state != before
 
 
 def is_same(one: tuple[float | None, str | None], other: tuple[float | None, str | None]) -> bool:
-    """Whether two values (number, text) are the same. Vendors round numbers: half a percent, at least 0.2, is the same."""
+    """Whether two values (number, text) are the same.
+
+    Vendors round: numbers may differ by 0.5 %, at least by 0.2.
+    """
     (number, text), (other_number, other_text) = one, other
     if number is None or other_number is None:
         return text == other_text and number == other_number
     return abs(number - other_number) <= max(0.2, abs(number) * 0.005)
 
 
-def told(steps: list[Any], now: datetime, state: str, error: str = "") -> list[Any]:
-    """The story with one step more."""
-    return [*steps, [now.isoformat(timespec="milliseconds"), str(state), error[:500]]][
-        -LONGEST_STORY:
-    ]
+def with_step(steps: list[Any], now: datetime, state: str, error: str = "") -> list[Any]:
+    """Add a step, and keep the latest MOST_STEPS."""
+    step = [now.isoformat(timespec="milliseconds"), str(state), error[:500]]
+    return [*steps, step][-MOST_STEPS:]

@@ -1,4 +1,4 @@
-"""The change log that live pages and API clients follow: a row for each change, in the transaction that makes the change."""
+"""The event log that live pages and API clients follow: a row for each change."""
 
 from enum import StrEnum
 from typing import Self
@@ -8,10 +8,10 @@ from django.utils import timezone
 
 
 class EventKind(StrEnum):
-    """What an event tells of. Its body is as core/serializers.py writes that."""
+    """What an event is about. core/serializers.py makes its body."""
 
     READINGS = "readings"
-    """What one device told at one poll."""
+    """The values of one device at one poll."""
     DEVICE = "device"
     """A device was added or changed: name, rule, hold, decision."""
     DEVICE_REMOVED = "device removed"
@@ -22,7 +22,7 @@ class EventKind(StrEnum):
     RUN = "run"
     """A run started or ended."""
     PRESENCE = "presence"
-    """Who is at a device's page now: all of them."""
+    """Everybody who is at a device's page now."""
     PLAN = "plan"
     """A plan was made or changed."""
 
@@ -33,8 +33,12 @@ class EventQuerySet(models.QuerySet["Event"]):
 
 
 class Event(models.Model):
-    """Rows become visible in the order of their keys, so whoever has seen all up to a key has missed nothing: see
-    core/tasks/events/outbox.py. No foreign keys: an event may tell of what is gone."""
+    """One change, stored in the transaction that makes it.
+
+    Whoever has read all events up to a key has missed none: core/tasks/events/outbox.py.
+
+    Without foreign keys: an event may be about something that was deleted.
+    """
 
     happened_at = models.DateTimeField(default=timezone.now)
     kind = models.CharField(max_length=20, choices=[(kind.value, kind.value) for kind in EventKind])

@@ -1,4 +1,4 @@
-"""Models whose every change is told in the event log: they can only be saved and deleted where somebody tells it."""
+"""Models whose changes are all in the event log: saved and deleted only inside publishing()."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,60 +9,66 @@ from typing import Any, Protocol, TypeVar
 from django.db import models
 
 
-class Telling(Protocol):
-    """What core/tasks/events/outbox.py opens around changes."""
+class OpenOutbox(Protocol):
+    """What publishing() of core/tasks/events/outbox.py opens around changes."""
 
     def changed(self, instance: models.Model) -> None: ...
 
 
 class NotPublishing(RuntimeError):
-    """A change that no live page would hear of."""
+    """Says that a change was made outside publishing(), where no event would be written."""
 
     def __init__(self, instance: models.Model) -> None:
         super().__init__(
-            f"{instance._meta.object_name} {instance.pk} changes outside publishing(), so no open page would hear of it. "
-            "Put `with publishing():` of core/tasks/events/outbox.py in place of the `with transaction.atomic():` around the change."
+            f"{instance._meta.object_name} {instance.pk} changes outside publishing(), "
+            "so no open page would hear of it. Put `with publishing():` of "
+            "core/tasks/events/outbox.py in place of the `with transaction.atomic():` around it."
         )
 
 
-Opened = TypeVar("Opened", bound=Telling)
-_open: ContextVar[tuple[int, Telling] | None] = ContextVar("open", default=None)
+Opened = TypeVar("Opened", bound=OpenOutbox)
+_open: ContextVar[tuple[int, OpenOutbox] | None] = ContextVar("open", default=None)
 
 
 @contextmanager
-def opened(telling: Opened) -> Iterator[Opened]:
-    before = _open.set((get_ident(), telling))
+def opened(outbox: Opened) -> Iterator[Opened]:
+    """Open an outbox for this context and thread."""
+    before = _open.set((get_ident(), outbox))
     try:
-        yield telling
+        yield outbox
     finally:
         _open.reset(before)
 
 
-def telling_here() -> Telling | None:
-    """What is open in this context and thread. A thread that was given a copy of the context has a transaction of its own."""
+def outbox_here() -> OpenOutbox | None:
+    """Find the outbox that is open in this context and thread."""
+    # A thread in a copy of the context has a transaction of its own, and needs its own outbox.
     found = _open.get()
     return found[1] if found and found[0] == get_ident() else None
 
 
 class Evented(models.Model):
-    """Raises NotPublishing where nothing is open; else tells by itself. `update()`, `bulk_create()` and `delete()` of a
-    query set pass this by: whoever calls them tells with Outbox.changed_pks()."""
+    """A model that adds each save and delete to the open outbox, or raises NotPublishing.
+
+    `update()`, `bulk_create()` and `delete()` of a query set do not come here: call
+    Outbox.changed_pks() with them.
+    """
 
     class Meta:
         abstract = True
 
     def save(self, *args: Any, **named: Any) -> None:
-        telling = self._telling()
+        outbox = self._outbox()
         super().save(*args, **named)
-        telling.changed(self)
+        outbox.changed(self)
 
     def delete(self, *args: Any, **named: Any) -> tuple[int, dict[str, int]]:
-        self._telling().changed(
-            self
-        )  # before, for afterwards it has no key; that it is gone is found out at the end
+        # Before, as it has no key afterwards. The outbox finds out at its end that the row is gone.
+        self._outbox().changed(self)
         return super().delete(*args, **named)
 
-    def _telling(self) -> Telling:
-        if (telling := telling_here()) is None:
+    def _outbox(self) -> OpenOutbox:
+        outbox = outbox_here()
+        if outbox is None:
             raise NotPublishing(self)
-        return telling
+        return outbox

@@ -1,6 +1,7 @@
-"""What feeds told of the world outside: forecasts by the time they were issued, and measurements apart from them.
+"""Data of feeds: forecasts by the time they were issued, and measurements.
 
-Both keep when they became known here, so that a decision of any moment can be looked at with what was known then.
+`known_at` says when each arrived here, so that any decision can be made again from what was stored
+by then.
 """
 
 from datetime import UTC, datetime
@@ -58,12 +59,12 @@ class Series(models.Model):
 
 class ForecastQuerySet(models.QuerySet["Forecast"]):
     def as_known_at(self, time: datetime) -> Self:
-        """Newest first."""
+        """Those that had arrived by then, newest first."""
         return self.filter(known_at__lte=time).order_by("-issued_at")
 
 
 class Forecast(models.Model):
-    """All that a source said at one time of what is to come. One row, because it is written, read and pruned as one."""
+    """A forecast with all its slots. One row, because it is written, read and pruned as one."""
 
     series = models.ForeignKey(
         Series, on_delete=models.CASCADE, related_name="forecasts", db_index=False
@@ -105,13 +106,17 @@ class Forecast(models.Model):
 
     @staticmethod
     def packed(slots: list[Slot]) -> list[list[Any]]:
+        """Make the content of the column `slots`."""
         return [
             [slot.starts_at.timestamp(), slot.ends_at.timestamp(), slot.value] for slot in slots
         ]
 
 
 class Measurement(models.Model):
-    """What it really was. Sources revise: a value that differs is a row of its own, known later; the older one stays."""
+    """What was measured.
+
+    Sources revise values: the new one is another row, known later; the older one stays.
+    """
 
     series = models.ForeignKey(
         Series, on_delete=models.CASCADE, related_name="measurements", db_index=False
@@ -139,12 +144,3 @@ class Measurement(models.Model):
 
     def __str__(self) -> str:
         return f"{self.value:g} at {self.starts_at:%Y-%m-%d %H:%M}"
-
-    def as_slot(self) -> Slot:
-        return Slot(
-            self.starts_at,
-            self.ends_at,
-            self.value,
-            self.series.unit,
-            signal=Signal(self.series.signal),
-        )

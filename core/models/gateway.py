@@ -1,4 +1,7 @@
-"""One endpoint that speaks a vendor's dialect: a cloud account, a hub, a single plug. The unit of polling."""
+"""A gateway: one endpoint of a vendor's API, such as a cloud account, a hub, a single plug.
+
+The unit of polling.
+"""
 
 from typing import Self
 

@@ -1,4 +1,4 @@
-"""The time series: a value of an attribute at a time, and the times when nobody heard anything."""
+"""The time series: the values of attributes by time, and the silences between them."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -9,11 +9,12 @@ from django.db.models import Q
 
 from core.models.attribute import Attribute
 
-LARGEST_FLOAT = 1.7976931348623157e308  # PostgreSQL sorts NaN above it, so a CHECK against it keeps NaN and infinity out
+# PostgreSQL sorts NaN and infinity above it, so a CHECK against it keeps both out.
+LARGEST_FLOAT = 1.7976931348623157e308
 
 
 def exactly_one_value(prefix: str) -> models.CheckConstraint:
-    """Exactly one of number and text is set, and the number is finite."""
+    """Make a constraint: exactly one of number and text is set, and the number is finite."""
     return models.CheckConstraint(
         condition=(
             Q(
@@ -28,8 +29,9 @@ def exactly_one_value(prefix: str) -> models.CheckConstraint:
     )
 
 
-# For each attribute and time: the number that held then, NULL in a silence. Two index seeks an answer, whatever the history.
-# Silences of an attribute do not overlap, so the latest that began before the time is the only one that can hold it.
+# For each attribute and time: the number that held then; no row in a silence. Each answer costs two
+# index seeks, however long the history. Silences of an attribute do not overlap, so only the latest
+# before the time can contain it.
 SAMPLE = """
 WITH point(place, at) AS (VALUES {points})
 SELECT attribute.id, point.place,
@@ -51,10 +53,10 @@ class ObservationQuerySet(models.QuerySet["Observation"]):
     def sample(
         self, attribute_pks: Sequence[int], times: Sequence[datetime]
     ) -> dict[int, list[float | None]]:
-        """What each attribute's number was at each time (latest observation at or before it), None where nobody knew.
+        """Read each attribute's number at each time: its latest by then, None in a silence.
 
-        One query of len(attribute_pks) x len(times) answers. The time since an attribute was last heard is no stored
-        silence yet: callers leave out what lies after `heard_at`.
+        One query gives len(attribute_pks) x len(times) answers. The time since an attribute was
+        last heard is not stored as a silence yet: callers leave out what lies after `heard_at`.
         """
         samples: dict[int, list[float | None]] = {pk: [None] * len(times) for pk in attribute_pks}
         if not samples or not times:
@@ -75,7 +77,7 @@ class ObservationQuerySet(models.QuerySet["Observation"]):
 
 
 class Observation(models.Model):
-    """Stored once, never changed. `record()` is the only way in."""
+    """One value at one time. Never changed; only `record()` stores them."""
 
     attribute = models.ForeignKey(
         Attribute, on_delete=models.CASCADE, related_name="observations", db_index=False
@@ -96,11 +98,15 @@ class Observation(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"{self.number if self.text is None else self.text} at {self.observed_at:%Y-%m-%d %H:%M:%S}"
+        value = self.number if self.text is None else self.text
+        return f"{value} at {self.observed_at:%Y-%m-%d %H:%M:%S}"
 
 
 class Silence(models.Model):
-    """Between these times nobody heard this attribute, so a chart leaves a gap. The same value told again is no silence."""
+    """A time in which nothing was heard of an attribute: charts show a gap.
+
+    Hearing the same value again is no silence.
+    """
 
     attribute = models.ForeignKey(
         Attribute, on_delete=models.CASCADE, related_name="silences", db_index=False

@@ -9,7 +9,7 @@ from django.db.models.functions import Now
 from core.models.device import Device
 
 LASTS = timedelta(seconds=45)
-"""Renewed at each heartbeat of a socket: whoever was killed is gone after this."""
+"""Renewed at each heartbeat of a socket; if its process is killed, the presence ends after this."""
 
 
 class PresenceQuerySet(models.QuerySet["Presence"]):
@@ -21,7 +21,10 @@ class PresenceQuerySet(models.QuerySet["Presence"]):
 
 
 class Presence(models.Model):
-    """A socket that has a device's page open. A lease: it ends by itself, on the database's clock."""
+    """A socket that has a device's page open.
+
+    A lease: it ends by itself, on the database's clock.
+    """
 
     key = models.CharField(
         max_length=32, primary_key=True, help_text="Made by the socket's consumer"
@@ -39,4 +42,5 @@ class Presence(models.Model):
         ordering = ("device", "name", "key")
 
     def __str__(self) -> str:
-        return f"{self.name or 'somebody'} {'changes' if self.is_changing else 'looks at'} {self.device}"
+        does = "changes" if self.is_changing else "looks at"
+        return f"{self.name or 'somebody'} {does} {self.device}"

@@ -13,11 +13,11 @@ from core.models.evented import Evented
 class Outcome(StrEnum):
     RUNNING = "running"
     DONE = "done"
-    """It went through; `failed` may count gateways that did not answer."""
+    """It went to its end; `failed` may count gateways that did not answer."""
     BROKEN = "broken"
     """It stopped on an error or a signal."""
     VANISHED = "vanished"
-    """It never said how it ended: its process was killed. Noticed by the next run."""
+    """Its process was killed. The next run of the task finds out."""
 
 
 class RunQuerySet(models.QuerySet["Run"]):
@@ -25,7 +25,7 @@ class RunQuerySet(models.QuerySet["Run"]):
         return self.filter(task=task)
 
     def until(self, now: datetime) -> Self:
-        """Not those of a clock that ran ahead."""
+        """Without those of the future, logged while the clock was wrong."""
         return self.filter(started_at__lte=now)
 
     def completed(self) -> Self:
@@ -33,6 +33,8 @@ class RunQuerySet(models.QuerySet["Run"]):
 
 
 class Run(Evented):
+    """One execution of a task: when, how it went, what it did."""
+
     task = models.CharField(max_length=40)
     outcome = models.CharField(
         max_length=10,
@@ -62,7 +64,10 @@ class Run(Evented):
 
 
 class Lease(models.Model):
-    """Who may run a task now. `token` grows with each holder, so that one who lost it without noticing is told by its writes."""
+    """Who may run a task now.
+
+    `token` grows with each holder: a process that lost the lease notices at its next write.
+    """
 
     task = models.CharField(max_length=40, primary_key=True)
     token = models.BigIntegerField(default=0)

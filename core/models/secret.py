@@ -13,15 +13,21 @@ if TYPE_CHECKING:
 
 
 class SecretUnreadable(Exception):
-    """The stored credential cannot be decrypted: SECRET_KEY or FIELD_KEYS changed. Enter the credential again."""
+    """Says that a stored credential cannot be decrypted."""
 
-    def __str__(self) -> str:
-        return self.__doc__ or ""
+    def __init__(self) -> None:
+        super().__init__(
+            "The stored credential cannot be decrypted: SECRET_KEY or FIELD_KEYS changed. "
+            "Enter the credential again."
+        )
 
 
 @lru_cache(maxsize=8)
 def _fernet(field_keys: tuple[str, ...], secret_keys: tuple[str, ...]) -> "MultiFernet":
-    """Encrypts with the first key, decrypts with any. Keys derived from SECRET_KEY always stay, to decrypt older rows."""
+    """Encrypt with the first key, decrypt with any.
+
+    Those from SECRET_KEY stay, for rows from before FIELD_KEYS.
+    """
     from cryptography.fernet import Fernet, MultiFernet
     from cryptography.hazmat.primitives import hashes
     from cryptography.hazmat.primitives.kdf.hkdf import HKDF
@@ -42,7 +48,7 @@ def _current_fernet() -> "MultiFernet":
 
 
 class Secret:
-    """A secret as stored. `reveal()` decrypts it; nothing else ever shows it."""
+    """A secret as it is stored. Only `reveal()` shows it."""
 
     def __init__(self, token: str = "") -> None:
         self.token = token

@@ -2,4 +2,4 @@ from django.contrib.auth.models import AbstractUser
 
 
 class User(AbstractUser):
-    """Our own user from the first migration on: changing to one later is a migration nobody enjoys."""
+    """A user as Django has it. The model cannot be replaced later: that is why it is our own."""

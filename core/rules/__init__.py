@@ -23,7 +23,7 @@ from core.feeds import Signal, Slot
 from core.planning import WindowPlan
 from core.planning.forecast import Outlook, Outlooks
 from core.planning.precedence import Limits
-from core.readings import Value
+from core.readings import Value, yes_or_no
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,17 +195,7 @@ def _read(option: Any, written: object) -> object:
 
 
 def _read_bool(name: str, written: object) -> bool:
-    words = {
-        "on": True,
-        "yes": True,
-        "true": True,
-        "1": True,
-        "off": False,
-        "no": False,
-        "false": False,
-        "0": False,
-    }
-    answer = words.get(str(written).lower())
+    answer = yes_or_no(str(written))
     if answer is None:
         raise ValueError(f"{name}: {written!r} is neither yes nor no.")
     return answer

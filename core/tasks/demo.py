@@ -46,11 +46,14 @@ PERMISSIONS = (
 
 
 class CannotStart(Exception):
-    """Something is in the way; the message says what to do."""
+    """Says what keeps the demo from starting, and what to do."""
 
 
 def run(say: Say, port: int | None) -> None:
-    """Set the home up, poll, decide, print the table. With a port, serve the page there until Ctrl-C."""
+    """Set the home up, poll, decide, print the status.
+
+    With a port, serve the page there until Ctrl-C.
+    """
     if port is not None:
         _need_free(port)
     with ExitStack() as stack:
@@ -73,14 +76,15 @@ def _need_free(port: int) -> None:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
             raise CannotStart(
-                f"Port {port} of this machine cannot be used ({error.strerror}). If the demo runs already, it is at "
-                f"http://127.0.0.1:{port}/; otherwise choose another: make demo PORT={port + 1}"
+                f"Port {port} of this machine cannot be used ({error.strerror}). "
+                f"If the demo runs already, it is at http://127.0.0.1:{port}/; "
+                f"otherwise choose another: make demo PORT={port + 1}"
             ) from None
 
 
 @contextmanager
 def _home() -> Iterator[list[str]]:
-    """The addresses of the simulated devices: of a demo that runs already, or of a simulator of our own."""
+    """Give the addresses of simulated devices: of another demo's, or of a simulator of our own."""
     running = [f"http://127.0.0.1:{SIMULATOR_PORT}/{number}" for number in range(len(HOME))]
     if _answers(running[0]):
         yield running
@@ -98,22 +102,21 @@ def _home() -> Iterator[list[str]]:
 
 
 def _answers(address: str) -> bool:
+    client = http.Http(address, networks=settings.GATEWAY_NETWORKS, timeout_seconds=1)
     try:
-        http.Http(address, networks=settings.GATEWAY_NETWORKS, timeout_seconds=1).get(
-            "/rpc/Shelly.GetDeviceInfo"
-        )
+        client.get("/rpc/Shelly.GetDeviceInfo")
     except (ApiError, ApiRefused):
         return False
     return True
 
 
 def _add_home(addresses: list[str]) -> None:
-    """Store the devices as gateways, or find the ones of an earlier demo and tell them the address of today."""
+    """Store the devices as gateways, or give those of an earlier demo their new address."""
     for address in addresses:
         try:
             gateway = gateways.add("shelly", address).gateway
-        except gateways.AlreadyThere as there:
-            gateway = there.gateway
+        except gateways.AlreadyThere as error:
+            gateway = error.gateway
             if gateway.address != address:
                 gateways.move(gateway.pk, address)
             continue
@@ -127,7 +130,7 @@ def _poll(say: Say) -> None:
     try:
         summary = poll.poll(force=True)
     except AlreadyRunning:
-        return  # the demo runs twice, or a scheduler polls too: somebody does it
+        return  # by another demo, or a scheduler
     for name, why in summary.asked.failed:
         say(f"{name}: {why}")
 
@@ -141,19 +144,13 @@ def _decide() -> list[Verdict]:
 
 @contextmanager
 def _page(port: int) -> Iterator[None]:
-    """The page, served as in production. In a session of its own, so that Ctrl-C reaches us first and we end it."""
-    command = [
-        sys.executable,
-        "-m",
-        "gunicorn",
-        "--log-level",
-        "warning",
-        "--bind",
-        f"127.0.0.1:{port}",
-        "iotapp.asgi",
-    ]
+    """Serve the page as in production.
+
+    In a session of its own, so that Ctrl-C reaches us first and we end it.
+    """
+    gunicorn = [sys.executable, "-m", "gunicorn", "--log-level", "warning"]
     server = subprocess.Popen(  # noqa: S603 (our own words)
-        command,
+        [*gunicorn, "--bind", f"127.0.0.1:{port}", "iotapp.asgi"],
         cwd=settings.BASE_DIR,
         env=os.environ | {"WEB_CONCURRENCY": "1"},
         start_new_session=True,
@@ -169,21 +166,26 @@ def _page(port: int) -> Iterator[None]:
 
 
 def _welcome(port: int) -> str:
-    """Where to look, and how to log in: a new password each time, for a user who may do what the demo shows."""
+    """Say where to look and how to log in.
+
+    The user `demo`, who may do what the demo shows, gets a new password.
+    """
     password = secrets.token_urlsafe(9)
     user, _ = User.objects.get_or_create(username="demo")
     user.set_password(password)
     user.save()
-    user.user_permissions.set(
-        Permission.objects.filter(content_type__app_label="core", codename__in=PERMISSIONS)
-    )
+    permissions = Permission.objects.filter(content_type__app_label="core")
+    user.user_permissions.set(permissions.filter(codename__in=PERMISSIONS))
+    decide_seconds = POLL_EVERY_SECONDS * DECIDE_EVERY_POLLS
     return (
         f"\nThe page: http://127.0.0.1:{port}/   log in as demo with the password {password}\n"
-        f"Polling every {POLL_EVERY_SECONDS} s, deciding every {POLL_EVERY_SECONDS * DECIDE_EVERY_POLLS} s. Ctrl-C ends it."
+        f"Polling every {POLL_EVERY_SECONDS} s, deciding every {decide_seconds} s. Ctrl-C ends it."
     )
 
 
 def _go_on(say: Say) -> None:
+    """Poll and decide until Ctrl-C or SIGTERM."""
+
     def end(signum: int, frame: object) -> None:
         raise Terminated(0)
 

@@ -1,30 +1,38 @@
-"""Adding, discovering, changing and removing gateways and their devices."""
+"""Adding, changing and removing gateways and devices.
+
+What a gateway has is found out in core/tasks/discovery.py.
+"""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.utils import timezone
 
 from core import rules
-from core.models import Attribute, Device, Gateway, Secret
+from core.models import Device, Gateway, Secret
 from core.net.errors import ApiRefused
-from core.readings import AttributeSpec, DeviceSpec, clean_name
-from core.tasks.events.outbox import Outbox, publishing
+from core.readings import clean_name
+from core.tasks.discovery import Discovered, acceptable, store
+from core.tasks.events.outbox import publishing
 from core.tasks.polling.clients import client_for
+
+LONGEST_KEY = 200
 
 
 class AlreadyThere(ValueError):
-    """This gateway is stored already, maybe with another address."""
+    """Says that this gateway is stored already, maybe with another address."""
 
     def __init__(self, gateway: Gateway) -> None:
         super().__init__(f"This is {gateway}, already stored with the address {gateway.address}.")
         self.gateway = gateway
 
 
-class ChangedMeanwhile(ValueError):
-    """Somebody else saved a change after the one who saves now had looked: `there` is how it is."""
+class VersionConflict(ValueError):
+    """Says that somebody else saved a change since the page was loaded.
+
+    `there` is what is stored now.
+    """
 
     def __init__(self, there: Device | Gateway) -> None:
         super().__init__(
@@ -33,67 +41,30 @@ class ChangedMeanwhile(ValueError):
         self.there = there
 
 
-@dataclass(frozen=True)
-class Discovered:
-    """Devices by what became of them: primary keys of new ones and known ones, vendor ids of those removed by a person
-    earlier, and of stored ones that the vendor no longer lists."""
-
-    gateway: Gateway
-    new: list[int]
-    known: list[int]
-    left_out: list[str]
-    missing: list[str]
-
-    def as_json(self) -> dict[str, Any]:
-        return {"gateway": self.gateway.pk} | {
-            name: getattr(self, name) for name in ("new", "known", "left_out", "missing")
-        }
-
-    def in_words(self) -> str:
-        said = f"{self.gateway}: {len(self.new)} new, {len(self.known)} known"
-        said += (
-            f", {len(self.left_out)} left out because they were removed (--restore brings them back)"
-            if self.left_out
-            else ""
-        )
-        return (
-            said
-            + (f", no longer listed: {', '.join(self.missing[:20])}" if self.missing else "")
-            + "."
-        )
-
-
 def add(vendor: str, address: str, credential: str = "", name: str = "") -> Discovered:
-    """Ask the address who it is, store it as a gateway and discover its devices.
+    """Ask the address who it is, store it as a gateway, and its devices.
 
-    Raises ApiError, ApiRefused, AlreadyThere, LookupError for an unknown vendor. Nothing is stored then.
+    Raises ApiError, ApiRefused, AlreadyThere, LookupError for an unknown vendor. Nothing is stored
+    then.
     """
     gateway = Gateway(vendor=vendor, address=address.strip().rstrip("/"))
     gateway.credential = Secret.seal(credential)
-    client = client_for(gateway)
-    identity = client.identify()
-    devices = _checked(client_for(gateway).devices())
-    gateway.key, gateway.name = (
-        identity.key[:200],
-        name or clean_name(identity.name) or gateway.address,
-    )
+    identity = client_for(gateway).identify()
+    specs = acceptable(client_for(gateway).devices())
+    gateway.key = identity.key[:LONGEST_KEY]
+    gateway.name = name or clean_name(identity.name) or gateway.address
     with publishing() as outbox:
-        same = Gateway.objects.select_for_update().present().filter(vendor=vendor)
-        if there := (
-            same.filter(address=gateway.address).first()
-            or same.exclude(key="").filter(key=gateway.key).first()
-        ):
-            raise AlreadyThere(there)
+        if stored := _already_stored(gateway):
+            raise AlreadyThere(stored)
         gateway.save()
-        return _store(gateway, devices, False, outbox)
+        return store(gateway, specs, False, outbox)
 
 
-def discover(gateway_pk: int, *, restore: bool = False) -> Discovered:
-    """Ask a gateway what devices it has now. `restore` brings back those that a person removed. Raises ApiError, ApiRefused."""
-    gateway = Gateway.objects.present().get(pk=gateway_pk)
-    devices = _checked(client_for(gateway).devices())
-    with publishing() as outbox:
-        return _store(gateway, devices, restore, outbox)
+def _already_stored(gateway: Gateway) -> Gateway | None:
+    """Find a gateway with this address, or with this key at another address."""
+    same_vendor = Gateway.objects.select_for_update().present().filter(vendor=gateway.vendor)
+    by_address = same_vendor.filter(address=gateway.address).first()
+    return by_address or same_vendor.exclude(key="").filter(key=gateway.key).first()
 
 
 def move(gateway_pk: int, address: str) -> Gateway:
@@ -103,7 +74,8 @@ def move(gateway_pk: int, address: str) -> Gateway:
     identity = client_for(gateway).identify()
     if identity.key != gateway.key:
         raise ApiRefused(
-            f"{identity.name} answers at {gateway.address}, not {gateway}. Add it as a gateway of its own."
+            f"{identity.name} answers at {gateway.address}, not {gateway}. "
+            "Add it as a gateway of its own."
         )
     gateway.retry_at = None
     with publishing():
@@ -119,9 +91,10 @@ def change(
     credential: str | None = None,
     version: int | None = None,
 ) -> Gateway:
-    """Rename, switch off and on, give a new credential (None keeps the old one). A new credential ends a rest.
+    """Set the name, whether it is enabled, and the credential (None keeps the old one).
 
-    `version` as in change_device(). Raises ChangedMeanwhile, Gateway.DoesNotExist.
+    A new credential ends a backoff. `version` as in change_device(). Raises VersionConflict,
+    Gateway.DoesNotExist.
     """
     with publishing():
         gateway = Gateway.objects.present().select_for_update(no_key=True).get(pk=gateway_pk)
@@ -136,7 +109,10 @@ def change(
 
 
 def remove(gateway_pk: int) -> None:
-    """Out of sight at once, its credential wiped; `prune` deletes the history in steps."""
+    """Hide a gateway and its devices at once, and wipe its credential.
+
+    `prune` deletes the history in steps.
+    """
     with publishing() as outbox:
         gone = Gateway.objects.filter(pk=gateway_pk, removed_at=None).update(
             removed_at=timezone.now(), credential=Secret()
@@ -145,7 +121,10 @@ def remove(gateway_pk: int) -> None:
 
 
 def remove_device(device_pk: int) -> None:
-    """Out of sight at once; `prune` deletes the history in steps. Discovery leaves it out from then on."""
+    """Hide a device at once; discovery leaves it out from then on.
+
+    `prune` deletes the history in steps.
+    """
     with publishing() as outbox:
         gone = Device.objects.filter(pk=device_pk, removed_at=None).update(
             removed_at=timezone.now(), enabled=False, rule="", guard=""
@@ -154,9 +133,9 @@ def remove_device(device_pk: int) -> None:
 
 
 def change_device(device_pk: int, *, version: int | None = None, **fields: Any) -> Device:
-    """Set what people may change. `version` is the one that was looked at; None overwrites whatever is there.
+    """Set fields that people may change. `version` is that of the page; None overwrites any.
 
-    Raises ValidationError, ChangedMeanwhile, Device.DoesNotExist.
+    Raises ValidationError, VersionConflict, Device.DoesNotExist.
     """
     with publishing():
         locked = Device.objects.present().select_for_update(of=("self",), no_key=True)
@@ -172,7 +151,7 @@ def change_device(device_pk: int, *, version: int | None = None, **fields: Any) 
 
 def _check_version(there: Device | Gateway, version: int | None) -> None:
     if version is not None and version != there.version:
-        raise ChangedMeanwhile(there)
+        raise VersionConflict(there)
 
 
 def set_rule(
@@ -182,100 +161,29 @@ def set_rule(
     guard: bool = False,
     version: int | None = None,
 ) -> Device:
-    """Let a rule (or a guard beside it) decide for a device from now on; "" or "none": nobody does, and options are cleared.
+    """Give a device a rule, or a guard, with its options. "" or "none" removes it and its options.
 
-    Options are kept as written, without those left empty. Raises ValueError with a sentence (ChangedMeanwhile among
-    them, see change_device()), Device.DoesNotExist.
+    Options are stored as typed, without the empty ones. Raises Device.DoesNotExist, and ValueError
+    with a sentence (VersionConflict is one, see change_device()).
     """
     rule = "" if rule == "none" else rule
-    written = (
-        {name: value for name, value in options.items() if value not in ("", None)} if rule else {}
-    )
+    typed: dict[str, object] = {}
     if rule:
-        _check_rule(rule, written, guard)
-    part = "guard" if guard else "rule"
+        typed = {name: value for name, value in options.items() if value not in ("", None)}
+        _check_rule(rule, typed, guard)
+    fields = {"guard": rule, "guard_options": typed} if guard else {"rule": rule, "options": typed}
     try:
-        return change_device(
-            device_pk,
-            version=version,
-            **{part: rule, "guard_options" if guard else "options": written},
-        )
+        return change_device(device_pk, version=version, **fields)
     except ValidationError as error:
         raise ValueError(" ".join(error.messages)) from error
 
 
-def _check_rule(name: str, written: Mapping[str, object], guard: bool) -> None:
+def _check_rule(name: str, options: Mapping[str, object], guard: bool) -> None:
     try:
         rule = rules.load(name)
     except rules.UnknownRule as error:
         raise ValueError(str(error)) from error
     if guard and not rule.is_guard:
-        guards = ", ".join(known for known, _ in rules.guard_choices())
+        guards = ", ".join(choice for choice, _ in rules.guard_choices())
         raise ValueError(f"{name} is no guard. Guards: {guards or 'none'}.")
-    rule.read(written)
-
-
-def _checked(found: Any) -> list[DeviceSpec]:
-    """What a vendor says its devices are, without nonsense and doubles. A device is refused as a whole, never the gateway."""
-    devices: dict[str, DeviceSpec] = {}
-    for spec in found:
-        if (
-            spec.vendor_id
-            and len(spec.vendor_id) <= 200
-            and clean_name(spec.vendor_id) == spec.vendor_id
-        ):
-            devices.setdefault(spec.vendor_id, spec)
-    return list(devices.values())
-
-
-def _store(gateway: Gateway, specs: list[DeviceSpec], restore: bool, outbox: Outbox) -> Discovered:
-    """Make what is new, refresh what is known. What people may change (name, place, rule) is never overwritten."""
-    stored = {device.vendor_id: device for device in gateway.devices.all()}
-    seen = {spec.vendor_id for spec in specs}
-    found = Discovered(gateway, [], [], [], [])
-    for spec in specs:
-        device = stored.get(spec.vendor_id)
-        if device is None:
-            device = gateway.devices.create(
-                vendor_id=spec.vendor_id,
-                name=clean_name(spec.name) or spec.vendor_id,
-                model=clean_name(spec.model),
-            )
-            found.new.append(device.pk)
-        elif device.removed_at and not restore:
-            found.left_out.append(spec.vendor_id)
-            continue
-        else:
-            if device.removed_at:
-                device.removed_at, device.enabled = None, True
-                device.save(update_fields=["removed_at", "enabled"])
-            found.known.append(device.pk)
-        _store_attributes(device, spec.attributes)
-    outbox.changed_pks(Device, found.known)
-    found.missing.extend(
-        vendor_id
-        for vendor_id, device in stored.items()
-        if vendor_id not in seen and not device.removed_at
-    )
-    return found
-
-
-def _store_attributes(device: Device, specs: tuple[AttributeSpec, ...]) -> None:
-    Attribute.objects.bulk_create(
-        [
-            Attribute(
-                device=device,
-                name=spec.name,
-                kind=spec.kind,
-                unit=spec.unit,
-                minimum=spec.minimum,
-                maximum=spec.maximum,
-                choices=list(spec.choices),
-                writable=spec.writable,
-            )
-            for spec in {spec.name: spec for spec in specs}.values()
-        ],
-        update_conflicts=True,
-        unique_fields=["device", "name"],
-        update_fields=["unit", "minimum", "maximum", "choices", "writable"],
-    )
+    rule.read(options)

@@ -1,7 +1,7 @@
-"""Keep the database from growing without end: delete what is too old, and what is left of what was removed.
+"""Delete what is too old, and what is left of removed devices.
 
-Always in steps of a few thousand rows, each its own transaction, found by primary key: rows are numbered as they come, so
-the oldest are the first, and no step reads the whole table.
+Always in steps of a few thousand rows, each its own transaction, found by primary key: rows are
+numbered as they come, so the oldest are the first, and no step reads the whole table.
 """
 
 from collections import Counter
@@ -11,9 +11,10 @@ from itertools import islice
 from typing import Any
 
 from django.conf import settings
-from django.db.models import Q, QuerySet
+from django.db.models import Model, QuerySet
 from django.utils import timezone
 
+from core.formatting import counted
 from core.models import (
     Attribute,
     Device,
@@ -35,31 +36,47 @@ from core.tasks.runs import HeldLease
 
 ROWS_A_STEP = 5_000
 FORECASTS_A_STEP = 500
-"""A forecast is one row of several kilobytes."""
+"""Fewer, because a forecast is one row of several kilobytes."""
 STEPS_A_POLL = 4
-EVENTS_KEEP = timedelta(hours=2)
-"""Whoever was away for longer starts over."""
+EVENTS_LIFETIME = timedelta(hours=2)
+"""A subscriber that was away for longer starts over."""
+
+OF_ATTRIBUTES: tuple[tuple[str, type[Model]], ...] = (
+    ("observations", Observation),
+    ("silences", Silence),
+    ("device commands", DeviceCommand),
+)
 
 Pruned = Counter[str]
-"""How many rows were deleted, by what they were."""
+"""How many rows were deleted, by what they were, in the plural."""
 
 
-def prune(days: int | None = None, progress: Callable[[int], None] | None = None) -> Pruned:
-    """Delete all that is older than so many days (KEEP_DAYS by default). `progress` is called with the rows of each step."""
+def prune(days: int | None = None, progress: Callable[[int, int], None] | None = None) -> Pruned:
+    """Delete all that is older than so many days (default: KEEP_DAYS).
+
+    `progress` is called after each step with the rows deleted so far, as both its numbers: the
+    total would have to be counted first.
+    """
     pruned = Pruned()
     for what, count in _steps(_before(days)):
         pruned[what] += count
         if progress:
-            progress(count)
+            progress(pruned.total(), pruned.total())
     return pruned
 
 
-def prune_a_little(holding: HeldLease) -> Pruned:
-    """What each poll does of it: a few steps, so that a large backlog never holds a poll up."""
+def in_words(pruned: Pruned) -> str:
+    """Say what was deleted, in a sentence."""
+    rows = [counted(count, what.removesuffix("s")) for what, count in pruned.items()]
+    return f"Deleted {', '.join(rows)}." if rows else "Nothing to delete: all is younger."
+
+
+def prune_a_little(lease: HeldLease) -> Pruned:
+    """Delete a few steps' worth. Each poll does, and a large backlog never holds a poll up."""
     pruned = Pruned()
     for what, count in islice(_steps(_before(None)), STEPS_A_POLL):
         pruned[what] += count
-        holding.keep()
+        lease.renew_if_due()
     return pruned
 
 
@@ -68,30 +85,32 @@ def _before(days: int | None) -> datetime:
 
 
 def _steps(before: datetime) -> Iterator[tuple[str, int]]:
-    """Does a step, then yields what it deleted and how much of it."""
+    """Delete step by step; yield after each what was deleted and how many rows."""
     if over := presence.forget():
         yield "presences", over
     yield from _old_events()
     yield from _too_old("observations", Observation.objects.all(), "observed_at", before)
     yield from _too_old("silences", Silence.objects.all(), "ends_at", before)
-    yield from _too_old(
-        "device commands", DeviceCommand.objects.filter(state__in=FINAL), "requested_at", before
-    )
-    yield from _too_old("runs", Run.objects.exclude(outcome=Outcome.RUNNING), "started_at", before)
-    # By when they became known or were over: in the order in which they were numbered, or nearly so.
-    yield from _too_old(
-        "forecasts", Forecast.objects.all(), "known_at", before, at_most=FORECASTS_A_STEP
-    )
+    commands = DeviceCommand.objects.filter(state__in=FINAL)
+    yield from _too_old("device commands", commands, "requested_at", before)
+    runs = Run.objects.exclude(outcome=Outcome.RUNNING)
+    yield from _too_old("runs", runs, "started_at", before)
+    # By when they became known or were over: nearly the order in which they were numbered.
+    forecasts = Forecast.objects.all()
+    yield from _too_old("forecasts", forecasts, "known_at", before, FORECASTS_A_STEP)
     yield from _too_old("measurements", Measurement.objects.all(), "known_at", before)
-    yield from _too_old("receipts", Receipt.objects.exclude(ended_at=None), "ended_at", before)
-    yield from _too_old("plans", Plan.objects.exclude(settled_at=None), "settled_at", before)
-    yield from _decisions_of_removed()
-    yield from _left_of_removed()
+    receipts = Receipt.objects.exclude(ended_at=None)
+    yield from _too_old("receipts", receipts, "ended_at", before)
+    plans = Plan.objects.exclude(settled_at=None)
+    yield from _too_old("plans", plans, "settled_at", before)
+    yield from _of_removed_devices()
+    yield from _removed_gateways()
 
 
 def _too_old(
     what: str, rows: QuerySet[Any], time_field: str, before: datetime, at_most: int | None = None
 ) -> Iterator[tuple[str, int]]:
+    # By primary key, which is nearly the order of time: these tables need no index on their time.
     while True:
         first = rows.order_by("pk").values_list("pk", time_field)[: at_most or ROWS_A_STEP]
         old = [pk for pk, at in first if at < before]
@@ -101,56 +120,36 @@ def _too_old(
         yield what, len(old)
 
 
+def _all_of(what: str, rows: QuerySet[Any]) -> Iterator[tuple[str, int]]:
+    while pks := list(rows.order_by().values_list("pk", flat=True)[:ROWS_A_STEP]):
+        rows.model.objects.filter(pk__in=pks).delete()
+        yield what, len(pks)
+
+
 def _old_events() -> Iterator[tuple[str, int]]:
-    """The newest stays, so that the log always says how far it went."""
+    """Delete old events but the newest, whose key tells subscribers where the log ends."""
     newest = Event.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
-    yield from _too_old(
-        "events", Event.objects.filter(pk__lt=newest), "happened_at", timezone.now() - EVENTS_KEEP
-    )
+    older = Event.objects.filter(pk__lt=newest)
+    yield from _too_old("events", older, "happened_at", timezone.now() - EVENTS_LIFETIME)
 
 
-def _decisions_of_removed() -> Iterator[tuple[str, int]]:
-    gone = Device.objects.exclude(removed_at=None, gateway__removed_at=None)
-    for what, model in (("receipts", Receipt), ("plans", Plan)):
-        while pks := list(
-            model.objects.filter(device__in=gone)
-            .order_by()
-            .values_list("pk", flat=True)[:ROWS_A_STEP]
-        ):
-            model.objects.filter(pk__in=pks).delete()
-            yield what, len(pks)
+def _of_removed_devices() -> Iterator[tuple[str, int]]:
+    """Delete history and attributes. The device's row stays, so that discovery leaves it out."""
+    removed = Device.objects.exclude(removed_at=None, gateway__removed_at=None)
+    yield from _all_of("receipts", Receipt.objects.filter(device__in=removed))
+    yield from _all_of("plans", Plan.objects.filter(device__in=removed))
+    attributes = Attribute.objects.filter(device__in=removed).order_by("pk")
+    while pks := list(attributes.values_list("pk", flat=True)[:ROWS_A_STEP]):
+        for what, model in OF_ATTRIBUTES:
+            yield from _all_of(what, model._default_manager.filter(attribute__in=pks))
+        Attribute.objects.filter(pk__in=pks).delete()
+        yield "attributes", len(pks)
 
 
-def _left_of_removed() -> Iterator[tuple[str, int]]:
-    """History and attributes of removed devices (the device's own row stays, so that discovery leaves it alone), then
-    removed gateways as a whole."""
-    gone = Device.objects.exclude(removed_at=None, gateway__removed_at=None)
-    attributes = list(
-        Attribute.objects.filter(device__in=gone)
-        .order_by("pk")
-        .values_list("pk", flat=True)[:ROWS_A_STEP]
-    )
-    for what, model in (
-        ("observations", Observation),
-        ("silences", Silence),
-        ("device commands", DeviceCommand),
-    ):
-        while pks := list(
-            model.objects.filter(attribute__in=attributes).values_list("pk", flat=True)[
-                :ROWS_A_STEP
-            ]
-        ):
-            model.objects.filter(pk__in=pks).delete()
-            yield what, len(pks)
-    if attributes:
-        Attribute.objects.filter(pk__in=attributes).delete()
-        yield "attributes", len(attributes)
-        yield from _left_of_removed()
-        return
-    gateways = Gateway.objects.exclude(removed_at=None).filter(
-        ~Q(devices__attributes__isnull=False)
-    )
-    if removed := list(gateways.values_list("pk", flat=True)[:ROWS_A_STEP]):
-        Device.objects.filter(gateway__in=removed).delete()
-        Gateway.objects.filter(pk__in=removed).delete()
-        yield "gateways", len(removed)
+def _removed_gateways() -> Iterator[tuple[str, int]]:
+    """Delete removed gateways whose devices have no history left."""
+    removed = Gateway.objects.exclude(removed_at=None).exclude(devices__attributes__isnull=False)
+    if pks := list(removed.values_list("pk", flat=True)[:ROWS_A_STEP]):
+        Device.objects.filter(gateway__in=pks).delete()
+        Gateway.objects.filter(pk__in=pks).delete()
+        yield "gateways", len(pks)

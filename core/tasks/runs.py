@@ -1,4 +1,4 @@
-"""Runs: who may run a task now, the log of what ran, what was missed, and whether all is well."""
+"""Runs of scheduled tasks: who may run now, what ran, what was missed, whether polling works."""
 
 import os
 import signal
@@ -21,19 +21,14 @@ from django.utils import timezone
 
 from core.models import Lease, Run
 from core.models.run import Outcome
-from core.tasks import runs
 from core.tasks.events.outbox import publishing
 
 POLL = "poll"
 DECIDE = "decide"
 
-
-def interval(task: str) -> timedelta:
-    return {POLL: settings.POLL_INTERVAL, DECIDE: settings.POLL_INTERVAL}[task]
-
-
 LEASE_SECONDS = 60
-"""How long a killed run keeps others out. Every write renews it, and nothing in a run waits longer than a few seconds."""
+"""How long a killed run keeps others out. Every write renews it, and nothing in a run waits longer
+than a few seconds."""
 
 DAY = timedelta(days=1)
 MOST_RUNS = 2000
@@ -41,8 +36,13 @@ PACE_RUNS = 6
 """The next poll is expected at the median pace of these, so that one by hand does not count."""
 
 
+def interval(task: str) -> timedelta:
+    """Say how often a task is meant to run."""
+    return {POLL: settings.POLL_INTERVAL, DECIDE: settings.POLL_INTERVAL}[task]
+
+
 class AlreadyRunning(Exception):
-    """Another run of this task is at work: nothing to do."""
+    """Says that another run of this task is at work: nothing to do."""
 
 
 class LeaseLost(Exception):
@@ -53,7 +53,7 @@ class LeaseLost(Exception):
 
 
 class Terminated(SystemExit):
-    """SIGTERM: the process was asked to end, and let go of its lease on the way."""
+    """Ends the process after a SIGTERM, so that it releases its lease on the way."""
 
 
 @dataclass
@@ -65,31 +65,36 @@ class HeldLease:
     renewed: float = field(default_factory=time.monotonic)
 
     def renew(self) -> None:
-        """Call as the first statement of each transaction: raises LeaseLost if another holder has come. The row stays
-        locked until the commit, so nobody can take over in between."""
+        """Renew the lease, first in each transaction. Raises LeaseLost if another holder has come.
+
+        The row stays locked until the commit, so nobody can take over in between.
+        """
         held = Lease.objects.filter(task=self.run.task, token=self.token)
         if not held.update(expires_at=Now() + timedelta(seconds=LEASE_SECONDS)):
             raise LeaseLost
         self.renewed = time.monotonic()
 
-    def keep(self) -> None:
-        """Call while waiting: renews now and then."""
+    def renew_if_due(self) -> None:
+        """Renew the lease now and then. Call it while waiting."""
         if time.monotonic() - self.renewed > LEASE_SECONDS / 4:
             self.renew()
 
 
 @contextmanager
 def running(task: str) -> Iterator[HeldLease]:
-    """Hold the task's lease and log a run. Raises AlreadyRunning. An error or a signal inside ends the run as broken."""
-    holding = _acquire(task)
+    """Hold the task's lease and log a run. An error or a signal inside ends the run as broken.
+
+    Raises AlreadyRunning.
+    """
+    lease = _acquire(task)
     try:
         with _sigterm_as_exit():
-            yield holding
+            yield lease
     except BaseException as error:
-        _finish(holding, Outcome.BROKEN, "".join(traceback.format_exception_only(error)).strip())
+        _finish(lease, Outcome.BROKEN, "".join(traceback.format_exception_only(error)).strip())
         raise
     else:
-        _finish(holding, Outcome.DONE)
+        _finish(lease, Outcome.DONE)
 
 
 def _acquire(task: str) -> HeldLease:
@@ -100,32 +105,30 @@ def _acquire(task: str) -> HeldLease:
         pass  # another process made the row at the same moment
     with publishing() as outbox:
         lease = Lease.objects.select_for_update().get(task=task)
-        over = Q(expires_at__lte=Now()) | Q(
-            expires_at__gt=Now() + DAY
-        )  # the database's clock ran ahead once
-        taken = Lease.objects.filter(over, task=task, token=lease.token).update(
+        # One that ends in more than a day was written while the database's clock ran ahead.
+        is_free = Q(expires_at__lte=Now()) | Q(expires_at__gt=Now() + DAY)
+        taken = Lease.objects.filter(is_free, task=task, token=lease.token).update(
             token=lease.token + 1,
             holder=f"{socket.gethostname()} process {os.getpid()}",
             expires_at=Now() + timedelta(seconds=LEASE_SECONDS),
         )
         if not taken:
             raise AlreadyRunning(f"{task}: another run is at work ({lease.holder}). Nothing done.")
-        vanished = list(
-            Run.objects.of(task).filter(outcome=Outcome.RUNNING).values_list("pk", flat=True)
-        )
+        # Whoever held the lease before has lost it, so a run that still says "running" was killed.
+        running_runs = Run.objects.of(task).filter(outcome=Outcome.RUNNING)
+        vanished = list(running_runs.values_list("pk", flat=True))
         Run.objects.filter(pk__in=vanished).update(
-            outcome=Outcome.VANISHED, error="It never said how it ended: its process was killed."
+            outcome=Outcome.VANISHED, error="Its process was killed before the end."
         )
         outbox.changed_pks(Run, vanished)
         return HeldLease(Run.objects.create(task=task), lease.token + 1)
 
 
-def _finish(holding: HeldLease, outcome: Outcome, error: str = "") -> None:
-    run = holding.run
+def _finish(lease: HeldLease, outcome: Outcome, error: str = "") -> None:
+    run = lease.run
     with publishing():
-        if not Lease.objects.filter(task=run.task, token=holding.token).update(
-            expires_at=Now(), holder=""
-        ):
+        ours = Lease.objects.filter(task=run.task, token=lease.token)
+        if not ours.update(expires_at=Now(), holder=""):
             return  # whoever took over has already called this run vanished
         run.outcome, run.finished_at = outcome, timezone.now()
         run.error = "\n".join(line for line in (run.error, error) if line)
@@ -134,9 +137,9 @@ def _finish(holding: HeldLease, outcome: Outcome, error: str = "") -> None:
 
 @contextmanager
 def _sigterm_as_exit() -> Iterator[None]:
-    """Turn SIGTERM into an exception, so that leases are released and transactions rolled back on the way out."""
+    """Turn SIGTERM into an exception, which releases leases and rolls transactions back."""
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield  # signals reach the main thread only
         return
 
     def end(signum: int, frame: FrameType | None) -> None:
@@ -149,24 +152,53 @@ def _sigterm_as_exit() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def missed_slots(task: str, now: datetime) -> int:
-    """How many runs of the last day did not happen, by the gaps between those that did. Nothing is missed before the first."""
-    return _missed(_latest(task, now), runs.interval(task), now)
+@dataclass(frozen=True)
+class Health:
+    """Whether polling works. `reason` is "ok", or a sentence that says what to look at.
+
+    `missed` is how many polls of the last day did not happen.
+    """
+
+    ok: bool
+    reason: str
+    last_poll: Run | None = None
+    next_poll_at: datetime | None = None
+    missed: int = 0
+
+
+def health(now: datetime) -> Health:
+    """Say whether polling works: the newest completed poll ended at most two intervals ago."""
+    every = interval(POLL)
+    latest = _latest(POLL, now)
+    completed = [run for run in latest if run.outcome == Outcome.DONE][:PACE_RUNS]
+    if not completed:  # none within a day: look further back
+        older = Run.objects.of(POLL).completed().until(now).order_by("-started_at")
+        completed = list(older[:PACE_RUNS])
+    if not completed:
+        return Health(False, "No poll has completed yet. Run: python manage.py poll_devices")
+    last = completed[0]
+    age = now - (last.finished_at or last.started_at)
+    is_ok, reason = age <= every * 2, "ok"
+    if not is_ok:
+        minutes = age // timedelta(minutes=1)
+        reason = f"The last completed poll is {minutes} minutes old. Does the scheduler run?"
+    next_poll_at = last.started_at + _pace(completed, every)
+    return Health(is_ok, reason, last, next_poll_at, _missed(latest, every, now))
 
 
 def _latest(task: str, now: datetime) -> list[Run]:
-    """The newest runs, newest first: a day of them, four times over if the scheduler is quicker than asked."""
-    a_day = min(4 * int(DAY / runs.interval(task)) + 2, MOST_RUNS)
-    columns = (
-        "task",
-        "outcome",
-        "started_at",
-        "finished_at",
-    )  # what failed may be long, and nobody asks for it here
+    """Read the runs of the last day, newest first, of a scheduler up to four times too quick."""
+    a_day = min(4 * int(DAY / interval(task)) + 2, MOST_RUNS)
+    # Not `error`, which may be long.
+    columns = ("task", "outcome", "started_at", "finished_at")
     return list(Run.objects.of(task).until(now).order_by("-started_at").only(*columns)[:a_day])
 
 
 def _missed(newest_first: Sequence[Run], every: timedelta, now: datetime) -> int:
+    """Count the runs of the last day that did not happen, by the gaps between those that did.
+
+    Nothing is missed before the first run.
+    """
     since = now - DAY
     starts = [now, *(run.started_at for run in newest_first if run.started_at >= since)]
     if len(newest_first) >= len(starts):  # something ran before this day too
@@ -174,37 +206,7 @@ def _missed(newest_first: Sequence[Run], every: timedelta, now: datetime) -> int
     return sum(max(0, round((later - earlier) / every) - 1) for later, earlier in pairwise(starts))
 
 
-@dataclass(frozen=True)
-class Health:
-    ok: bool
-    reason: str
-    last_poll: Run | None
-    next_poll_at: datetime | None
-    missed: int
-
-
-def health(now: datetime) -> Health:
-    """Whether polling goes on: the newest completed poll is younger than two intervals."""
-    every = runs.interval(runs.POLL)
-    latest = _latest(runs.POLL, now)
-    completed = [run for run in latest if run.outcome == Outcome.DONE][:PACE_RUNS]
-    completed = completed or list(
-        Run.objects.of(runs.POLL).completed().until(now).order_by("-started_at")[:PACE_RUNS]
-    )
-    if not completed:
-        return Health(
-            False, "No poll has completed yet. Run: python manage.py poll_devices", None, None, 0
-        )
-    last = completed[0]
-    age = now - (last.finished_at or last.started_at)
-    ok = age <= every * 2
-    reason = (
-        "ok"
-        if ok
-        else f"The last completed poll is {age // timedelta(minutes=1)} minutes old. Does the scheduler run?"
-    )
+def _pace(completed: Sequence[Run], every: timedelta) -> timedelta:
+    """The median time between runs, or the interval if a scheduler is slower than asked."""
     gaps = sorted(later.started_at - earlier.started_at for later, earlier in pairwise(completed))
-    pace = (
-        min(every, gaps[len(gaps) // 2]) if gaps else every
-    )  # a scheduler may be quicker than asked
-    return Health(ok, reason, last, last.started_at + pace, _missed(latest, every, now))
+    return min(every, gaps[len(gaps) // 2]) if gaps else every

@@ -1,4 +1,4 @@
-"""What there is and how it does: for the status command."""
+"""What the status command prints: devices, gateways that fail, and whether polling works."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,13 +12,20 @@ from core.tasks import runs
 from core.tasks.runs import Health
 
 MOST_DEVICES = 10_000
-SAID_ATTRIBUTES = 3
-EMPTY = "No devices yet. Add a gateway: python manage.py add_gateway VENDOR URL, or see simulated ones: make demo"
+MOST_GATEWAYS = 100
+SHOWN_ATTRIBUTES = 3
+EMPTY = (
+    "No devices yet. Add a gateway: python manage.py add_gateway VENDOR URL, "
+    "or see simulated ones: make demo"
+)
 
 
 @dataclass(frozen=True)
 class Overview:
-    """Devices worst first, at most 10,000 of them, their attributes loaded; gateways that fail; health of polling."""
+    """All devices, worst first; enabled gateways that fail; the health of polling.
+
+    Of more than MOST_DEVICES devices, `more` is how many are left out.
+    """
 
     now: datetime
     devices: list[Device]
@@ -46,32 +53,26 @@ class Overview:
     def in_words(self) -> str:
         if not self.devices:
             return f"{EMPTY}\n{self._polling()}"
-        head, *rows = _table(
-            [("", "device", "state", "heard", "values"), *map(self._row, self.devices)]
-        )
+        titles = ("", "device", "state", "heard", "values")
+        head, *rows = _table([titles, *map(self._row, self.devices)])
         lines = [head]
         for device, row in zip(self.devices, rows, strict=True):
-            lines += [
-                row,
-                *(
-                    [f"     {device.rule or 'before'}: {device.decision}"]
-                    if device.decision
-                    else []
-                ),
-            ]
-        lines += [f"and {self.more:,} more"] if self.more else []
-        lines += [
-            f"{gateway} fails: {gateway.error} {self._asked_again(gateway)}"
-            for gateway in self.failing
-        ]
+            lines.append(row)
+            if device.decision:
+                lines.append(
+                    f"     {device.rule or device.guard or 'last decision'}: {device.decision}"
+                )
+        if self.more:
+            lines.append(f"and {self.more:,} more")
+        for gateway in self.failing:
+            lines.append(f"{gateway} fails: {gateway.error} {self._asked_again(gateway)}")
         return "\n".join([*lines, "", self._polling()])
 
     def _row(self, device: Device) -> tuple[str, ...]:
         attributes = list(device.attributes.all())
-        shown = [one for one in attributes if one.is_switch] + formatting.foremost(
-            attributes, SAID_ATTRIBUTES
-        )
-        values = ", ".join(formatting.named_value(one) for one in shown)
+        shown = [attribute for attribute in attributes if attribute.is_switch]
+        shown += formatting.foremost(attributes, SHOWN_ATTRIBUTES)
+        values = ", ".join(formatting.named_value(attribute) for attribute in shown)
         heard = formatting.ago(device.heard_at, self.now) if device.heard_at else "never"
         return str(device.pk), str(device), device.freshness(self.now).value, heard, values
 
@@ -84,34 +85,31 @@ class Overview:
         )
 
     def _polling(self) -> str:
-        if not self.health.last_poll:
-            return self.health.reason
         last = self.health.last_poll
-        said = f"Last poll {formatting.ago(last.finished_at or last.started_at, self.now)}."
-        missed = (
-            f" {self.health.missed} polls of the last day were missed."
-            if self.health.missed
-            else ""
-        )
-        return said + missed + ("" if self.health.ok else f" {self.health.reason}")
+        if not last:
+            return self.health.reason
+        sentences = [f"Last poll {formatting.ago(last.finished_at or last.started_at, self.now)}."]
+        if missed := self.health.missed:
+            were = "was" if missed == 1 else "were"
+            polls = formatting.counted(missed, "poll")
+            sentences.append(f"{polls} of the last day {were} missed.")
+        if not self.health.ok:
+            sentences.append(self.health.reason)
+        return " ".join(sentences)
 
 
 def overview() -> Overview:
     now = timezone.now()
-    found = (
-        Device.objects.present()
-        .worst_first(now)
-        .select_related("gateway")
-        .prefetch_related("attributes__device__gateway")
-    )
+    present = Device.objects.present().worst_first(now).select_related("gateway")
+    found = present.prefetch_related("attributes__device__gateway")
     devices = list(found[: MOST_DEVICES + 1])
     more = found.count() - MOST_DEVICES if len(devices) > MOST_DEVICES else 0
-    failing = list(Gateway.objects.active().filter(failures__gt=0)[:100])
+    failing = list(Gateway.objects.active().filter(failures__gt=0)[:MOST_GATEWAYS])
     return Overview(now, devices[:MOST_DEVICES], more, failing, runs.health(now))
 
 
 def _table(rows: list[tuple[str, ...]]) -> list[str]:
-    """Rows with their columns aligned."""
+    """Align the columns of rows with spaces."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

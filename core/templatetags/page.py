@@ -10,8 +10,8 @@ from django.utils.safestring import SafeString
 from core import formatting
 from core.models import Attribute, Device, DeviceCommand, Freshness
 from core.models.attribute import moves_daily
-from core.models.device import late_after
 from core.models.device_command import OPEN, State
+from core.models.freshness import late_after
 from core.planning.precedence import Source
 from core.readings import Kind
 

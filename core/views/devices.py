@@ -163,7 +163,7 @@ def change(request: HttpRequest, pk: int) -> HttpResponse:
 def _changed(device: Device, form: DeviceForm, seen: Seen) -> bool:
     try:
         gateways.change_device(device.pk, version=seen.wanted(), **form.cleaned_data)
-    except gateways.ChangedMeanwhile as refused:
+    except gateways.VersionConflict as refused:
         seen.meet(refused.there, stored(DeviceForm(instance=refused.there)), typed(form))
         return False
     return True

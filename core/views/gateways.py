@@ -16,7 +16,7 @@ from core.forms.versioned import Seen, stored, typed
 from core.live.follower import follower
 from core.models import Gateway, SecretUnreadable
 from core.net.errors import ApiError, ApiRefused
-from core.tasks import gateways, poll
+from core.tasks import discovery, gateways, poll
 from core.views.access import permitted, readable
 
 GATEWAYS_A_PAGE = 50
@@ -53,7 +53,7 @@ def add(request: HttpRequest) -> HttpResponse:
     return render(request, "core/gateway_add.html", {"form": form})
 
 
-def _tried(form: Form) -> gateways.Discovered | None:
+def _tried(form: Form) -> discovery.Discovered | None:
     """Ask the gateway who it is. What goes wrong is said at the field that it is about."""
     try:
         return gateways.add(**form.cleaned_data)
@@ -101,7 +101,7 @@ def _changed(gateway: Gateway, form: GatewayForm, seen: Seen) -> bool:
         if address != changed.address:
             seen.renew(changed)  # saved already, but for the address
             gateways.move(gateway.pk, address)
-    except gateways.ChangedMeanwhile as refused:
+    except gateways.VersionConflict as refused:
         seen.meet(refused.there, stored(GatewayForm(cast(Gateway, refused.there))), typed(form))
         return False
     except WRONG as error:
@@ -125,7 +125,7 @@ def discover(request: HttpRequest, pk: int) -> HttpResponse:
     """Ask it again what devices it has; with `restore` those come back that a person removed."""
     gateway = _present(pk)
     try:
-        found = gateways.discover(pk, restore="restore" in request.POST)
+        found = discovery.discover(pk, restore="restore" in request.POST)
     except WRONG as error:
         messages.error(request, f"{gateway} could not be asked: {error}")
         return redirect("gateway", pk)

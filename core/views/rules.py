@@ -123,7 +123,7 @@ def _store(request: HttpRequest, device: Device, choice: Choice) -> bool:
             guard=choice.place == "guard",
             version=choice.seen.wanted(),
         )
-    except gateways.ChangedMeanwhile as refused:
+    except gateways.VersionConflict as refused:
         _meet(choice, cast(Device, refused.there))
         return False
     except ValueError as error:

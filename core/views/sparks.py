@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from core import charts, formatting
 from core.models import Attribute, Observation
-from core.models.device import late_after
+from core.models.freshness import late_after
 
 DAY = timedelta(days=1)
 SPARK_POINTS = 48

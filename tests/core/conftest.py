@@ -84,9 +84,12 @@ def browse(chromium, anna):
 
 
 def wait_for_the_server():
-    """Until it has done what pages asked last, and stored a moment later that their readers left: emptying tables in the middle
-    of that would be a deadlock on PostgreSQL."""
-    busy = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state <> 'idle' AND pid <> pg_backend_pid()"
+    """Until it has done what pages asked last, and stored a moment later that their readers left:
+    emptying tables in the middle of that would be a deadlock on PostgreSQL."""
+    busy = (
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+        "AND state <> 'idle' AND pid <> pg_backend_pid()"
+    )
     until, quiet = time.monotonic() + 10, 0
     while connection.vendor == "postgresql" and quiet < 5 and time.monotonic() < until:
         with connection.cursor() as cursor:

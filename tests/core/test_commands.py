@@ -55,10 +55,10 @@ def test_every_command_says_what_it_is_for(name):
 
 
 def test_add_gateway_lists_what_it_found_and_what_to_do_next(simulator):
-    said = say("add_gateway", "shelly", simulator.address(0), name="Bath")
-    assert said.startswith("Added Bath (gateway ")
-    assert "Heater: on, power" in said
-    assert "set_rule" in said
+    output = say("add_gateway", "shelly", simulator.address(0), name="Bath")
+    assert output.startswith("Added Bath (gateway ")
+    assert "Heater: on, power" in output
+    assert "set_rule" in output
     assert Observation.objects.exists()
 
 
@@ -115,8 +115,8 @@ def test_poll_devices_of_one_gateway(heater):
 
 
 def test_poll_devices_for_a_program(heater):
-    told = json.loads(say("poll_devices", json=True))
-    assert (told["gateways"], told["failed"], told["failures"]) == (1, 0, [])
+    content = json.loads(say("poll_devices", json=True))
+    assert (content["gateways"], content["failed"], content["failures"]) == (1, 0, [])
 
 
 def test_discover_devices_tells_new_from_known(heater):
@@ -138,7 +138,7 @@ def test_discover_devices_without_gateway_says_what_to_do():
 
 
 def test_set_attribute_says_that_it_took_effect(heater, simulator):
-    assert say("set_attribute", heater.pk, "on", "on") == "Heater: on on: confirmed.\n"
+    assert say("set_attribute", heater.pk, "on", "on") == "Heater: on set to on: confirmed.\n"
     assert simulator.devices[0].on
     command = DeviceCommand.objects.get()
     assert (command.source, command.reason) == ("human", "ordered on the command line")
@@ -168,20 +168,20 @@ def test_set_rule_and_do_something_awesome(heater, simulator):
     assert "No device has a rule" in say("do_something_awesome")
     assert (
         say("set_rule", heater.pk, "awesome")
-        == "Heater: the rule awesome decides with clean_below=180 from now on.\n"
+        == "Heater: the rule awesome decides from now on, with clean_below=180.\n"
     )
     say("poll_devices")
     assert say("do_something_awesome", dry_run=True).startswith("Heater: o")
     assert say("do_something_awesome").startswith("Heater: o")
     assert say("do_something_awesome", device=heater.pk).startswith("Heater: o")
-    assert say("set_rule", heater.pk, "none") == "Heater: nobody decides from now on.\n"
+    assert say("set_rule", heater.pk, "none") == "Heater: has no rule from now on.\n"
     with pytest.raises(CommandError, match="has no rule"):
         say("do_something_awesome", device=heater.pk)
 
 
 def test_do_something_awesome_ends_badly_where_no_decision_is_possible(heater):
     gateways.change_device(heater.pk, rule="awesome")
-    with pytest.raises(CommandError, match="1 of 1 devices need a look: Heater"):
+    with pytest.raises(CommandError, match="1 of 1 device had a problem: Heater"):
         say("do_something_awesome")
 
 
@@ -196,10 +196,10 @@ def test_set_rule_for_a_device_that_is_not_there():
 
 
 def test_set_rule_keeps_options_as_written_and_tells_all_that_hold(heater):
-    said = say("set_rule", heater.pk, "cleanest_hours", "minutes=240", "before=06:30", "after=")
-    assert said == (
-        "Heater: the rule cleanest_hours decides with minutes=240 before=06:30 watts=1000 contiguous=off "
-        "signal=carbon_intensity ties=earliest gain=5 smooth=90 from now on.\n"
+    output = say("set_rule", heater.pk, "cleanest_hours", "minutes=240", "before=06:30", "after=")
+    assert output == (
+        "Heater: the rule cleanest_hours decides from now on, with minutes=240 before=06:30 "
+        "watts=1000 contiguous=off signal=carbon_intensity ties=earliest gain=5 smooth=90.\n"
     )
     heater.refresh_from_db()
     assert (heater.rule, heater.options) == (
@@ -209,10 +209,10 @@ def test_set_rule_keeps_options_as_written_and_tells_all_that_hold(heater):
 
 
 def test_set_rule_takes_an_option_with_spaces(heater):
-    said = say("set_rule", heater.pk, "schedule", "on=mon-fri 07:00-09:00; sat 08:00-10:00")
-    assert (
-        said
-        == "Heater: the rule schedule decides with on='mon-fri 07:00-09:00; sat 08:00-10:00' from now on.\n"
+    output = say("set_rule", heater.pk, "schedule", "on=mon-fri 07:00-09:00; sat 08:00-10:00")
+    assert output == (
+        "Heater: the rule schedule decides from now on, "
+        "with on='mon-fri 07:00-09:00; sat 08:00-10:00'.\n"
     )
 
 
@@ -250,14 +250,14 @@ def test_set_rule_another_rule_starts_from_its_own_options(heater):
 
 def test_set_rule_puts_a_guard_beside_the_rule(heater):
     say("set_rule", heater.pk, "below", "threshold=100")
-    said = say("set_rule", heater.pk, "lightning_guard", "lead_minutes=90", guard=True)
-    assert said.startswith("Heater: the guard lightning_guard decides with flashes=2 ")
+    output = say("set_rule", heater.pk, "lightning_guard", "lead_minutes=90", guard=True)
+    assert output.startswith(
+        "Heater: the guard lightning_guard decides from now on, with flashes=2 "
+    )
     heater.refresh_from_db()
     assert (heater.rule, heater.options) == ("below", {"threshold": "100"})
     assert (heater.guard, heater.guard_options) == ("lightning_guard", {"lead_minutes": "90"})
-    assert (
-        say("set_rule", heater.pk, "none", guard=True) == "Heater: nothing guards it from now on.\n"
-    )
+    assert say("set_rule", heater.pk, "none", guard=True) == "Heater: has no guard from now on.\n"
     heater.refresh_from_db()
     assert (heater.rule, heater.guard, heater.guard_options) == ("below", "", {})
 
@@ -290,9 +290,9 @@ def test_status_shows_what_is_wrong_and_what_is_fine(heater, simulator):
 
 def test_status_for_a_program(heater):
     say("poll_devices")
-    told = json.loads(say("status", json=True))
-    assert told["healthy"] is True
-    [device] = told["devices"]
+    content = json.loads(say("status", json=True))
+    assert content["healthy"] is True
+    [device] = content["devices"]
     assert (device["name"], device["freshness"]) == ("Heater", "fresh")
     assert {attribute["name"] for attribute in device["attributes"]} >= {"on", "power"}
 
@@ -303,12 +303,12 @@ def test_what_was_found_decided_and_ordered_for_a_program(heater):
         json.loads(say("set_attribute", heater.pk, "on", "on", json=True))["state"] == "confirmed"
     )
     gateways.change_device(heater.pk, rule="awesome")
-    [told] = json.loads(say("do_something_awesome", json=True))
-    assert (told["name"], told["rule"], told["problem"]) == ("Heater", "awesome", False)
+    [content] = json.loads(say("do_something_awesome", json=True))
+    assert (content["name"], content["rule"], content["problem"]) == ("Heater", "awesome", False)
 
 
 def test_prune_says_what_it_deleted(heater):
-    assert say("prune") == "Deleted nothing: all is younger.\n"
+    assert say("prune") == "Nothing to delete: all is younger.\n"
     say("poll_devices")
     Observation.objects.update(observed_at="2020-01-01T00:00Z")
     assert say("prune", days=30).startswith("Deleted ")
@@ -335,11 +335,11 @@ def test_a_database_that_is_not_set_up_is_told_in_a_line(tmp_path):
 @pytest.mark.django_db(transaction=True)
 def test_the_demo_shows_fresh_devices_and_their_plans_and_can_be_repeated():
     for _ in range(2):
-        said = say("demo", once=True)
-        assert said.count("fresh") == 5
-        assert said.count("(why: explain ") == 3
-        assert said.count(" h before 07:00 are ") == 2  # as decided, and in the table
-        assert "held" not in said
+        output = say("demo", once=True)
+        assert output.count("fresh") == 5
+        assert output.count("(why: explain ") == 3
+        assert output.count(" h before 07:00 are ") == 2  # as decided, and in the table
+        assert "held" not in output
     assert Gateway.objects.count() == 5
     assert Run.objects.of("poll").completed().count() >= 4
     assert not DeviceCommand.objects.filter(state=State.FAILED).exists()

@@ -1,4 +1,4 @@
-"""The state x event table of device commands: every cell, written out by hand against the specification."""
+"""The state x event table of device commands: every cell, written by hand."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -12,7 +12,8 @@ from tests.core.tasks.homes import make_device, make_gateway
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
-# Rows: states. Columns: claim, accept, refuse, seen, not seen, supersede, expire. A dot leaves the state as it is.
+# Rows: states. Columns: claim, accept, refuse, seen, not seen, supersede, expire. A dot leaves the
+# state as it is.
 TABLE = """
 requested    sending  .         failed  .          .          superseded  expired
 sending      .        accepted  failed  confirmed  requested  .           failed

@@ -10,7 +10,7 @@ import pytest
 from django.utils import timezone
 
 from core.formatting import value_text
-from core.models.device import freshness, late_after
+from core.models.freshness import freshness, late_after
 
 pytestmark = [pytest.mark.browser, pytest.mark.sqlite]  # once: the script knows no database
 SCRIPT = Path(__file__).resolve().parents[2] / "core" / "static" / "core" / "formatting.js"

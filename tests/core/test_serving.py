@@ -1,4 +1,4 @@
-"""Pages, static files, the admin and /healthz through gunicorn's ASGI worker, with the configuration of production."""
+"""Pages, static files, the admin and /healthz through gunicorn, configured as in production."""
 
 import pytest
 import requests

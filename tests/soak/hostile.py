@@ -1,7 +1,8 @@
-"""Proof: whatever a vendor's server answers, its client says so in one of two ways or returns what can be stored.
+"""Proof: whatever a server answers, its client raises one of two errors or gives sane readings.
 
-`python -m tests.soak.hostile SEED COUNT EVERY FILE` puts so many hostile answers through every vendor's client, without
-network or database, and keeps every EVERYth of what came out in the file, for tests.soak.store_hostile.
+`python -m tests.soak.hostile SEED COUNT EVERY FILE` puts so many hostile answers through every
+vendor's client, without network or database, and keeps every EVERYth of what came out in the file,
+for tests.soak.store_hostile.
 """
 
 import json
@@ -50,8 +51,9 @@ SCENES = {
         r"/api/history/.*": "history_power",
     },
 }
-"""Which recorded answer belongs to which path, so that a hostile one stands among friendly ones and is not stopped at the
-door. A vendor that is not here gets any of its recorded answers for any path."""
+"""Which recorded answer belongs to which path, so that a hostile one stands among friendly ones and
+is not stopped at the door. A vendor that is not here gets any of its recorded answers for any
+path."""
 
 NUMBERS: list[Any] = [
     *(
@@ -280,7 +282,7 @@ def as_bytes(dice: random.Random, answer: Any) -> bytes:
 
 
 class Liar(Http):
-    """The wire replaced, below the strict reading of JSON: bytes for each path, friendly but for one."""
+    """A wire that gives bytes for each path, hostile for one. JSON is still read strictly."""
 
     def __init__(self, dice: random.Random, vendor: str) -> None:
         super().__init__("http://127.0.0.1", credential="secret")
@@ -339,7 +341,10 @@ class Output:
 
 @dataclass
 class Attack:
-    """So many hostile answers through one vendor's client. `uncaught` counts exceptions that no caller expects, by place."""
+    """So many hostile answers through one vendor's client.
+
+    `uncaught` counts exceptions that no caller expects, by place.
+    """
 
     vendor: str
     dice: random.Random

@@ -1,4 +1,4 @@
-"""Proof: hostile answers through every vendor, in processes of their own, and what comes of them on both databases."""
+"""Proof: hostile answers through every vendor, and what both databases store of them."""
 
 import json
 import os
@@ -43,8 +43,9 @@ class Hostility:
     def __str__(self) -> str:
         what = ", ".join(f"{count:,} {name}" for name, count in self.recorded.items())
         return (
-            f"hostile: {self.answers:,} answers through {' and '.join(vendors.names())}: {self.devices:,} devices and "
-            f"{self.readings:,} readings came out, {self.uncaught.total()} uncaught exceptions; of {self.outputs:,} of them "
+            f"hostile: {self.answers:,} answers through {' and '.join(vendors.names())}: "
+            f"{self.devices:,} devices and {self.readings:,} readings came out, "
+            f"{self.uncaught.total()} uncaught exceptions; of {self.outputs:,} of them "
             f"record() made: {what}; {self.rows:,} rows, {self.unstorable} not finite or not sane, "
             f"{len(self.different)} different between SQLite and PostgreSQL"
         )

@@ -34,8 +34,9 @@ class Ended:
 
 @dataclass
 class Assassin:
-    """Starts a command again and again and kills it at random moments: some within `until_request` seconds of its start, most
-    within `after_request` seconds of its first request to a vendor, which is where it asks, writes and stores."""
+    """Starts a command again and again and kills it at random moments: some within `until_request`
+    seconds of its start, most within `after_request` seconds of its first request to a vendor,
+    which is where it asks, writes and stores."""
 
     command: Sequence[str]
     database_url: str
@@ -61,7 +62,10 @@ class Assassin:
         return self._end(self._start(), LONGEST_SECONDS)
 
     def strike(self) -> Ended:
-        """Kill it at a random moment. It may have come to its end before: then that is how long it takes."""
+        """Kill it at a random moment.
+
+        It may have come to its end before: then that is how long it takes.
+        """
         process = self._start()
         if self.dice.random() < BEFORE_THE_FIRST_REQUEST:
             return self._end(process, self.dice.uniform(0, self.until_request))
@@ -86,7 +90,7 @@ class Assassin:
 
 
 def start(command: Sequence[str], database_url: str, **environment: str) -> subprocess.Popen[str]:
-    """A process of this project on a test's database: `manage.py poll_devices`, or `-m` and a module."""
+    """Start our Python on a test's database: `manage.py poll_devices`, or `-m MODULE`."""
     return subprocess.Popen(
         [sys.executable, *command],
         cwd=settings.BASE_DIR,
@@ -112,7 +116,10 @@ COMMAND_MOMENTS = (
 
 
 def let_time_pass(span: timedelta) -> None:
-    """As if all that was done so far had been done earlier. What vendors measured, and what has ended, keeps its time."""
+    """As if all that was done so far had been done earlier.
+
+    What vendors measured, and what has ended, keeps its time.
+    """
     for model, names in MOMENTS.items():
         model.objects.update(**{name: F(name) - span for name in names})
     DeviceCommand.objects.open().update(**{name: F(name) - span for name in COMMAND_MOMENTS})

@@ -22,7 +22,10 @@ SHARES = (
 
 @dataclass(frozen=True)
 class Outage:
-    """What a poll made of it. `seconds` are those of the run, `process_seconds` include the start of the process."""
+    """What a poll made of it.
+
+    `seconds` are those of the run, `process_seconds` include the start of the process.
+    """
 
     gateways: int
     faulty: int
@@ -38,10 +41,13 @@ class Outage:
 
     def __str__(self) -> str:
         return (
-            f"outage: {self.faulty} of {self.gateways} gateways hang, drip or fail: exit {self.code}, {self.failed} failed, "
-            f"{self.named} of them named; {self.stored} observations of the others, {self.healthy_unstored} of them not stored, "
-            f"{self.faulty_stored} stored of those that failed; {self.seconds:.1f} s ({self.process_seconds:.1f} s with the "
-            f"start of the process) at a deadline of {self.deadline_seconds:g} s"
+            f"outage: {self.faulty} of {self.gateways} gateways hang, drip or fail: "
+            f"exit {self.code}, {self.failed} failed, {self.named} of them named; "
+            f"{self.stored} observations of the others, "
+            f"{self.healthy_unstored} of them not stored, "
+            f"{self.faulty_stored} stored of those that failed; {self.seconds:.1f} s "
+            f"({self.process_seconds:.1f} s with the start of the process) "
+            f"at a deadline of {self.deadline_seconds:g} s"
         )
 
 

@@ -22,14 +22,17 @@ from tests.soak.kills import Assassin, let_time_pass
 
 POLL = ("manage.py", "poll_devices")
 TOO_EARLY = 8
-"""After every so many kills somebody starts again at once, while the lease of the killed run still lasts."""
+"""After every so many kills somebody starts again at once, while the lease of the killed run still
+lasts."""
 MOVES = 0.6
-"""How often an entity's hub has something new when a poll comes; else it offers again what it offered before."""
+"""How often an entity's hub has something new when a poll comes; else it offers again what it
+offered before."""
 
 
 class Homes:
-    """Home Assistants on one port, under /0, /1 and so on. All entities of a home measure at one time, its latest; their
-    values follow from that time, so that any stored value can be told from one that was never offered."""
+    """Home Assistants on one port, under /0, /1 and so on. All entities of a home measure at one
+    time, its latest; their values follow from that time, so that any stored value can be told from
+    one that was never offered."""
 
     def __init__(self, sizes: list[int], slowest: float = 0.1) -> None:
         self.sizes = sizes
@@ -150,10 +153,13 @@ class Polls:
 
     def __str__(self) -> str:
         return (
-            f"poll_devices: {self.kills} kills ({self.vanished} within a run; {self.ended_by_themselves} more ended before), "
-            f"{self.sent_away} started too early and left; {self.observations:,} observations of {self.offers_stored:,} "
-            f"answers: {self.twice} twice, {self.never_offered} never offered, {self.half_stored} half stored; after one clean "
-            f"run {self.missing} missing, {self.out_of_date} attributes not the latest; {len(self.wrong)} runs wrong"
+            f"poll_devices: {self.kills} kills ({self.vanished} within a run; "
+            f"{self.ended_by_themselves} more ended before), "
+            f"{self.sent_away} started too early and left; "
+            f"{self.observations:,} observations of {self.offers_stored:,} answers: "
+            f"{self.twice} twice, {self.never_offered} never offered, "
+            f"{self.half_stored} half stored; after one clean run {self.missing} missing, "
+            f"{self.out_of_date} attributes not the latest; {len(self.wrong)} runs wrong"
         )
 
     @property
@@ -221,7 +227,7 @@ def _start_too_early(assassin: Assassin, killed: Run, polls: Polls) -> None:
 
 
 def _pass_time() -> None:
-    """A killed run keeps others out of the task for a minute, and out of its gateways for a little longer."""
+    """A killed run keeps others out of the task for a minute, out of its gateways a bit longer."""
     let_time_pass(timedelta(seconds=LEASE_SECONDS + 60 + 2 * settings.GATEWAY_TIMEOUT_SECONDS))
 
 

@@ -6,26 +6,30 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from core import vendors
+from core.formatting import counted
 from core.management.command import Command as Base
 from core.models import Device
 from core.net.errors import ApiError, ApiRefused
 from core.tasks import gateways, poll
 
+NEXT = "Next: python manage.py status, and python manage.py set_rule DEVICE awesome"
+
 
 class Command(Base):
-    help = "Ask an address who it is, store it as a gateway, list its devices and poll it once."
+    help = "Add a gateway: ask the address who it is, store it with its devices, and poll it once."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("vendor", choices=vendors.names(), help="the dialect it speaks")
+        parser.add_argument("vendor", choices=vendors.names(), help="the API that it speaks")
         parser.add_argument("address", metavar="URL", help="such as http://192.168.1.20")
-        parser.add_argument("--name", default="", help="otherwise what it calls itself")
+        parser.add_argument("--name", default="", help="default: what the gateway calls itself")
         parser.add_argument(
             "--credential",
             action="store_true",
-            help="ask for its password or token (or take it from GATEWAY_CREDENTIAL): never an argument, others see those",
+            help="ask for the password or token, unless the variable GATEWAY_CREDENTIAL holds it",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
+        # Never an argument: other users of the machine see those.
         credential = os.environ.get("GATEWAY_CREDENTIAL", "")
         if options["credential"] and not credential:
             credential = getpass.getpass(f"{vendors.load(options['vendor']).credential_hint}: ")
@@ -34,14 +38,9 @@ class Command(Base):
             poll.poll(found.gateway.pk)
         except (ApiError, ApiRefused, gateways.AlreadyThere) as error:
             raise CommandError(str(error)) from error
-        self.stdout.write(
-            f"Added {found.gateway} (gateway {found.gateway.pk}) with {len(found.new)} devices:"
-        )
+        gateway, count = found.gateway, counted(len(found.new), "device")
+        self.stdout.write(f"Added {gateway} (gateway {gateway.pk}) with {count}:")
         for device in Device.objects.filter(pk__in=found.new).prefetch_related("attributes"):
             names = ", ".join(attribute.name for attribute in device.attributes.all())
-            self.stdout.write(
-                f"  {device.pk:>4}  {device}: {names or 'nothing that we understand'}"
-            )
-        self.stdout.write(
-            "Next: python manage.py status, and python manage.py set_rule DEVICE awesome"
-        )
+            self.stdout.write(f"  {device.pk:>4}  {device}: {names or 'no attributes'}")
+        self.stdout.write(NEXT)

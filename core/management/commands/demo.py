@@ -8,11 +8,13 @@ from core.tasks import demo
 
 
 class Command(Base):
-    help = "Simulated devices over real HTTP: added, polled, decided about, shown, and the page served until Ctrl-C."
+    help = "Run a home of simulated devices: poll, decide, and serve the page, until Ctrl-C."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--once", action="store_true", help="stop after the table")
-        parser.add_argument("--port", type=int, default=8000, help="of the page")
+        parser.add_argument(
+            "--once", action="store_true", help="poll and decide once, show the devices, end"
+        )
+        parser.add_argument("--port", type=int, default=8000, help="of the page (default: 8000)")
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:

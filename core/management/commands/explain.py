@@ -9,23 +9,27 @@ from core.tasks import explain
 
 
 class Command(Base):
-    help = "Say why something was decided: from what, what else could have been done, and whether it comes out the same again."
+    help = (
+        "Explain a decision: what it was made from, what else was possible, "
+        "and whether the rule decides the same again."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
             "receipt",
             type=int,
             metavar="ID",
-            help="its number in `do_something_awesome` and on the device's page",
+            help="of the decision, as do_something_awesome and the page of the device show it",
         )
-        parser.add_argument("--json", action="store_true", help="for a program")
+        parser.add_argument("--json", action="store_true", help="print the explanation as JSON")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        pk = options["receipt"]
         try:
-            explanation = explain.explain(options["receipt"])
+            explanation = explain.explain(pk)
         except Receipt.DoesNotExist as error:
             raise CommandError(
-                f"There is no decision {options['receipt']}, or it is older than KEEP_DAYS."
+                f"There is no decision {pk}, or it is older than KEEP_DAYS."
             ) from error
         if options["json"]:
             self.write_json(explanation.as_json())

@@ -8,13 +8,16 @@ from core.tasks.forecasts import fetch
 
 
 class Command(Base):
-    help = "Fetch what rules look at. do_something_awesome does it by itself; this is to see it happen, or for another clock."
+    help = (
+        "Fetch the forecasts and measurements that rules need. "
+        "do_something_awesome does it by itself when something is due."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
-            "--force", action="store_true", help="also ask what is not due, or rests after failures"
+            "--force", action="store_true", help="also fetch what is not due, or failed lately"
         )
-        parser.add_argument("--json", action="store_true", help="print the counts for a program")
+        parser.add_argument("--json", action="store_true", help="print the counts as JSON")
 
     def handle(self, *args: Any, **options: Any) -> None:
         fetched = fetch.fetch_forecasts(force=options["force"])
@@ -22,7 +25,5 @@ class Command(Base):
             self.write_json(fetched.as_json())
         else:
             self.stdout.write(fetched.in_words())
-        if fetched.failed:
-            raise CommandError(
-                "\n".join(["Not fetched:", *(f"  {name}: {why}" for name, why in fetched.failed)])
-            )
+        if failed := [f"  {name}: {why}" for name, why in fetched.failed]:
+            raise CommandError("\n".join(["Not fetched:", *failed]))

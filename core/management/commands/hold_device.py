@@ -1,45 +1,40 @@
 from argparse import ArgumentParser
-from datetime import timedelta
 from typing import Any
 
 from django.core.management.base import CommandError
 from django.utils import timezone
 
+from core.management.arguments import YEAR_MINUTES, add_device, minutes
 from core.management.command import Command as Base
 from core.models import Device
 from core.tasks.orders import holds
 
 
 class Command(Base):
-    help = "Keep rules away from a device: it stays as it is, until the time is over or release_device."
+    help = "Hold a device: it stays as it is, and no rule changes it, until the hold ends."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("device", type=int, metavar="DEVICE", help="its number in `status`")
+        add_device(parser)
         parser.add_argument(
             "--for",
-            type=int,
-            dest="minutes",
+            type=minutes(YEAR_MINUTES),
+            dest="span",
             metavar="MINUTES",
-            help="how long; until it is released without it",
+            help="how long (default: until release_device)",
         )
         parser.add_argument(
-            "--reason", default="held on the command line", help="what pages say about it"
+            "--reason", default="held on the command line", help="shown on the page of the device"
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        minutes = options["minutes"]
-        if minutes is not None and not 0 < minutes <= 525_600:
-            raise CommandError("--for takes minutes, from 1 to a year of them.")
-        until = timezone.now() + timedelta(minutes=minutes) if minutes else None
+        until = timezone.now() + options["span"] if options["span"] else None
         try:
             device = holds.hold(options["device"], until, options["reason"])
         except Device.DoesNotExist as error:
             raise CommandError(
                 f"There is no device {options['device']}. See: python manage.py status"
             ) from error
-        lasts = (
-            f"until {until:%Y-%m-%d %H:%M} UTC"
-            if until
-            else f"until: python manage.py release_device {device.pk}"
-        )
-        self.stdout.write(f"{device}: no rule touches it {lasts}")
+        end = f"it is released: python manage.py release_device {device.pk}"
+        if until:
+            end = f"{until:%Y-%m-%d %H:%M} UTC"
+        self.stdout.write(f"{device}: held until {end}")

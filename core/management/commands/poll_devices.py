@@ -10,16 +10,16 @@ from core.tasks.runs import AlreadyRunning, LeaseLost
 
 
 class Command(Base):
-    help = "Ask every vendor what its devices say, and store it. Meant to run every ten minutes."
+    help = "Read all devices through their gateways, and store it. Meant to run every ten minutes."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
             "--gateway", type=int, metavar="PK", help="ask this gateway only, at once"
         )
         parser.add_argument(
-            "--force", action="store_true", help="also ask gateways that rest after failures"
+            "--force", action="store_true", help="also ask gateways that failed and are not due yet"
         )
-        parser.add_argument("--json", action="store_true", help="print the counts for a program")
+        parser.add_argument("--json", action="store_true", help="print the counts as JSON")
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
@@ -34,9 +34,5 @@ class Command(Base):
             self.write_json(summary.as_json())
         else:
             self.stdout.write(summary.in_words())
-        if summary.asked.failed:
-            raise CommandError(
-                "\n".join(
-                    ["Not answered:", *(f"  {name}: {why}" for name, why in summary.asked.failed)]
-                )
-            )
+        if failed := [f"  {name}: {why}" for name, why in summary.asked.failed]:
+            raise CommandError("\n".join(["Not answered:", *failed]))

@@ -3,16 +3,17 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
+from core.management.arguments import add_device
 from core.management.command import Command as Base
 from core.models import Device
 from core.tasks.orders import holds
 
 
 class Command(Base):
-    help = "End a hold: rules decide for the device again, from the next do_something_awesome on."
+    help = "End the hold of a device: its rule decides again at the next do_something_awesome."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("device", type=int, metavar="DEVICE", help="its number in `status`")
+        add_device(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
@@ -21,6 +22,5 @@ class Command(Base):
             raise CommandError(
                 f"There is no device {options['device']}. See: python manage.py status"
             ) from error
-        self.stdout.write(
-            f"{device}: {'its rule decides again' if device.has_decider else 'released; it has no rule'}."
-        )
+        decides = "its rule decides again" if device.has_decider else "it has no rule"
+        self.stdout.write(f"{device}: released; {decides}.")

@@ -6,10 +6,10 @@ from core.tasks import status
 
 
 class Command(Base):
-    help = "Show every device with its latest values and how fresh they are, and whether polling goes on."
+    help = "Show every device, its latest values and how fresh they are, and whether polling works."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--json", action="store_true", help="for a program")
+        parser.add_argument("--json", action="store_true", help="print the devices as JSON")
 
     def handle(self, *args: Any, **options: Any) -> None:
         overview = status.overview()

@@ -2,13 +2,16 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from pathlib import Path
+from typing import Any
 
 from core import planning
 from core.feeds import Signal
 from core.models import Device, Plan
 from core.planning import Job, Window, score
 from core.planning.score import Costs, PlanScore, WarningScore
+from core.rules import Rule
 from core.tasks import scorecard
 from core.tasks.backtesting import past
 from core.tasks.backtesting.device import BacktestSettings, ReplayedDevice
@@ -262,3 +265,12 @@ def load_histories(
     if not found:
         raise LookupError(problems[-1])
     return found
+
+
+def settings_of(
+    rule: Rule, options: Any, first_day: date, last_day: date, every: timedelta, zone: tzinfo
+) -> BacktestSettings:
+    """Make terms of whole days, midnight to midnight in the zone of the device."""
+    since = datetime.combine(first_day, time(), zone).astimezone(UTC)
+    until = datetime.combine(last_day + timedelta(days=1), time(), zone).astimezone(UTC)
+    return BacktestSettings(rule, options, since, until, every, zone)

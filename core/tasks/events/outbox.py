@@ -13,7 +13,7 @@ from typing import Any, cast
 from django.db import connection, models, transaction
 
 from core.models.event import EventKind
-from core.models.evented import opened, telling_here
+from core.models.evented import opened, outbox_here
 from core.tasks.events.rows import Changed, NewEvent, events_of, kind_of, source_of, store
 
 CHANNEL = "iotapp_events"
@@ -82,7 +82,7 @@ def publishing() -> Iterator[Outbox]:
     dropped if it is rolled back. The outermost is the transaction itself: within a bare `atomic()`
     it raises RuntimeError, because the lock would then be held while others work on.
     """
-    outer = cast(Outbox | None, telling_here())
+    outer = cast(Outbox | None, outbox_here())
     if outer is None:
         with transaction.atomic(durable=True), opened(Outbox()) as outbox:
             yield outbox
@@ -94,7 +94,7 @@ def publishing() -> Iterator[Outbox]:
 
 def is_publishing() -> bool:
     """Return whether this thread is inside `publishing()`."""
-    return telling_here() is not None
+    return outbox_here() is not None
 
 
 @contextmanager

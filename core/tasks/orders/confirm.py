@@ -6,8 +6,8 @@ from django.utils import timezone
 
 from core import formatting
 from core.models import DeviceCommand
-from core.models.device import late_after
 from core.models.device_command import CommandEvent, DeviceCommandQuerySet, State
+from core.models.freshness import late_after
 from core.tasks.events.outbox import publishing
 from core.tasks.orders import holds
 

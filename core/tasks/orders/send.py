@@ -18,7 +18,7 @@ from django.utils import timezone
 from core import vendors
 from core.models import Attribute, Device, DeviceCommand, SecretUnreadable, User
 from core.models.connections import release_connection
-from core.models.device_command import CONFIRM_WITHIN, CommandEvent, State, after, told
+from core.models.device_command import CONFIRM_WITHIN, CommandEvent, State, after, with_step
 from core.net.errors import ApiRefused
 from core.net.threads import in_threads
 from core.planning.precedence import Source
@@ -85,7 +85,7 @@ def order(
             reason=reason[:500],
             requested_at=now,
             revert_after=revert_after,
-            steps=told([], now, State.REQUESTED),
+            steps=with_step([], now, State.REQUESTED),
             expires_at=now + (expires_in or EXPIRES_AFTER[source]),
         )
 
@@ -181,7 +181,7 @@ def _take(command: DeviceCommand, now: datetime) -> bool:
                 settles_at=now + WRITE_LASTS + _settle(command),
                 before_number=command.attribute.number,
                 before_text=command.attribute.text,
-                steps=told(command.steps, now, State.SENDING),
+                steps=with_step(command.steps, now, State.SENDING),
             )
             outbox.changed_pks(DeviceCommand, [command.pk] * taken)
             if (
@@ -196,7 +196,7 @@ def _take(command: DeviceCommand, now: datetime) -> bool:
     except IntegrityError:
         return False  # an older order for the same attribute is being sent: this one waits for what becomes of it
     command.state, command.attempts = State.SENDING, command.attempts + 1
-    command.steps, command.sent_at = told(command.steps, now, State.SENDING), now
+    command.steps, command.sent_at = with_step(command.steps, now, State.SENDING), now
     return bool(taken)
 
 
@@ -211,7 +211,7 @@ def _write(commands: list[DeviceCommand], holding: HeldLease | None) -> None:
         commands,
         workers=len(commands),
         deadline_seconds=WRITE_LASTS.total_seconds(),
-        tick=holding.keep if holding else release_connection,
+        tick=holding.renew_if_due if holding else release_connection,
     ):
         _note(command, result)
 
@@ -255,7 +255,7 @@ def _note(command: DeviceCommand, error: Exception | None) -> None:
     elif isinstance(error, ApiRefused | SecretUnreadable | vendors.UnknownVendor):
         command.move(CommandEvent.REFUSE, now, fields["error"])
     else:
-        command.steps = told(command.steps, now, "unknown", fields["error"])
+        command.steps = with_step(command.steps, now, "unknown", fields["error"])
     fields |= {"state": command.state, "finished_at": command.finished_at, "steps": command.steps}
     # Only while it is still ours: if this process slept past its claim, others have judged and perhaps sent again.
     with publishing() as outbox:

@@ -18,7 +18,7 @@ from django.utils import timezone
 from core import serializers
 from core.models import Attribute, Device, Gateway, Silence
 from core.models.attribute import moves_daily
-from core.models.device import late_after
+from core.models.freshness import late_after
 from core.readings import Kind, Reading, Unacceptable, clean_value
 from core.tasks.events.outbox import Outbox, publishing
 from core.tasks.polling.backoff import health_after
@@ -98,7 +98,7 @@ class Recorder:
     def tick(self) -> None:
         """Call while waiting for answers: keeps the lease and stores what waits."""
         if self.holding:
-            self.holding.keep()
+            self.holding.renew_if_due()
         if time.monotonic() - self.since > LONGEST_WAIT_SECONDS:
             self.flush()
 

@@ -234,7 +234,7 @@ def test_a_save_over_a_newer_change_is_refused_once_and_tells_both(admin, home):
 def test_a_save_counts_as_a_change_by_a_person(admin, home):
     device = Device.objects.first()
     assert save_device(admin, device, name="Kettle").status_code == 302
-    with pytest.raises(gateways.ChangedMeanwhile):
+    with pytest.raises(gateways.VersionConflict):
         gateways.change_device(device.pk, version=device.version, name="Boiler")
 
 

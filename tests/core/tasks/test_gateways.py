@@ -5,7 +5,7 @@ from django.core.exceptions import ValidationError
 
 from core.models import Device, Gateway, Observation
 from core.net.errors import ApiError, ApiRefused
-from core.tasks import decide, gateways, poll, prune
+from core.tasks import decide, discovery, gateways, poll, prune
 
 pytestmark = pytest.mark.django_db
 
@@ -43,16 +43,16 @@ def test_an_unknown_vendor_is_told(db):
 
 def test_discovering_again_changes_no_name_that_a_person_gave(simulator, heater):
     gateways.change_device(heater.pk, name="Bathroom")
-    found = gateways.discover(heater.gateway_id)
+    found = discovery.discover(heater.gateway_id)
     assert (found.new, found.known) == ([], [heater.pk])
     assert Device.objects.get().name == "Bathroom"
 
 
 def test_a_removed_device_stays_away_until_it_is_restored(heater):
     gateways.remove_device(heater.pk)
-    assert gateways.discover(heater.gateway_id).left_out == [heater.vendor_id]
+    assert discovery.discover(heater.gateway_id).left_out == [heater.vendor_id]
     assert not Device.objects.present().exists()
-    assert gateways.discover(heater.gateway_id, restore=True).known == [heater.pk]
+    assert discovery.discover(heater.gateway_id, restore=True).known == [heater.pk]
     assert Device.objects.active().get() == heater
 
 
@@ -61,7 +61,7 @@ def test_a_device_removed_and_pruned_is_restored_with_its_attributes(heater):
     gateways.remove_device(heater.pk)
     prune.prune()
     assert not heater.attributes.exists()
-    gateways.discover(heater.gateway_id, restore=True)
+    discovery.discover(heater.gateway_id, restore=True)
     assert list(heater.attributes.values_list("name", flat=True)) == names
 
 
@@ -105,12 +105,12 @@ def test_a_change_of_what_somebody_else_changed_meanwhile_is_refused(heater):
     seen = heater.version
     gateways.change_device(heater.pk, version=seen, name="Boiler")
     with pytest.raises(
-        gateways.ChangedMeanwhile, match="Boiler was changed by somebody else"
+        gateways.VersionConflict, match="Boiler was changed by somebody else"
     ) as refused:
         gateways.change_device(heater.pk, version=seen, name="Kettle")
     assert refused.value.there.name == "Boiler"
     gateways.change_device(heater.pk, version=refused.value.there.version, name="Kettle")
-    with pytest.raises(gateways.ChangedMeanwhile):
+    with pytest.raises(gateways.VersionConflict):
         gateways.set_rule(heater.pk, "awesome", {}, version=seen)
 
 
@@ -118,7 +118,7 @@ def test_a_gateway_is_not_overwritten_either(heater):
     gateway = gateways.change(
         heater.gateway_id, name="Hall", enabled=True, version=heater.gateway.version
     )
-    with pytest.raises(gateways.ChangedMeanwhile):
+    with pytest.raises(gateways.VersionConflict):
         gateways.change(gateway.pk, name="Attic", enabled=True, version=gateway.version - 1)
 
 

@@ -75,12 +75,12 @@ def test_a_poll_prunes_a_bounded_number_of_rows(power, monkeypatch):
     assert Observation.objects.count() == 100 - 10 * prune.STEPS_A_POLL
 
 
-def test_progress_is_told_step_by_step(power, monkeypatch):
+def test_progress_is_shown_step_by_step(power, monkeypatch):
     monkeypatch.setattr(prune, "ROWS_A_STEP", 10)
     store(power, *(500 + number / 1000 for number in range(25)))
-    told = []
-    prune.prune(progress=told.append)
-    assert told == [10, 10, 5]
+    steps = []
+    prune.prune(progress=lambda done, total: steps.append((done, total)))
+    assert steps == [(10, 10), (20, 20), (25, 25)]
 
 
 def series():
@@ -163,13 +163,18 @@ def events(*ages):
 def test_events_go_when_their_own_time_is_over_however_long_the_rest_is_kept(db, settings):
     settings.KEEP_DAYS = 400
     minute = timedelta(minutes=1)
-    events(2 * prune.EVENTS_KEEP, prune.EVENTS_KEEP + minute, prune.EVENTS_KEEP - minute, minute)
+    events(
+        2 * prune.EVENTS_LIFETIME,
+        prune.EVENTS_LIFETIME + minute,
+        prune.EVENTS_LIFETIME - minute,
+        minute,
+    )
     assert prune.prune() == {"events": 2}
 
 
 def test_the_newest_event_stays_and_says_how_far_the_log_went(db, monkeypatch):
     monkeypatch.setattr(prune, "ROWS_A_STEP", 1)
-    events(*[5 * prune.EVENTS_KEEP] * 3)
+    events(*[5 * prune.EVENTS_LIFETIME] * 3)
     newest = Event.objects.order_by("pk").last()
     assert prune.prune() == {"events": 2}
     assert list(Event.objects.all()) == [newest]

@@ -1,4 +1,4 @@
-"""The lease keeps runs of one task apart; the log tells what ran, what vanished and what was missed."""
+"""The lease keeps runs of one task apart; the log has what ran, vanished and was missed."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ from django.utils import timezone
 from core.models import Lease, Run
 from core.models.run import Outcome
 from core.tasks.events.outbox import publishing
-from core.tasks.runs import AlreadyRunning, LeaseLost, Terminated, health, missed_slots, running
+from core.tasks.runs import AlreadyRunning, LeaseLost, Terminated, health, running
 
 pytestmark = pytest.mark.django_db
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -137,9 +137,9 @@ def test_of_many_that_start_at_once_one_runs():
         ((3000,), 143),
     ],
 )
-def test_missed_slots_are_the_gaps_between_runs(ages, missed):
+def test_missed_polls_are_the_gaps_between_runs(ages, missed):
     ran(*ages)
-    assert missed_slots("poll", NOW) == missed
+    assert health(NOW).missed == missed
 
 
 def test_healthy_while_the_last_completed_poll_is_young():

@@ -16,7 +16,7 @@ from core.models import (
     Run,
     Series,
 )
-from core.models.device import STALE_AFTER, late_after
+from core.models.freshness import STALE_AFTER, late_after
 from core.models.run import Outcome
 from core.tasks.events.outbox import publishing
 from tests.core.tasks.homes import make_device, make_gateway

@@ -1,0 +1,156 @@
+"""Discovery: which devices a gateway has, stored as devices and attributes."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from core.models import Attribute, Device, Gateway, SecretUnreadable
+from core.net.errors import ApiError, ApiRefused
+from core.readings import AttributeSpec, DeviceSpec, clean_name
+from core.tasks.events.outbox import Outbox, publishing
+from core.tasks.polling.clients import client_for
+
+LONGEST_VENDOR_ID = 200
+MOST_NAMES = 20
+
+
+@dataclass(frozen=True)
+class Discovered:
+    """What a gateway has.
+
+    `new` and `known` are devices by primary key. By vendor id: `left_out` are those that a person
+    removed, `missing` the stored ones that the gateway no longer lists.
+    """
+
+    gateway: Gateway
+    new: list[int] = field(default_factory=list)
+    known: list[int] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "gateway": self.gateway.pk,
+            "new": self.new,
+            "known": self.known,
+            "left_out": self.left_out,
+            "missing": self.missing,
+        }
+
+    def in_words(self) -> str:
+        parts = [f"{self.gateway}: {len(self.new)} new, {len(self.known)} known"]
+        if self.left_out:
+            why = "because they were removed (--restore brings them back)"
+            parts.append(f"{len(self.left_out)} left out {why}")
+        if self.missing:
+            parts.append(f"no longer listed: {', '.join(self.missing[:MOST_NAMES])}")
+        return f"{', '.join(parts)}."
+
+
+def discover(gateway_pk: int, *, restore: bool = False) -> Discovered:
+    """Ask a gateway what devices it has now. `restore` brings back those that a person removed.
+
+    Raises ApiError, ApiRefused, SecretUnreadable, Gateway.DoesNotExist.
+    """
+    gateway = Gateway.objects.present().get(pk=gateway_pk)
+    specs = acceptable(client_for(gateway).devices())
+    with publishing() as outbox:
+        return store(gateway, specs, restore, outbox)
+
+
+def discover_devices(
+    gateway_pk: int | None = None,
+    *,
+    restore: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[list[Discovered], list[str]]:
+    """Discover the devices of one gateway, or of all that are enabled.
+
+    A gateway that fails does not stop the others. Gives what was found, and a line for each gateway
+    that failed. Raises LookupError if there is no gateway.
+    """
+    gateways = Gateway.objects.active()
+    if gateway_pk is not None:
+        gateways = Gateway.objects.present().filter(pk=gateway_pk)
+    if not gateways:
+        raise LookupError("There is no such gateway.")
+    found, failed = [], []
+    for done, gateway in enumerate(gateways, 1):
+        try:
+            found.append(discover(gateway.pk, restore=restore))
+        except (ApiError, ApiRefused, SecretUnreadable) as error:
+            failed.append(f"{gateway}: {error}")
+        if progress:
+            progress(done, len(gateways))
+    return found, failed
+
+
+def acceptable(specs: Iterable[DeviceSpec]) -> list[DeviceSpec]:
+    """Keep the devices whose id can be stored, each id once.
+
+    Anything else costs that device, not the gateway.
+    """
+    devices: dict[str, DeviceSpec] = {}
+    for spec in specs:
+        vendor_id = spec.vendor_id
+        is_clean = clean_name(vendor_id) == vendor_id
+        if vendor_id and len(vendor_id) <= LONGEST_VENDOR_ID and is_clean:
+            devices.setdefault(vendor_id, spec)
+    return list(devices.values())
+
+
+def store(gateway: Gateway, specs: list[DeviceSpec], restore: bool, outbox: Outbox) -> Discovered:
+    """Create the devices that are new and refresh the others. Call it inside publishing().
+
+    What people may change (name, place, rule) is never overwritten.
+    """
+    stored = {device.vendor_id: device for device in gateway.devices.all()}
+    found = Discovered(gateway)
+    for spec in specs:
+        device = stored.get(spec.vendor_id)
+        if device is None:
+            device = gateway.devices.create(
+                vendor_id=spec.vendor_id,
+                name=clean_name(spec.name) or spec.vendor_id,
+                model=clean_name(spec.model),
+            )
+            found.new.append(device.pk)
+        elif device.removed_at and not restore:
+            found.left_out.append(spec.vendor_id)
+            continue
+        else:
+            if device.removed_at:
+                device.removed_at, device.enabled = None, True
+                device.save(update_fields=["removed_at", "enabled"])
+            found.known.append(device.pk)
+        _store_attributes(device, spec.attributes)
+    outbox.changed_pks(Device, found.known)
+    listed = {spec.vendor_id for spec in specs}
+    for vendor_id, device in stored.items():
+        if vendor_id not in listed and not device.removed_at:
+            found.missing.append(vendor_id)
+    return found
+
+
+def _store_attributes(device: Device, specs: tuple[AttributeSpec, ...]) -> None:
+    """Create what is new, and refresh the rest: all but the kind, which the history depends on."""
+    by_name = {spec.name: spec for spec in specs}  # a name that comes twice fails the insert
+    attributes = [
+        Attribute(
+            device=device,
+            name=spec.name,
+            kind=spec.kind,
+            unit=spec.unit,
+            minimum=spec.minimum,
+            maximum=spec.maximum,
+            choices=list(spec.choices),
+            writable=spec.writable,
+        )
+        for spec in by_name.values()
+    ]
+    Attribute.objects.bulk_create(
+        attributes,
+        update_conflicts=True,
+        unique_fields=["device", "name"],
+        update_fields=["unit", "minimum", "maximum", "choices", "writable"],
+    )
