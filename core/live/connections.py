@@ -21,7 +21,7 @@ ASKED_AT_ONCE = 50
 
 
 class Socket(Protocol):
-    visitor: LogIn
+    log_in: LogIn
     is_alive: bool
     """Whether something was heard since the last heartbeat."""
 
@@ -104,9 +104,9 @@ class Sockets:
 
     async def _look_at_log_ins(self) -> None:
         looked_at = list(self.open)
-        there = await reading(still_there, {socket.visitor for socket in looked_at})
+        there = await reading(still_there, {socket.log_in for socket in looked_at})
         for socket in looked_at:
-            if socket.visitor not in there:
+            if socket.log_in not in there:
                 self.finish(socket, LOGGED_OUT, "the log-in is over")
 
 

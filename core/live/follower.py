@@ -1,9 +1,9 @@
 """Follows the event log for this process: each event is read once, written as JSON once, and handed to whoever wants it.
 
-    follower    one for the process; begins with its first reader, connects again by itself, keeps the latest events
-    reader      one for a socket (core/live/subscriber.py)
+    follower    one for the process; begins with its first subscriber, connects again by itself, keeps the latest events
+    subscriber      one for a socket (core/live/subscriber.py)
 
-Everything here runs in one asyncio loop and nothing but catching up waits, so a reader that is caught up misses nothing.
+Everything here runs in one asyncio loop and nothing but catching up waits, so a subscriber that is caught up misses nothing.
 """
 
 import asyncio
@@ -42,7 +42,7 @@ class Follower:
     def __init__(self) -> None:
         self.last = 0
         """The newest event that was handed out."""
-        self.readers: set[Subscriber] = set()
+        self.subscribers: set[Subscriber] = set()
         self._recent: deque[SerializedEvent] = deque(maxlen=RECENT)
         self._recent_after = 0
         """Every event after this one is among the recent."""
@@ -66,7 +66,7 @@ class Follower:
         if after > self.last:
             await self._wait_for(after)
         if after >= self._recent_after:
-            return [told for told in self._recent if told.id > after][:BATCH]
+            return [event for event in self._recent if event.id > after][:BATCH]
         if self.last - after > RESUME_AT_MOST:
             raise StartOver(f"more than {RESUME_AT_MOST} events were missed")
         return await reading(_stored_after, after)
@@ -123,9 +123,9 @@ class Follower:
             self._recent_after = self._recent[full - 1].id
         self._recent.extend(events)
         self.last = events[-1].id
-        for reader in list(self.readers):
-            if reader.is_caught_up:
-                reader.tell(events)
+        for subscriber in list(self.subscribers):
+            if subscriber.is_caught_up:
+                subscriber.deliver(events)
 
     def _start_over(self, newest: int) -> None:
         """The log began anew, as after a backup was restored."""
@@ -134,9 +134,9 @@ class Follower:
         )
         self._recent.clear()
         self.last = self._recent_after = newest
-        for reader in list(self.readers):
-            reader.is_caught_up = False
-            reader.put(over("the event log began anew"))
+        for subscriber in list(self.subscribers):
+            subscriber.is_caught_up = False
+            subscriber.enqueue(over("the event log began anew"))
 
 
 def over(why: str) -> str:

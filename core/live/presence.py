@@ -1,4 +1,4 @@
-"""Where the readers of this process are: said by their sockets, stored as leases, renewed at each heartbeat.
+"""Where the subscribers of this process are: said by their sockets, stored as leases, renewed at each heartbeat.
 
 What many say at about the same time is stored in one transaction: after a restart a thousand pages come back at once.
 """
@@ -18,7 +18,7 @@ PAUSE_SECONDS = 0.5
 """Between two transactions. The first comes at once."""
 
 
-class Present:
+class PresenceTracker:
     def __init__(self) -> None:
         self._here: dict[Hashable, Viewer] = {}
         self._entering: dict[str, Viewer] = {}
@@ -88,4 +88,4 @@ def _renew(keys: list[str]) -> set[str]:
     return over
 
 
-present = Present()
+present = PresenceTracker()

@@ -30,7 +30,7 @@ class Request(NamedTuple):
     body: Message
 
 
-def read(text: str) -> tuple[Message, Reference]:
+def parse_message(text: str) -> tuple[Message, Reference]:
     """A message and the reference by which its answer is known. Raises Refused."""
     try:
         message = parse(text.encode())
@@ -46,7 +46,7 @@ def read(text: str) -> tuple[Message, Reference]:
     return message, ref
 
 
-def asked(message: Message) -> Request:
+def parse_request(message: Message) -> Request:
     """The one verb of a message. Raises Refused."""
     [(verb, body)] = message.items() if len(message) == 1 else [("", None)]
     if verb not in VERBS or not isinstance(body, dict):
@@ -54,7 +54,7 @@ def asked(message: Message) -> Request:
     return Request(verb, body)
 
 
-def topics(body: Message) -> set[Topic]:
+def parse_topics(body: Message) -> set[Topic]:
     """`{"to": "all"}`, `{"to": "changes"}`, `{"to": {"device": 3}}`, `{"to": {"gateway": 2}}`, or such with a list of numbers.
     Raises Refused."""
     to = body.get("to")
@@ -69,7 +69,7 @@ def topics(body: Message) -> set[Topic]:
     )
 
 
-def place(body: Message) -> tuple[int, bool]:
+def parse_place(body: Message) -> tuple[int, bool]:
     """`{"device": 3, "changing": false}`: at whose page, and whether to change it. Raises Refused."""
     changing = body.get("changing", False)
     if not isinstance(changing, bool):
@@ -77,7 +77,7 @@ def place(body: Message) -> tuple[int, bool]:
     return whole(body, "device"), changing
 
 
-def after(body: Message) -> int:
+def parse_after(body: Message) -> int:
     """Raises Refused."""
     value = body.get("after")
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**63:
@@ -85,7 +85,7 @@ def after(body: Message) -> int:
     return value
 
 
-class Bucket:
+class TokenBucket:
     """A token bucket: so many at once, then so many a second. Who takes more goes into debt, and pays it back by waiting."""
 
     def __init__(self, a_second: float, at_once: int) -> None:

@@ -50,9 +50,9 @@ def _anybody() -> LogIn:
     return LogIn()
 
 
-def still_there(visitors: Collection[LogIn]) -> set[LogIn]:
+def still_there(log_ins: Collection[LogIn]) -> set[LogIn]:
     """Those whose log-in holds: the session is there and not over, the user active, the password the same. One query."""
-    known = [visitor for visitor in visitors if visitor.user_pk is not None]
+    known = [log_in for log_in in log_ins if log_in.user_pk is not None]
     sessions = Session.objects.filter(
         session_key__in={one.session for one in known}, expire_date__gt=timezone.now()
     )
@@ -64,7 +64,7 @@ def still_there(visitors: Collection[LogIn]) -> set[LogIn]:
     )
     return {
         one
-        for one in visitors
+        for one in log_ins
         if one.user_pk is None
         or {(one.session, "session"), (str(one.user_pk), one.password)} <= rows
     }

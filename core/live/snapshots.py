@@ -25,7 +25,7 @@ def snapshot(
     gateway_pks: Collection[int] = (),
     page: int = PAGE,
 ) -> list[list[str]]:
-    """Present devices as readers may see them, all or these, each a JSON text; at least one page."""
+    """Present devices as subscribers may see them, all or these, each a JSON text; at least one page."""
     now = timezone.now()
     wanted = Q() if everything else Q(pk__in=device_pks) | Q(gateway__in=gateway_pks)
     devices = (

@@ -18,7 +18,7 @@ class Closed(Exception):
         self.code = code
 
 
-class Door:
+class AsgiServer:
     def __enter__(self):
         self.loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self.loop.run_forever)
@@ -58,8 +58,8 @@ class Door:
 
 
 class Socket:
-    def __init__(self, door, cookie, origin, path, reads):
-        self._door, self._from_server, self._to_server = door, queue.Queue(), asyncio.Queue()
+    def __init__(self, server, cookie, origin, path, reads):
+        self._server, self._from_server, self._to_server = server, queue.Queue(), asyncio.Queue()
         self._reads = reads
         headers = [(b"host", b"testserver")]
         headers += [(b"origin", origin.encode())] if origin is not None else []
@@ -72,7 +72,7 @@ class Socket:
             "query_string": b"",
         }
         self._say({"type": "websocket.connect"})
-        asyncio.run_coroutine_threadsafe(self._serve(scope), door.loop)
+        asyncio.run_coroutine_threadsafe(self._serve(scope), server.loop)
 
     async def _serve(self, scope):
         await application(scope, self._to_server.get, self._send)
@@ -87,7 +87,7 @@ class Socket:
             )
 
     def _say(self, message):
-        self._door.loop.call_soon_threadsafe(self._to_server.put_nowait, message)
+        self._server.loop.call_soon_threadsafe(self._to_server.put_nowait, message)
 
     def say(self, **message):
         self.say_text(json.dumps(message))
