@@ -1,4 +1,4 @@
-"""What a person asks for through a socket: an order, a hold, its release. Each returns what the client is answered."""
+"""Actions that a person sends through a socket: order, hold, release. Each returns the answer."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -19,7 +19,7 @@ Json = dict[str, Any]
 
 
 class Refused(Exception):
-    """A sentence for people says why."""
+    """An action or message is not accepted; the message is a sentence for people."""
 
 
 def order(log_in: LogIn, body: Json) -> Json:
@@ -41,7 +41,7 @@ def order(log_in: LogIn, body: Json) -> Json:
 
 
 def hold(log_in: LogIn, body: Json) -> Json:
-    """Keep rules away from a device, for so many minutes or until it is released. Raises Refused."""
+    """Keep rules away from a device for some minutes, or until released. Raises Refused."""
     user = permitted(log_in)
     minutes = body.get("minutes")
     if minutes is not None and whole(body, "minutes") > LONGEST_HOLD_MINUTES:
@@ -66,7 +66,7 @@ def _on_device(act: Callable[[int], object], body: Json) -> None:
 
 
 def permitted(log_in: LogIn) -> User:
-    """The user, read again: the log-in may be over by now, the permission gone. Raises Refused."""
+    """Read the user again: log-in or permission may be gone by now. Raises Refused."""
     if log_in.user_pk is None or not still_there([log_in]):
         raise Refused("Log in first.")
     user = User.objects.get(pk=log_in.user_pk)

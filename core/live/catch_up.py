@@ -1,6 +1,7 @@
-"""How a subscriber comes to the newest event, at its client's pace: never more than one page of it waits.
+"""Brings a subscriber to the newest event, at its client's pace: at most one page of it waits.
 
-Nothing is awaited between the answer that nothing more was missed and `is_caught_up`, so no event falls between.
+Nothing is awaited between the answer that nothing more was missed and `is_caught_up`, so no event
+falls between.
 """
 
 import json
@@ -17,7 +18,7 @@ Way = Callable[[Subscriber], Coroutine[object, object, None]]
 
 
 async def catch_up(subscriber: Subscriber, way: Way) -> None:
-    """By one of the two below; where that cannot be, the client is told to start over."""
+    """Catch up by `resume` or `snapshot`; where that fails, send `over`: the client starts over."""
     subscriber.is_caught_up = False
     try:
         await subscriber.drained()
@@ -30,7 +31,7 @@ async def catch_up(subscriber: Subscriber, way: Way) -> None:
 
 
 def resume(after: int) -> Way:
-    """All that the subscriber wants of what came after that event, then what comes."""
+    """Send the events after that one which match its topics, then those that come."""
 
     async def way(subscriber: Subscriber) -> None:
         reached = after
@@ -44,7 +45,7 @@ def resume(after: int) -> Way:
 
 
 async def snapshot(subscriber: Subscriber) -> None:
-    """How the subscriber's devices are now, in pages, then what came since."""
+    """Send the subscribed devices as they are now, in pages, then the events since."""
     made = await snapshots.of(subscriber.topics)
     for number, devices in enumerate(made.pages, 1):
         head = json.dumps(

@@ -31,11 +31,11 @@ MESSAGES_AT_ONCE = 20
 MOST_TOPICS = 200
 MOVES_A_SECOND = 0.1
 MOVES_AT_ONCE = 5
-"""From one device's page to another: each is told to all who are at either, and kept in the log."""
+"""From one device's page to another: each is an event for all who are at either."""
 
 
 class Events(AsyncWebsocketConsumer):  # type: ignore[misc]  # its base is untyped
-    """Nothing here waits for the client but the one task that sends, so a client that reads slowly holds up itself alone."""
+    """One socket. Only its sending task waits for the client: a slow client delays only itself."""
 
     log_in: LogIn
     is_alive = True
@@ -60,7 +60,7 @@ class Events(AsyncWebsocketConsumer):  # type: ignore[misc]  # its base is untyp
             self._leave()  # also when the server ends us in the middle
 
     async def dispatch(self, message: Message) -> None:
-        """Without the change of thread for each message that Channels makes for its database connections: we use none."""
+        """Call the handler without the change of thread that Channels makes for each message."""
         handle: Callable[[Message], Awaitable[None]] = getattr(
             self, message["type"].replace(".", "_")
         )
@@ -129,7 +129,7 @@ class Events(AsyncWebsocketConsumer):  # type: ignore[misc]  # its base is untyp
         self.subscriber.enqueue(json.dumps(message, separators=(",", ":")))
 
     def ping(self) -> None:
-        """Says up to which event everything was told, where that is so."""
+        """Send a heartbeat with the last event id, None while the subscriber is not caught up."""
         self.enqueue({"ping": {"last": follower.last if self.subscriber.is_caught_up else None}})
 
     async def _send_all(self) -> None:
@@ -150,13 +150,13 @@ class Events(AsyncWebsocketConsumer):  # type: ignore[misc]  # its base is untyp
         if len(text.encode()) > LARGEST_MESSAGE:
             sockets.finish(self, TOO_BIG, f"a message is larger than {LARGEST_MESSAGE} bytes")
         elif self.bucket.take():
-            self._obey(text)
+            self._handle(text)
         elif self.bucket.is_deep_in_debt:
             sockets.finish(self, TOO_FAST, "too many messages")
         else:
             self.enqueue({"error": f"Too many messages: at most {MESSAGES_A_SECOND:g} a second."})
 
-    def _obey(self, text: str) -> None:
+    def _handle(self, text: str) -> None:
         ref: Reference = None
         try:
             message, ref = protocol.parse_message(text)
@@ -167,8 +167,8 @@ class Events(AsyncWebsocketConsumer):  # type: ignore[misc]  # its base is untyp
     def answer(self, message: Message, ref: Reference) -> None:
         self.enqueue(message if ref is None else message | {"ref": ref})
 
-    def _do(self, asked: Request, ref: Reference) -> None:
-        verb, body = asked
+    def _do(self, request: Request, ref: Reference) -> None:
+        verb, body = request
         if verb == "subscribe":
             self._subscribe(body)
         elif verb == "unsubscribe":
@@ -182,7 +182,7 @@ class Events(AsyncWebsocketConsumer):  # type: ignore[misc]  # its base is untyp
         elif verb == "away":
             present.away(self)
         elif verb in ACTIONS:
-            task = asyncio.create_task(self._grant(verb, body, ref))
+            task = asyncio.create_task(self._act(verb, body, ref))
             self._acting.add(task)
             task.add_done_callback(self._acting.discard)
 
@@ -202,8 +202,8 @@ class Events(AsyncWebsocketConsumer):  # type: ignore[misc]  # its base is untyp
             self._catching_up.cancel()
         self._catching_up = asyncio.create_task(catch_up.catch_up(self.subscriber, way))
 
-    async def _grant(self, verb: str, body: Message, ref: Reference) -> None:
-        """Committed, in the order in which they came, and answered at once; then sent, where a vendor may take its time."""
+    async def _act(self, verb: str, body: Message, ref: Reference) -> None:
+        """Commit actions in their order and answer at once; then send, which a vendor may delay."""
         try:
             async with self._committing:
                 answer = await writing(ACTIONS[verb], self.log_in, body)
@@ -214,16 +214,18 @@ class Events(AsyncWebsocketConsumer):  # type: ignore[misc]  # its base is untyp
                 await writing(send, [answer["ordered"]["id"]])
         except Refused as error:
             self.answer({"error": str(error)}, ref)
-        except (
-            Exception
-        ) as error:  # such as a database that is away; what was committed, the next run sends
+        except Exception as error:
+            # Such as a database that is away. The next run sends what was committed.
             logger.exception("A socket's %s failed", verb)
             self.answer({"error": f"It did not work ({type(error).__name__})."}, ref)
 
 
 def hang_up(send: Any) -> None:
-    """After the close frame has had its time. Without it a client that never reads would hold its buffer and its place in the
-    table of files for hours: a server closes a connection only when everything is delivered."""
+    """Abort the connection after the close frame has had its time.
+
+    A server closes only when everything is delivered: a client that never reads would hold its
+    buffer and its file descriptor for hours.
+    """
     transport = getattr(getattr(send, "__self__", None), "transport", None)
     if transport is not None:
         transport.abort()

@@ -1,9 +1,11 @@
-"""Follows the event log for this process: each event is read once, written as JSON once, and handed to whoever wants it.
+"""Follows the event log for this process: each event is read and serialized once for all.
 
-    follower    one for the process; begins with its first subscriber, connects again by itself, keeps the latest events
+    follower    one for the process; begins with its first subscriber, reconnects by itself,
+                keeps the latest events
     subscriber      one for a socket (core/live/subscriber.py)
 
-Everything here runs in one asyncio loop and nothing but catching up waits, so a subscriber that is caught up misses nothing.
+Everything here runs in one asyncio loop and nothing but catching up waits, so a subscriber that is
+caught up misses nothing.
 """
 
 import asyncio
@@ -31,11 +33,11 @@ RESUME_AT_MOST = 10_000
 FIRST_DELAY_SECONDS = 0.1
 LONGEST_DELAY_SECONDS = 5.0
 NEWER_WAIT_SECONDS = 2.0
-"""An event that another process has told a client already arrives here so soon."""
+"""An event that a client has from another process arrives here within this time."""
 
 
 class StartOver(Exception):
-    """What came after that event is not known any more; the message says why, for programs' logs."""
+    """The events after that one are not available any more; the message says why, for logs."""
 
 
 class Follower:
@@ -147,9 +149,8 @@ def _stored_after(after: int) -> list[SerializedEvent]:
     """From the database. Raises StartOver where the log was pruned past it."""
     events = Event.objects.after(after).values_list("pk", "kind", "device", "gateway", "body")
     rows: Collection[Any] = list(events[:STORED_BATCH])
-    oldest = (
-        Event.objects.order_by("pk").values_list("pk", flat=True).first()
-    )  # after them: it may be pruned meanwhile
+    # Read after the rows: the log may be pruned between the two queries.
+    oldest = Event.objects.order_by("pk").values_list("pk", flat=True).first()
     if oldest is None or oldest > after + 1:
         raise StartOver("the event log was pruned past that event")
     return [SerializedEvent.of(EventRow(*row)) for row in rows]

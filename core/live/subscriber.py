@@ -1,4 +1,4 @@
-"""What one socket is to be sent of the event log: what it wants, and a bounded queue of what waits for it."""
+"""The messages for one socket: the topics it subscribed to, and a bounded queue to send."""
 
 import asyncio
 import json
@@ -32,7 +32,10 @@ class Rest:
 
 
 def begin(coroutine: Coroutine[Any, Any, Any]) -> Rest | None:
-    """Runs it until it ends or has to wait; returns what is left. Not for what asks which task it is in, as time-outs do."""
+    """Run it until it ends or has to wait; return what is left.
+
+    Not for coroutines that ask for their task, as time-outs do.
+    """
     try:
         return Rest(coroutine, coroutine.send(None))
     except StopIteration:
@@ -41,13 +44,13 @@ def begin(coroutine: Coroutine[Any, Any, Any]) -> Rest | None:
 
 QUEUE_EVENTS = 2000
 QUEUE_CHARACTERS = 512 * 1024
-"""What may wait for one subscriber. Readers share the texts."""
+"""What may wait for one subscriber. Subscribers share the texts."""
 FRAME_CHARACTERS = 16 * 1024
 """Messages are not shared: for a client that does not read, the server keeps a few of them."""
 
 
 class Topic(NamedTuple):
-    """Everything, everything but readings, or what one device or one gateway tells."""
+    """All events, all but readings, or those of one device or one gateway."""
 
     kind: str
     pk: int = 0
@@ -87,28 +90,29 @@ def _topics(row: EventRow) -> frozenset[Topic]:
 
 
 def _as_text(row: EventRow) -> str:
-    told = {
+    event = {
         "id": row.id,
         "kind": row.kind,
         "device": row.device,
         "gateway": row.gateway,
         "body": row.body,
     }
-    return json.dumps(told, separators=(",", ":"))
+    return json.dumps(event, separators=(",", ":"))
 
 
 @dataclass(eq=False, slots=True)
 class Subscriber:
-    """What one socket is to be sent: single texts and, caught up, every event it wants."""
+    """Queues single texts and, once caught up, every event that matches the topics."""
 
     overflow: Callable[[], None]
     """Called when more waits than may."""
     send: Callable[[str], Coroutine[Any, Any, None]] | None = None
-    """Sends one message. With it, a single event is sent at once where nothing waits; the rest is for whoever calls `next_message`."""
+    """Sends one message. With it, a single event is sent at once where nothing waits; all else is
+    returned by `next_message`."""
     has_log_in: bool = False
     topics: set[Topic] = field(default_factory=set)
     commands: deque[int] = field(default_factory=lambda: deque(maxlen=20))
-    """Device commands that were ordered here, whose states are told whatever the topics are."""
+    """Device commands that were ordered here, whose states are sent whatever the topics are."""
     is_caught_up: bool = False
     woken: asyncio.Event = field(default_factory=asyncio.Event)
     emptied: asyncio.Event = field(default_factory=asyncio.Event)
