@@ -1,7 +1,7 @@
-"""From the commit in one process to browsers over sockets of another: how long, how many bytes, how much processor and memory.
+"""Measures from a commit in one process to sockets of another: latency, bytes, CPU and memory.
 
-Next to it, in the same run and served by the same gunicorn: a JSON endpoint that is polled each second, and Channels' group_send
-over Redis. An update is one message: what one device told at one poll, four values of it.
+Next to it, in the same run and served by the same gunicorn: a JSON endpoint that is polled each
+second, and Channels' group_send over Redis. An update is one message: what one device told at one poll, four values of it.
 """
 
 import json
@@ -23,7 +23,7 @@ POLL_SECONDS = 2 if is_quick() else 6
 
 @dataclass(frozen=True)
 class Scene:
-    """So many commits, with a pause longer than their deliveries take, or each would wait for the one before it."""
+    """So many commits, with a pause longer than their deliveries take: none waits for another."""
 
     path: str
     sockets: int

@@ -1,4 +1,6 @@
-"""Follow an iotapp from another program: log in, open the socket, print what happens, order. docs/socket.md has the messages.
+"""Follow an iotapp from another program: log in, open the socket, print events, send an order.
+
+docs/socket.md has the messages.
 
 pip install requests websockets
 python docs/follow.py http://127.0.0.1:8000 --user demo

@@ -1,4 +1,4 @@
-"""iotapp.asgi in this process, without a network: a loop in a thread of its own, and sockets that tests speak and hear by."""
+"""Serves iotapp.asgi in this process without a network, and opens sockets to it for tests."""
 
 import asyncio
 import json
@@ -42,16 +42,15 @@ class AsgiServer:
         return asyncio.run_coroutine_threadsafe(function(*given), self.loop).result(10)
 
     def _await_orders(self):
-        """Until no thread sends an order any more, or the next test's tables would be emptied under its hands."""
+        """Wait until no thread sends an order: the next test empties the tables."""
         idle = threading.Barrier(threads.WRITERS + 1)
         for _ in range(threads.WRITERS):
             threads.writers.submit(idle.wait, 30)
         idle.wait(30)
 
     async def _cancel_all(self):
-        while others := asyncio.all_tasks() - {
-            asyncio.current_task()
-        }:  # ending, a socket may begin another one
+        # In a loop: a socket that ends may begin another task.
+        while others := asyncio.all_tasks() - {asyncio.current_task()}:
             for task in others:
                 task.cancel()
             await asyncio.gather(*others, return_exceptions=True)

@@ -60,7 +60,8 @@ def test_a_connection_that_is_lost_is_made_again_and_nothing_is_missed(quick, se
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
-            "WHERE datname = current_database() AND query LIKE '%%core_event%%' AND pid <> pg_backend_pid()"
+            "WHERE datname = current_database() AND query LIKE '%%core_event%%' "
+            "AND pid <> pg_backend_pid()"
         )
         assert cursor.fetchone()[0] >= 1
     keys = write_events(3)
@@ -95,12 +96,12 @@ def test_a_web_process_listens_over_one_connection_beside_its_pool(server):
         server.open().hear_of("hello")
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query ~ 'LISTEN|core_event' "
+            "SELECT count(*) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND query ~ 'LISTEN|core_event' "
             "AND pid <> pg_backend_pid()"
         )
-        assert (
-            cursor.fetchone()[0] <= 2
-        )  # the other is the listener of the gunicorn that tests share
+        # The other is the listener of the gunicorn that tests share.
+        assert cursor.fetchone()[0] <= 2
 
 
 @pytest.mark.sqlite

@@ -163,7 +163,9 @@ BROWSER = """
 import json, sys
 from websockets.sync.client import connect
 site, cookie, device = sys.argv[1:]
-with connect(f"ws{site[4:]}/ws/events/", origin=site, proxy=None, additional_headers={"Cookie": f"sessionid={cookie}"}) as socket:
+headers = {"Cookie": f"sessionid={cookie}"}
+address = f"ws{site[4:]}/ws/events/"
+with connect(address, origin=site, proxy=None, additional_headers=headers) as socket:
     socket.send(json.dumps({"here": {"device": int(device)}}))
     for message in socket:
         if "ping" in message:

@@ -1,4 +1,4 @@
-"""Single events are sent without a change of task, in order, and a client that does not read holds up nobody."""
+"""Single events are sent without a change of task and in order; a slow client delays nobody."""
 
 import asyncio
 from dataclasses import dataclass, field
