@@ -363,7 +363,7 @@ def test_a_device_is_held_and_released(server, plug, anna):
 
 
 def test_an_order_is_answered_and_its_states_follow_without_a_subscription(server, plug, anna):
-    """The plug's address answers nothing: the outcome stays open. test_served.py has one that does."""
+    """The plug's address answers nothing: the outcome stays open. One in test_served.py does."""
     socket = server.open(anna)
     socket.say(resume={"after": socket.hear_of("hello")["hello"]["last"]})
     socket.say(order={"attribute": plug.attributes.get(name="on").pk, "value": True}, ref=1)
