@@ -1,7 +1,8 @@
-"""Thousands of WebSocket clients in one process that cost next to nothing: they note when which event came, and answer pings.
+"""Thousands of cheap WebSocket clients in one process: they note when each event came, and pong.
 
-`python -m bench.followers PORT PATH COUNT ID` follows until event ID has come to all, then prints a JSON object: for each event
-the moments (CLOCK_MONOTONIC seconds) at which it came, and how many bytes came in all.
+`python -m bench.followers PORT PATH COUNT ID` follows until event ID has come to all, then prints a
+JSON object: for each event the moments (CLOCK_MONOTONIC seconds) at which it came, and how many
+bytes came in all.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""The yardstick: Channels with channels_redis, a minimal consumer, and one `group_send` after each commit."""
+"""The yardstick: Channels with channels_redis, a minimal consumer, one `group_send` a commit."""
 
 import asyncio
 import json
@@ -28,14 +28,14 @@ class Group(AsyncWebsocketConsumer):
 
 
 class Sender:
-    """Keeps one loop and so one connection to Redis; `async_to_sync` would make both anew for each message."""
+    """Keeps one loop and one connection to Redis; `async_to_sync` would make both each time."""
 
     def __init__(self) -> None:
         self.layer = get_channel_layer("bench")
         self.runner = asyncio.Runner()
 
     def send(self, number: int, body: dict[str, Any]) -> None:
-        """Written as JSON once, in the form of an event, so that both sides carry the same bytes."""
+        """Send it as JSON in the form of an event, so that both sides carry the same bytes."""
         told = {"id": number, "kind": "readings", "device": 12, "gateway": 3, "body": body}
         text = f"[{json.dumps(told, separators=(',', ':'))}]"
         self.runner.run(self.layer.group_send(NAME, {"type": "told", "text": text}))

@@ -1,5 +1,8 @@
-"""`python -m bench.happen COUNT PAUSE [group]`: so many events, each in a transaction of its own; prints for each its id and the
-moment (CLOCK_MONOTONIC seconds) after its commit. With `group` each is also sent to a group of Channels, numbered from 1."""
+"""`python -m bench.happen COUNT PAUSE [group]`: writes events, each in a transaction of its own.
+
+Prints for each its id and the moment (CLOCK_MONOTONIC seconds) after its commit. With `group` each
+is also sent to a group of Channels, numbered from 1.
+"""
 
 import os
 import sys

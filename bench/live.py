@@ -1,7 +1,8 @@
-"""From the commit in one process to browsers over sockets of another: how long, how many bytes, how much processor and memory.
+"""Measures from a commit in one process to sockets of another: latency, bytes, CPU and memory.
 
-Next to it, in the same run and served by the same gunicorn: a JSON endpoint that is polled each second, and Channels' group_send
-over Redis. An update is one message: what one device told at one poll, four values of it.
+Next to it, in the same run and served by the same gunicorn: a JSON endpoint that is polled each
+second, and Channels' group_send over Redis. An update is one message: what one device told at one
+poll, four values of it.
 """
 
 import json
@@ -23,7 +24,7 @@ POLL_SECONDS = 2 if is_quick() else 6
 
 @dataclass(frozen=True)
 class Scene:
-    """So many commits, with a pause longer than their deliveries take, or each would wait for the one before it."""
+    """So many commits, with a pause longer than their deliveries take: none waits for another."""
 
     path: str
     sockets: int
@@ -158,16 +159,21 @@ def program(name: str, *given: str) -> list[str]:
 
 def newest() -> int:
     """The id of the newest event, as the database has it."""
-    words = "from core.models import Event; print(Event.objects.values_list('pk', flat=True).last() or 0)"
-    shell = [sys.executable, "manage.py", "shell", "-v0", "-c", words]
+    code = (
+        "from core.models import Event; "
+        "print(Event.objects.values_list('pk', flat=True).last() or 0)"
+    )
+    shell = [sys.executable, "manage.py", "shell", "-v0", "-c", code]
     return int(subprocess.run(shell, stdout=subprocess.PIPE, text=True, check=True).stdout)
 
 
 def row_of_scene(live: Live) -> Row:
     target = live.scene.sockets == 1000 and live.scene.path == OURS
+    by = " by group_send" if live.scene.path == GROUP else ""
+    middle, longest = milliseconds(median(live.latencies)), milliseconds(max(live.latencies))
     return Row(
-        f"{live.scene.sockets:,} sockets{' by group_send' if live.scene.path == GROUP else ''}: p50, p99, longest",
-        f"{milliseconds(median(live.latencies))}, {milliseconds(live.p99)}, {milliseconds(max(live.latencies))} ms",
+        f"{live.scene.sockets:,} sockets{by}: p50, p99, longest",
+        f"{middle}, {milliseconds(live.p99)}, {longest} ms",
         f"{1e6 * live.processor:.0f} us of CPU a delivery, {live.memory / 1024:.0f} KiB a socket",
         "p99 < 60 ms" if target else "",
         live.p99 < 0.06 if target else None,
@@ -231,8 +237,12 @@ def rows_of_poll(live: Live, polled: list[Polled]) -> list[Row]:
 
 
 def row_of_polls(polled: Polled) -> Row:
-    waits = f"{milliseconds(median(polled.waits))}, {milliseconds(quantiles(polled.waits, n=100)[98])} ms"
-    cost = f"{1e6 * polled.processor:.0f} us of CPU a poll, {polled.up:.0f} B of request, {polled.down:.0f} B of answer"
+    p99 = quantiles(polled.waits, n=100)[98]
+    waits = f"{milliseconds(median(polled.waits))}, {milliseconds(p99)} ms"
+    cost = (
+        f"{1e6 * polled.processor:.0f} us of CPU a poll, "
+        f"{polled.up:.0f} B of request, {polled.down:.0f} B of answer"
+    )
     answered = f"{len(polled.waits) / POLL_SECONDS:,.0f} answered a second"
     return Row(
         f"{polled.clients:,} clients poll each second: p50, p99", f"{waits}; {answered}", cost

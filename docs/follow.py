@@ -1,4 +1,5 @@
-"""Follow an iotapp from another program: log in, open the socket, print what happens, order.
+"""Follow an iotapp from another program: log in, open the socket, print events, send an order.
+
 docs/socket.md has the messages.
 
 pip install requests websockets

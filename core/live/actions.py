@@ -1,4 +1,4 @@
-"""What a person asks for through a socket: an order, a hold, its release. Each returns what the client is answered."""
+"""Actions that a person sends through a socket: order, hold, release. Each returns the answer."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -19,16 +19,16 @@ Json = dict[str, Any]
 
 
 class Refused(Exception):
-    """A sentence for people says why."""
+    """An action or message is not accepted; the message is a sentence for people."""
 
 
-def order(visitor: LogIn, wish: Json) -> Json:
+def order(log_in: LogIn, body: Json) -> Json:
     """Commit an order, which is yet to be sent. Raises Refused."""
-    user = permitted(visitor)
+    user = permitted(log_in)
     try:
         command = send.order(
-            whole(wish, "attribute"),
-            wish.get("value"),
+            whole(body, "attribute"),
+            body.get("value"),
             source=Source.HUMAN,
             reason=f"Pressed by {user}",
             user=user,
@@ -40,43 +40,43 @@ def order(visitor: LogIn, wish: Json) -> Json:
     return {"ordered": serializers.command_json(command)}
 
 
-def hold(visitor: LogIn, wish: Json) -> Json:
-    """Keep rules away from a device, for so many minutes or until it is released. Raises Refused."""
-    user = permitted(visitor)
-    minutes = wish.get("minutes")
-    if minutes is not None and whole(wish, "minutes") > LONGEST_HOLD_MINUTES:
+def hold(log_in: LogIn, body: Json) -> Json:
+    """Keep rules away from a device for some minutes, or until released. Raises Refused."""
+    user = permitted(log_in)
+    minutes = body.get("minutes")
+    if minutes is not None and whole(body, "minutes") > LONGEST_HOLD_MINUTES:
         raise Refused("minutes must be a week of them at most.")
     until = timezone.now() + timedelta(minutes=minutes) if minutes else None
-    _on_device(lambda pk: holds.hold(pk, until, f"held by {user}"), wish)
-    return {"held": {"device": wish["device"]}}
+    _on_device(lambda pk: holds.hold(pk, until, f"held by {user}"), body)
+    return {"held": {"device": body["device"]}}
 
 
-def release(visitor: LogIn, wish: Json) -> Json:
+def release(log_in: LogIn, body: Json) -> Json:
     """Let rules decide again. Raises Refused."""
-    permitted(visitor)
-    _on_device(holds.release, wish)
-    return {"released": {"device": wish["device"]}}
+    permitted(log_in)
+    _on_device(holds.release, body)
+    return {"released": {"device": body["device"]}}
 
 
-def _on_device(act: Callable[[int], object], wish: Json) -> None:
+def _on_device(act: Callable[[int], object], body: Json) -> None:
     try:
-        act(whole(wish, "device"))
+        act(whole(body, "device"))
     except Device.DoesNotExist:
         raise Refused("There is no such device.") from None
 
 
-def permitted(visitor: LogIn) -> User:
-    """The user, read again: the log-in may be over by now, the permission gone. Raises Refused."""
-    if visitor.user_pk is None or not still_there([visitor]):
+def permitted(log_in: LogIn) -> User:
+    """Read the user again: log-in or permission may be gone by now. Raises Refused."""
+    if log_in.user_pk is None or not still_there([log_in]):
         raise Refused("Log in first.")
-    user = User.objects.get(pk=visitor.user_pk)
+    user = User.objects.get(pk=log_in.user_pk)
     if not user.has_perm(PERMISSION):
         raise Refused(f"Your account lacks the permission {PERMISSION}.")
     return user
 
 
-def whole(wish: Json, name: str) -> int:
-    value = wish.get(name)
+def whole(body: Json, name: str) -> int:
+    value = body.get(name)
     if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < 2**63:
         raise Refused(f"{name} must be a whole number, 1 or more.")
     return value

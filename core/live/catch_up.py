@@ -1,6 +1,7 @@
-"""How a reader comes to the newest event, at its client's pace: never more than one page of it waits.
+"""Brings a subscriber to the newest event, at its client's pace: at most one page of it waits.
 
-Nothing is awaited between the answer that nothing more was missed and `is_caught_up`, so no event falls between.
+Nothing is awaited between the answer that nothing more was missed and `is_caught_up`, so no event
+falls between.
 """
 
 import json
@@ -16,40 +17,40 @@ logger = logging.getLogger(__name__)
 Way = Callable[[Subscriber], Coroutine[object, object, None]]
 
 
-async def catch_up(reader: Subscriber, way: Way) -> None:
-    """By one of the two below; where that cannot be, the client is told to start over."""
-    reader.is_caught_up = False
+async def catch_up(subscriber: Subscriber, way: Way) -> None:
+    """Catch up by `resume` or `snapshot`; where that fails, send `over`: the client starts over."""
+    subscriber.is_caught_up = False
     try:
-        await reader.drained()
-        await way(reader)
+        await subscriber.drained()
+        await way(subscriber)
     except StartOver as error:
-        reader.put(over(str(error)))
+        subscriber.enqueue(over(str(error)))
     except Exception as error:  # such as a database that is away
         logger.warning("A socket could not catch up (%s: %s)", type(error).__name__, error)
-        reader.put(over("the server could not read what was missed"))
+        subscriber.enqueue(over("the server could not read what was missed"))
 
 
 def resume(after: int) -> Way:
-    """All that the reader wants of what came after that event, then what comes."""
+    """Send the events after that one which match its topics, then those that come."""
 
-    async def way(reader: Subscriber) -> None:
+    async def way(subscriber: Subscriber) -> None:
         reached = after
         while events := await follower.missed(reached):
-            reader.tell(events)
+            subscriber.deliver(events)
             reached = events[-1].id
-            await reader.drained()
-        reader.is_caught_up = True
+            await subscriber.drained()
+        subscriber.is_caught_up = True
 
     return way
 
 
-async def snapshot(reader: Subscriber) -> None:
-    """How the reader's devices are now, in pages, then what came since."""
-    made = await snapshots.of(reader.topics)
+async def snapshot(subscriber: Subscriber) -> None:
+    """Send the subscribed devices as they are now, in pages, then the events since."""
+    made = await snapshots.of(subscriber.topics)
     for number, devices in enumerate(made.pages, 1):
         head = json.dumps(
             {"last": made.last, "page": number, "pages": len(made.pages)}, separators=(",", ":")
         )
-        reader.put(f'{{"snapshot":{head[:-1]},"devices":[{",".join(devices)}]}}}}')
-        await reader.drained()
-    await resume(made.last)(reader)
+        subscriber.enqueue(f'{{"snapshot":{head[:-1]},"devices":[{",".join(devices)}]}}}}')
+        await subscriber.drained()
+    await resume(made.last)(subscriber)

@@ -1,4 +1,4 @@
-"""All open sockets of this process: how many there may be, their heartbeat, and their end when the process is told to stop."""
+"""All open sockets of this process: their limit, their heartbeat, their end at shutdown."""
 
 import asyncio
 import logging
@@ -17,11 +17,11 @@ TOO_BIG, RESTART, FULL = 1009, 1012, 1013
 LOGGED_OUT, SILENT, BEHIND, TOO_FAST = 4401, 4408, 4413, 4429
 
 ASKED_AT_ONCE = 50
-"""Sockets. The pings and pongs of a thousand would keep an event waiting for a tenth of a second."""
+"""Sockets. The pings and pongs of a thousand would delay an event by a tenth of a second."""
 
 
 class Socket(Protocol):
-    visitor: LogIn
+    log_in: LogIn
     is_alive: bool
     """Whether something was heard since the last heartbeat."""
 
@@ -74,14 +74,15 @@ class Sockets:
             await self.beat()
 
     async def beat(self) -> None:
-        """Ask all whether they are there, close those that did not answer the time before and those whose log-in is over. None
-        of these waits for another."""
+        """Ping all sockets; close those that did not answer the last ping or are logged out.
+
+        None of these waits for another.
+        """
         for error in await asyncio.gather(
             self._ask(), self._look_at_log_ins(), present.beat(), return_exceptions=True
         ):
-            if isinstance(
-                error, Exception
-            ):  # such as a database that is away: the next heartbeat will tell
+            # Such as a database that is away: the next heartbeat tries again.
+            if isinstance(error, Exception):
                 logger.warning(
                     "A heartbeat of the sockets failed (%s: %s)", type(error).__name__, error
                 )
@@ -104,9 +105,9 @@ class Sockets:
 
     async def _look_at_log_ins(self) -> None:
         looked_at = list(self.open)
-        there = await reading(still_there, {socket.visitor for socket in looked_at})
+        there = await reading(still_there, {socket.log_in for socket in looked_at})
         for socket in looked_at:
-            if socket.visitor not in there:
+            if socket.log_in not in there:
                 self.finish(socket, LOGGED_OUT, "the log-in is over")
 
 

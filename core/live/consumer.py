@@ -16,7 +16,7 @@ from core.live.actions import ACTIONS, Refused
 from core.live.connections import BEHIND, FULL, RESTART, TOO_BIG, TOO_FAST, sockets
 from core.live.follower import follower
 from core.live.presence import present
-from core.live.protocol import Bucket, Message, Reference, Request
+from core.live.protocol import Message, Reference, Request, TokenBucket
 from core.live.sessions import LogIn, NotAdmitted, admit
 from core.live.subscriber import Subscriber
 from core.live.threads import reading, writing
@@ -31,26 +31,26 @@ MESSAGES_AT_ONCE = 20
 MOST_TOPICS = 200
 MOVES_A_SECOND = 0.1
 MOVES_AT_ONCE = 5
-"""From one device's page to another: each is told to all who are at either, and kept in the log."""
+"""From one device's page to another: each is an event for all who are at either."""
 
 
 class Events(AsyncWebsocketConsumer):  # type: ignore[misc]  # its base is untyped
-    """Nothing here waits for the client but the one task that sends, so a client that reads slowly holds up itself alone."""
+    """One socket. Only its sending task waits for the client: a slow client delays only itself."""
 
-    visitor: LogIn
+    log_in: LogIn
     is_alive = True
     is_finished = False
 
     def __init__(self) -> None:
         super().__init__()
-        self.reader = Subscriber(
+        self.subscriber = Subscriber(
             overflow=lambda: sockets.finish(self, BEHIND, "too slow: come again and resume")
         )
-        self.bucket = Bucket(MESSAGES_A_SECOND, MESSAGES_AT_ONCE)
-        self.moves = Bucket(MOVES_A_SECOND, MOVES_AT_ONCE)
+        self.bucket = TokenBucket(MESSAGES_A_SECOND, MESSAGES_AT_ONCE)
+        self.moves = TokenBucket(MOVES_A_SECOND, MOVES_AT_ONCE)
         self._sending: asyncio.Task[None] | None = None
         self._catching_up: asyncio.Task[None] | None = None
-        self._wishing: set[asyncio.Task[None]] = set()
+        self._acting: set[asyncio.Task[None]] = set()
         self._committing = asyncio.Lock()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -60,7 +60,7 @@ class Events(AsyncWebsocketConsumer):  # type: ignore[misc]  # its base is untyp
             self._leave()  # also when the server ends us in the middle
 
     async def dispatch(self, message: Message) -> None:
-        """Without the change of thread for each message that Channels makes for its database connections: we use none."""
+        """Call the handler without the change of thread that Channels makes for each message."""
         handle: Callable[[Message], Awaitable[None]] = getattr(
             self, message["type"].replace(".", "_")
         )
@@ -73,11 +73,11 @@ class Events(AsyncWebsocketConsumer):  # type: ignore[misc]  # its base is untyp
         try:
             if not handshake.is_from_here(request):
                 raise NotAdmitted
-            self.visitor = await reading(admit, handshake.session_key(request))
+            self.log_in = await reading(admit, handshake.session_key(request))
         except NotAdmitted:
             await self.close()
             return
-        self.reader.has_log_in = self.visitor.user_pk is not None
+        self.subscriber.has_log_in = self.log_in.user_pk is not None
         await self.accept()
         if sockets.is_closing:
             await self.finish(RESTART, "restart: come again")
@@ -89,7 +89,7 @@ class Events(AsyncWebsocketConsumer):  # type: ignore[misc]  # its base is untyp
     async def _begin(self) -> None:
         sockets.add(self)
         await follower.ready()
-        self.tell(
+        self.enqueue(
             {
                 "hello": {
                     "version": VERSION,
@@ -98,8 +98,8 @@ class Events(AsyncWebsocketConsumer):  # type: ignore[misc]  # its base is untyp
                 }
             }
         )
-        follower.readers.add(self.reader)
-        self.reader.send = self._send_text
+        follower.subscribers.add(self.subscriber)
+        self.subscriber.send = self._send_text
         self._sending = asyncio.create_task(self._send_all())
 
     async def websocket_disconnect(self, message: Message) -> None:
@@ -117,7 +117,7 @@ class Events(AsyncWebsocketConsumer):  # type: ignore[misc]  # its base is untyp
 
     def _leave(self) -> None:
         sockets.remove(self)
-        follower.readers.discard(self.reader)
+        follower.subscribers.discard(self.subscriber)
         present.away(self)
         for task in (self._sending, self._catching_up):
             if task is not None:
@@ -125,17 +125,17 @@ class Events(AsyncWebsocketConsumer):  # type: ignore[misc]  # its base is untyp
 
     # To the client
 
-    def tell(self, message: Message) -> None:
-        self.reader.put(json.dumps(message, separators=(",", ":")))
+    def enqueue(self, message: Message) -> None:
+        self.subscriber.enqueue(json.dumps(message, separators=(",", ":")))
 
     def ping(self) -> None:
-        """Says up to which event everything was told, where that is so."""
-        self.tell({"ping": {"last": follower.last if self.reader.is_caught_up else None}})
+        """Send a heartbeat with the last event id, None while the subscriber is not caught up."""
+        self.enqueue({"ping": {"last": follower.last if self.subscriber.is_caught_up else None}})
 
     async def _send_all(self) -> None:
         with suppress(OSError, RuntimeError):  # gone: the disconnect comes by itself
             while True:
-                await self._send_text(await self.reader.take())
+                await self._send_text(await self.subscriber.next_message())
 
     async def _send_text(self, text: str) -> None:
         await self.base_send({"type": "websocket.send", "text": text})
@@ -150,80 +150,82 @@ class Events(AsyncWebsocketConsumer):  # type: ignore[misc]  # its base is untyp
         if len(text.encode()) > LARGEST_MESSAGE:
             sockets.finish(self, TOO_BIG, f"a message is larger than {LARGEST_MESSAGE} bytes")
         elif self.bucket.take():
-            self._obey(text)
+            self._handle(text)
         elif self.bucket.is_deep_in_debt:
             sockets.finish(self, TOO_FAST, "too many messages")
         else:
-            self.tell({"error": f"Too many messages: at most {MESSAGES_A_SECOND:g} a second."})
+            self.enqueue({"error": f"Too many messages: at most {MESSAGES_A_SECOND:g} a second."})
 
-    def _obey(self, text: str) -> None:
+    def _handle(self, text: str) -> None:
         ref: Reference = None
         try:
-            message, ref = protocol.read(text)
-            self._do(protocol.asked(message), ref)
+            message, ref = protocol.parse_message(text)
+            self._do(protocol.parse_request(message), ref)
         except Refused as error:
             self.answer({"error": str(error)}, ref)
 
     def answer(self, message: Message, ref: Reference) -> None:
-        self.tell(message if ref is None else message | {"ref": ref})
+        self.enqueue(message if ref is None else message | {"ref": ref})
 
-    def _do(self, asked: Request, ref: Reference) -> None:
-        verb, body = asked
+    def _do(self, request: Request, ref: Reference) -> None:
+        verb, body = request
         if verb == "subscribe":
             self._subscribe(body)
         elif verb == "unsubscribe":
-            self.reader.topics -= protocol.topics(body)
+            self.subscriber.topics -= protocol.parse_topics(body)
         elif verb == "resume":
-            self._catch_up(catch_up.resume(protocol.after(body)))
+            self._catch_up(catch_up.resume(protocol.parse_after(body)))
         elif verb == "snapshot":
             self._catch_up(catch_up.snapshot)
         elif verb == "here":
-            self._enter(*protocol.place(body))
+            self._enter(*protocol.parse_place(body))
         elif verb == "away":
             present.away(self)
         elif verb in ACTIONS:
-            task = asyncio.create_task(self._grant(verb, body, ref))
-            self._wishing.add(task)
-            task.add_done_callback(self._wishing.discard)
+            task = asyncio.create_task(self._act(verb, body, ref))
+            self._acting.add(task)
+            task.add_done_callback(self._acting.discard)
 
     def _enter(self, device_pk: int, is_changing: bool) -> None:
         if not self.moves.take():
             raise Refused("You go from page to page too fast: wait ten seconds.")
-        present.here(self, self.visitor.user_pk, device_pk, is_changing)
+        present.here(self, self.log_in.user_pk, device_pk, is_changing)
 
     def _subscribe(self, body: Message) -> None:
-        topics = self.reader.topics | protocol.topics(body)
+        topics = self.subscriber.topics | protocol.parse_topics(body)
         if len(topics) > MOST_TOPICS:
             raise Refused(f"At most {MOST_TOPICS} subscriptions: subscribe to all.")
-        self.reader.topics = topics
+        self.subscriber.topics = topics
 
     def _catch_up(self, way: catch_up.Way) -> None:
         if self._catching_up is not None:
             self._catching_up.cancel()
-        self._catching_up = asyncio.create_task(catch_up.catch_up(self.reader, way))
+        self._catching_up = asyncio.create_task(catch_up.catch_up(self.subscriber, way))
 
-    async def _grant(self, verb: str, body: Message, ref: Reference) -> None:
-        """Committed, in the order in which they came, and answered at once; then sent, where a vendor may take its time."""
+    async def _act(self, verb: str, body: Message, ref: Reference) -> None:
+        """Commit actions in their order and answer at once; then send, which a vendor may delay."""
         try:
             async with self._committing:
-                answer = await writing(ACTIONS[verb], self.visitor, body)
+                answer = await writing(ACTIONS[verb], self.log_in, body)
             if verb == "order":
-                self.reader.commands.append(answer["ordered"]["id"])
+                self.subscriber.commands.append(answer["ordered"]["id"])
             self.answer(answer, ref)
             if verb == "order":
                 await writing(send, [answer["ordered"]["id"]])
         except Refused as error:
             self.answer({"error": str(error)}, ref)
-        except (
-            Exception
-        ) as error:  # such as a database that is away; what was committed, the next run sends
+        except Exception as error:
+            # Such as a database that is away. The next run sends what was committed.
             logger.exception("A socket's %s failed", verb)
             self.answer({"error": f"It did not work ({type(error).__name__})."}, ref)
 
 
 def hang_up(send: Any) -> None:
-    """After the close frame has had its time. Without it a client that never reads would hold its buffer and its place in the
-    table of files for hours: a server closes a connection only when everything is delivered."""
+    """Abort the connection after the close frame has had its time.
+
+    A server closes only when everything is delivered: a client that never reads would hold its
+    buffer and its file descriptor for hours.
+    """
     transport = getattr(getattr(send, "__self__", None), "transport", None)
     if transport is not None:
         transport.abort()

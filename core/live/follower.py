@@ -1,9 +1,11 @@
-"""Follows the event log for this process: each event is read once, written as JSON once, and handed to whoever wants it.
+"""Follows the event log for this process: each event is read and serialized once for all.
 
-    follower    one for the process; begins with its first reader, connects again by itself, keeps the latest events
-    reader      one for a socket (core/live/subscriber.py)
+    follower    one for the process; begins with its first subscriber, reconnects by itself,
+                keeps the latest events
+    subscriber      one for a socket (core/live/subscriber.py)
 
-Everything here runs in one asyncio loop and nothing but catching up waits, so a reader that is caught up misses nothing.
+Everything here runs in one asyncio loop and nothing but catching up waits, so a subscriber that is
+caught up misses nothing.
 """
 
 import asyncio
@@ -31,18 +33,18 @@ RESUME_AT_MOST = 10_000
 FIRST_DELAY_SECONDS = 0.1
 LONGEST_DELAY_SECONDS = 5.0
 NEWER_WAIT_SECONDS = 2.0
-"""An event that another process has told a client already arrives here so soon."""
+"""An event that a client has from another process arrives here within this time."""
 
 
 class StartOver(Exception):
-    """What came after that event is not known any more; the message says why, for programs' logs."""
+    """The events after that one are not available any more; the message says why, for logs."""
 
 
 class Follower:
     def __init__(self) -> None:
         self.last = 0
         """The newest event that was handed out."""
-        self.readers: set[Subscriber] = set()
+        self.subscribers: set[Subscriber] = set()
         self._recent: deque[SerializedEvent] = deque(maxlen=RECENT)
         self._recent_after = 0
         """Every event after this one is among the recent."""
@@ -66,7 +68,7 @@ class Follower:
         if after > self.last:
             await self._wait_for(after)
         if after >= self._recent_after:
-            return [told for told in self._recent if told.id > after][:BATCH]
+            return [event for event in self._recent if event.id > after][:BATCH]
         if self.last - after > RESUME_AT_MOST:
             raise StartOver(f"more than {RESUME_AT_MOST} events were missed")
         return await reading(_stored_after, after)
@@ -123,9 +125,9 @@ class Follower:
             self._recent_after = self._recent[full - 1].id
         self._recent.extend(events)
         self.last = events[-1].id
-        for reader in list(self.readers):
-            if reader.is_caught_up:
-                reader.tell(events)
+        for subscriber in list(self.subscribers):
+            if subscriber.is_caught_up:
+                subscriber.deliver(events)
 
     def _start_over(self, newest: int) -> None:
         """The log began anew, as after a backup was restored."""
@@ -134,9 +136,9 @@ class Follower:
         )
         self._recent.clear()
         self.last = self._recent_after = newest
-        for reader in list(self.readers):
-            reader.is_caught_up = False
-            reader.put(over("the event log began anew"))
+        for subscriber in list(self.subscribers):
+            subscriber.is_caught_up = False
+            subscriber.enqueue(over("the event log began anew"))
 
 
 def over(why: str) -> str:
@@ -147,9 +149,8 @@ def _stored_after(after: int) -> list[SerializedEvent]:
     """From the database. Raises StartOver where the log was pruned past it."""
     events = Event.objects.after(after).values_list("pk", "kind", "device", "gateway", "body")
     rows: Collection[Any] = list(events[:STORED_BATCH])
-    oldest = (
-        Event.objects.order_by("pk").values_list("pk", flat=True).first()
-    )  # after them: it may be pruned meanwhile
+    # Read after the rows: the log may be pruned between the two queries.
+    oldest = Event.objects.order_by("pk").values_list("pk", flat=True).first()
     if oldest is None or oldest > after + 1:
         raise StartOver("the event log was pruned past that event")
     return [SerializedEvent.of(EventRow(*row)) for row in rows]

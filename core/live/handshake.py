@@ -1,4 +1,4 @@
-"""Whether a socket may be opened at all: on its own address, from one of our own pages, by somebody who may read."""
+"""Checks whether a socket may be opened: on our own address and from one of our own pages."""
 
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,12 +12,16 @@ from django.utils.http import is_same_domain
 def request_of(scope: dict[str, Any]) -> ASGIRequest:
     """The handshake as Django knows requests: host, scheme and cookies are read as for pages."""
     scheme = "https" if scope.get("scheme") == "wss" else "http"
-    return ASGIRequest({**scope, "type": "http", "method": "GET", "scheme": scheme}, None)  # type: ignore[arg-type]  # no body is read
+    http_scope = {**scope, "type": "http", "method": "GET", "scheme": scheme}
+    return ASGIRequest(http_scope, None)  # type: ignore[arg-type]  # no body is read
 
 
 def is_from_here(request: ASGIRequest) -> bool:
-    """By the same rule as Django's protection of forms: our own address, or one of CSRF_TRUSTED_ORIGINS. A page of a
-    neighbour whose name ALLOWED_HOSTS happens to match, such as another .herokuapp.com, is a stranger."""
+    """Return whether the Origin is our own address or one of CSRF_TRUSTED_ORIGINS.
+
+    This is the rule of Django's CSRF protection. ALLOWED_HOSTS is not enough: it may match the page
+    of a neighbour, such as another .herokuapp.com.
+    """
     origin = request.headers.get("Origin", "")
     try:
         own = f"{request.scheme}://{request.get_host()}"
@@ -32,10 +36,11 @@ def _matches(origin: str, trusted: str) -> bool:
     if "*" not in trusted:
         return origin == trusted
     try:
-        told, known = urlsplit(origin), urlsplit(trusted)
+        given, pattern = urlsplit(origin), urlsplit(trusted)
     except ValueError:
         return False
-    return told.scheme == known.scheme and is_same_domain(told.netloc, known.netloc.lstrip("*"))
+    is_same_scheme = given.scheme == pattern.scheme
+    return is_same_scheme and is_same_domain(given.netloc, pattern.netloc.lstrip("*"))
 
 
 def session_key(request: ASGIRequest) -> str:

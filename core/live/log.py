@@ -1,7 +1,7 @@
-"""The change log as a web process reads it: over a connection of its own, so that busy pages never hold it up.
+"""The event log as a web process reads it, over a connection of its own: busy pages never delay it.
 
-Both logs are used in one asyncio loop. `wait()` returns when something may have been committed, and after a second in any
-case: what told us may itself be lost.
+Both logs are used in one asyncio loop. `wait()` returns when something may have been committed, and
+after a second in any case: a notification may be lost.
 """
 
 import asyncio
@@ -28,7 +28,8 @@ SQLITE_LOOK_SECONDS = 0.02
 ANSWER_SECONDS = 10.0
 """A database that does not answer for so long is gone: the connection is made anew."""
 READ = (
-    f"SELECT id, kind, device, gateway, body FROM {Event._meta.db_table} "  # noqa: S608 (our own table's name)
+    "SELECT id, kind, device, gateway, body "  # noqa: S608 (our own table's name)
+    f"FROM {Event._meta.db_table} "
     "WHERE id > {after} ORDER BY id LIMIT {limit}"
 )
 NEWEST = f"SELECT max(id) FROM {Event._meta.db_table}"  # noqa: S608 (our own table's name)
@@ -65,7 +66,7 @@ def change_log() -> ChangeLog:
 
 
 class SqliteLog:
-    """`PRAGMA data_version` changes on a connection when another one commits: 10 us, asked 50 times a second."""
+    """Looks at `PRAGMA data_version` 50 times a second: it changes when others commit; 10 us."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -106,7 +107,7 @@ class SqliteLog:
 
 
 class PostgresLog:
-    """LISTEN on a connection of its own; where that does not work, as through a pooler, a look each second."""
+    """Listens on its own connection; where that fails, as through a pooler, reads each second."""
 
     _connection: "psycopg.AsyncConnection[Any]"
 

@@ -1,6 +1,7 @@
-"""Where the readers of this process are: said by their sockets, stored as leases, renewed at each heartbeat.
+"""Which device's page each socket of this process shows: stored as leases, renewed at heartbeats.
 
-What many say at about the same time is stored in one transaction: after a restart a thousand pages come back at once.
+Changes that come close together are stored in one transaction: after a restart a thousand pages
+come back at once.
 """
 
 import asyncio
@@ -18,7 +19,7 @@ PAUSE_SECONDS = 0.5
 """Between two transactions. The first comes at once."""
 
 
-class Present:
+class PresenceTracker:
     def __init__(self) -> None:
         self._here: dict[Hashable, Viewer] = {}
         self._entering: dict[str, Viewer] = {}
@@ -28,7 +29,7 @@ class Present:
     def here(
         self, socket: Hashable, user_pk: int | None, device_pk: int, is_changing: bool
     ) -> None:
-        """A socket's page is that of this device now."""
+        """Record that a socket shows the page of this device now."""
         before = self._here.get(socket)
         here = Viewer(before.key if before else uuid4().hex, device_pk, user_pk, is_changing)
         if here != before:
@@ -36,14 +37,14 @@ class Present:
             self._write_soon()
 
     def away(self, socket: Hashable) -> None:
-        """It is at no device's page any more, or gone."""
+        """Record that a socket shows no device's page any more, or is closed."""
         if here := self._here.pop(socket, None):
             self._entering.pop(here.key, None)
             self._leaving.add(here.key)
             self._write_soon()
 
     async def beat(self) -> None:
-        """At each heartbeat: what is ours goes on, what is nobody's any more is forgotten."""
+        """Renew the leases of this process and delete all expired ones, at each heartbeat."""
         written = [here.key for here in self._here.values() if here.key not in self._entering]
         over = await registering(_renew, written)
         self._entering |= {here.key: here for here in self._here.values() if here.key in over}
@@ -68,9 +69,8 @@ class Present:
             self._entering, self._leaving = {}, set()
             try:
                 await registering(presence.move, entering, leaving)
-            except (
-                Exception
-            ) as error:  # such as a database that is away: the next heartbeat tries again
+            except Exception as error:
+                # Such as a database that is away: the next heartbeat tries again.
                 logger.warning(
                     "Who is at which page could not be stored (%s: %s)", type(error).__name__, error
                 )
@@ -88,4 +88,4 @@ def _renew(keys: list[str]) -> set[str]:
     return over
 
 
-present = Present()
+present = PresenceTracker()

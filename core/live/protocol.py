@@ -1,4 +1,4 @@
-"""What a client may say over a socket, read strictly. docs/socket.md describes the messages."""
+"""Parses a client's messages strictly, and limits their rate. docs/socket.md describes them."""
 
 from time import monotonic
 from typing import Any, NamedTuple
@@ -30,8 +30,8 @@ class Request(NamedTuple):
     body: Message
 
 
-def read(text: str) -> tuple[Message, Reference]:
-    """A message and the reference by which its answer is known. Raises Refused."""
+def parse_message(text: str) -> tuple[Message, Reference]:
+    """Return the message and the reference that its answer repeats. Raises Refused."""
     try:
         message = parse(text.encode())
     except ValueError:
@@ -46,17 +46,19 @@ def read(text: str) -> tuple[Message, Reference]:
     return message, ref
 
 
-def asked(message: Message) -> Request:
-    """The one verb of a message. Raises Refused."""
+def parse_request(message: Message) -> Request:
+    """Return the one verb of a message and its body. Raises Refused."""
     [(verb, body)] = message.items() if len(message) == 1 else [("", None)]
     if verb not in VERBS or not isinstance(body, dict):
         raise Refused(f"A message holds one of {', '.join(VERBS)}, and an object for it.")
     return Request(verb, body)
 
 
-def topics(body: Message) -> set[Topic]:
-    """`{"to": "all"}`, `{"to": "changes"}`, `{"to": {"device": 3}}`, `{"to": {"gateway": 2}}`, or such with a list of numbers.
-    Raises Refused."""
+def parse_topics(body: Message) -> set[Topic]:
+    """Parse `{"to": ...}` of a subscription: what to follow. Raises Refused.
+
+    It is "all", "changes", {"device": 3} or {"gateway": 2}, or the latter two with a list.
+    """
     to = body.get("to")
     for general in (ALL, CHANGES):
         if to == general.kind:
@@ -65,39 +67,39 @@ def topics(body: Message) -> set[Topic]:
         pks = to[kind] if isinstance(to[kind], list) else [to[kind]]
         return {Topic(kind, whole({kind: pk}, kind)) for pk in pks}
     raise Refused(
-        'to must be "all", "changes", {"device": number} or {"gateway": number}; or a list of numbers.'
+        'to must be "all", "changes", {"device": number} or {"gateway": number}; '
+        "or a list of numbers."
     )
 
 
-def place(body: Message) -> tuple[int, bool]:
-    """`{"device": 3, "changing": false}`: at whose page, and whether to change it. Raises Refused."""
+def parse_place(body: Message) -> tuple[int, bool]:
+    """Parse `{"device": 3, "changing": false}`: the page, and whether it edits. Raises Refused."""
     changing = body.get("changing", False)
     if not isinstance(changing, bool):
         raise Refused("changing must be true or false.")
     return whole(body, "device"), changing
 
 
-def after(body: Message) -> int:
-    """Raises Refused."""
+def parse_after(body: Message) -> int:
+    """Return the id of the event to resume after. Raises Refused."""
     value = body.get("after")
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**63:
         raise Refused("after must be the number of an event.")
     return value
 
 
-class Bucket:
-    """A token bucket: so many at once, then so many a second. Who takes more goes into debt, and pays it back by waiting."""
+class TokenBucket:
+    """A rate limit: `at_once` tokens, refilled at `a_second`. Taking more goes into debt."""
 
     def __init__(self, a_second: float, at_once: int) -> None:
         self._a_second, self._at_once = a_second, at_once
         self._tokens, self._counted_at = float(at_once), monotonic()
 
     def take(self) -> bool:
-        """Whether this one is within the limit."""
+        """Take one token; return whether it was within the limit."""
         now = monotonic()
-        self._tokens = (
-            min(self._at_once, self._tokens + (now - self._counted_at) * self._a_second) - 1
-        )
+        refilled = self._tokens + (now - self._counted_at) * self._a_second
+        self._tokens = min(self._at_once, refilled) - 1
         self._counted_at = now
         return self._tokens >= 0
 

@@ -1,4 +1,4 @@
-"""Who is at the other end of a socket: looked up when it opens, and looked after as long as it is open."""
+"""The log-in behind a socket: looked up when it opens, checked again while it is open."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -30,8 +30,11 @@ class NotAdmitted(Exception):
 
 
 def admit(session_key: str) -> LogIn:
-    """By the session's cookie, "" without one. Raises NotAdmitted. A cookie of a session that is over is refused also where
-    anybody may read: the page that opened the socket is then older than the log-out."""
+    """Return the log-in of a session's key, "" without a cookie. Raises NotAdmitted.
+
+    A session that is over is refused even where pages are public: the page that opened the socket
+    is then older than the log-out.
+    """
     if not session_key:
         return _anybody()
     if "\0" in session_key:  # PostgreSQL takes none
@@ -50,21 +53,24 @@ def _anybody() -> LogIn:
     return LogIn()
 
 
-def still_there(visitors: Collection[LogIn]) -> set[LogIn]:
-    """Those whose log-in holds: the session is there and not over, the user active, the password the same. One query."""
-    known = [visitor for visitor in visitors if visitor.user_pk is not None]
+def still_there(log_ins: Collection[LogIn]) -> set[LogIn]:
+    """Return those that are still valid, in one query.
+
+    Valid is: the session has not expired, the user is active and the password is the same.
+    """
+    named = [log_in for log_in in log_ins if log_in.user_pk is not None]
     sessions = Session.objects.filter(
-        session_key__in={one.session for one in known}, expire_date__gt=timezone.now()
+        session_key__in={log_in.session for log_in in named}, expire_date__gt=timezone.now()
     )
-    users = User.objects.filter(pk__in={one.user_pk for one in known}, is_active=True)
+    users = User.objects.filter(pk__in={log_in.user_pk for log_in in named}, is_active=True)
     rows = set(
         sessions.values_list("session_key", Value("session")).union(
             users.values_list(Cast("pk", CharField(max_length=40)), "password"), all=True
         )
     )
     return {
-        one
-        for one in visitors
-        if one.user_pk is None
-        or {(one.session, "session"), (str(one.user_pk), one.password)} <= rows
+        log_in
+        for log_in in log_ins
+        if log_in.user_pk is None
+        or {(log_in.session, "session"), (str(log_in.user_pk), log_in.password)} <= rows
     }

@@ -25,7 +25,7 @@ def snapshot(
     gateway_pks: Collection[int] = (),
     page: int = PAGE,
 ) -> list[list[str]]:
-    """Present devices as readers may see them, all or these, each a JSON text; at least one page."""
+    """Return pages of present devices, all or these, each a public JSON text; at least one page."""
     now = timezone.now()
     wanted = Q() if everything else Q(pk__in=device_pks) | Q(gateway__in=gateway_pks)
     devices = (
@@ -49,7 +49,7 @@ def snapshot(
 
 
 KEPT_SECONDS = 2.0
-"""As long as events are kept that came since, an older one is as good; freshness is the client's to reckon anyway."""
+"""An older snapshot is as good while the events since are kept: the client resumes from it."""
 MOST_KEPT = 50
 
 
@@ -60,7 +60,7 @@ class Snapshot(NamedTuple):
 
 
 class Snapshots:
-    """One is made at a time: of all that were asked for, and given up again, no more than one waits for the database."""
+    """Makes one at a time: of requests that were given up, at most one waits for the database."""
 
     def __init__(self) -> None:
         self._kept: dict[frozenset[Topic], tuple[float, Snapshot]] = {}
@@ -78,9 +78,7 @@ class Snapshots:
         return self._kept[wanted][1]
 
     async def _make(self, wanted: frozenset[Topic]) -> None:
-        last = (
-            follower.last
-        )  # before the rows are read: what changes meanwhile is told again as an event
+        last = follower.last  # before the rows are read: later changes come again as events
         devices = [topic.pk for topic in wanted if topic.kind == "device"]
         gateways = [topic.pk for topic in wanted if topic.kind == "gateway"]
         made = Snapshot(last, await reading(snapshot, ALL in wanted, devices, gateways))

@@ -1,4 +1,4 @@
-"""What one socket is to be sent of the event log: what it wants, and a bounded queue of what waits for it."""
+"""The messages for one socket: the topics it subscribed to, and a bounded queue to send."""
 
 import asyncio
 import json
@@ -32,7 +32,10 @@ class Rest:
 
 
 def begin(coroutine: Coroutine[Any, Any, Any]) -> Rest | None:
-    """Runs it until it ends or has to wait; returns what is left. Not for what asks which task it is in, as time-outs do."""
+    """Run it until it ends or has to wait; return what is left.
+
+    Not for coroutines that ask for their task, as time-outs do.
+    """
     try:
         return Rest(coroutine, coroutine.send(None))
     except StopIteration:
@@ -41,13 +44,13 @@ def begin(coroutine: Coroutine[Any, Any, Any]) -> Rest | None:
 
 QUEUE_EVENTS = 2000
 QUEUE_CHARACTERS = 512 * 1024
-"""What may wait for one reader. Readers share the texts."""
+"""What may wait for one subscriber. Subscribers share the texts."""
 FRAME_CHARACTERS = 16 * 1024
 """Messages are not shared: for a client that does not read, the server keeps a few of them."""
 
 
 class Topic(NamedTuple):
-    """Everything, everything but readings, or what one device or one gateway tells."""
+    """All events, all but readings, or those of one device or one gateway."""
 
     kind: str
     pk: int = 0
@@ -66,7 +69,7 @@ class SerializedEvent:
     command: int | None
     text: str
     public: str
-    """For readers without a log-in."""
+    """For subscribers without a log-in."""
 
     @classmethod
     def of(cls, row: EventRow) -> "SerializedEvent":
@@ -87,28 +90,29 @@ def _topics(row: EventRow) -> frozenset[Topic]:
 
 
 def _as_text(row: EventRow) -> str:
-    told = {
+    event = {
         "id": row.id,
         "kind": row.kind,
         "device": row.device,
         "gateway": row.gateway,
         "body": row.body,
     }
-    return json.dumps(told, separators=(",", ":"))
+    return json.dumps(event, separators=(",", ":"))
 
 
 @dataclass(eq=False, slots=True)
 class Subscriber:
-    """What one socket is to be sent: single texts and, caught up, every event it wants."""
+    """Queues single texts and, once caught up, every event that matches the topics."""
 
     overflow: Callable[[], None]
     """Called when more waits than may."""
     send: Callable[[str], Coroutine[Any, Any, None]] | None = None
-    """Sends one message. With it, a single event is sent at once where nothing waits; the rest is for whoever calls `take`."""
+    """Sends one message. With it, a single event is sent at once where nothing waits; all else is
+    returned by `next_message`."""
     has_log_in: bool = False
     topics: set[Topic] = field(default_factory=set)
     commands: deque[int] = field(default_factory=lambda: deque(maxlen=20))
-    """Device commands that were ordered here, whose states are told whatever the topics are."""
+    """Device commands that were ordered here, whose states are sent whatever the topics are."""
     is_caught_up: bool = False
     woken: asyncio.Event = field(default_factory=asyncio.Event)
     emptied: asyncio.Event = field(default_factory=asyncio.Event)
@@ -119,17 +123,19 @@ class Subscriber:
     _begun: Rest | None = None
     """A message that could not be sent without waiting."""
 
-    def wants(self, told: SerializedEvent) -> bool:
-        return not told.topics.isdisjoint(self.topics) or told.command in self.commands
+    def matches(self, event: SerializedEvent) -> bool:
+        return not event.topics.isdisjoint(self.topics) or event.command in self.commands
 
-    def tell(self, events: Iterable[SerializedEvent]) -> None:
+    def deliver(self, events: Iterable[SerializedEvent]) -> None:
         texts = [
-            told.text if self.has_log_in else told.public for told in events if self.wants(told)
+            event.text if self.has_log_in else event.public
+            for event in events
+            if self.matches(event)
         ]
         if len(texts) == 1 and self._is_idle and not self._waiting and self._sent(f"[{texts[0]}]"):
             return
         for text in texts:
-            self.put(text, is_event=True)
+            self.enqueue(text, is_event=True)
 
     def _sent(self, text: str) -> bool:
         """Whether it was sent, or at least begun: 9 us instead of the 14 of a change of task."""
@@ -144,7 +150,7 @@ class Subscriber:
             self.woken.set()
         return True
 
-    def put(self, text: str, is_event: bool = False) -> None:
+    def enqueue(self, text: str, is_event: bool = False) -> None:
         self._waiting.append((is_event, text))
         self._characters += len(text)
         self.woken.set()
@@ -155,7 +161,7 @@ class Subscriber:
             self.is_caught_up = False
             self.overflow()
 
-    async def take(self) -> str:
+    async def next_message(self) -> str:
         """The next message: events that wait together go as one list, unless it becomes large."""
         while not self._waiting:
             self.woken.clear()

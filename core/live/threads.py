@@ -1,7 +1,7 @@
-"""Where sockets use the database and vendors: threads of their own, never the one that all of an ASGI server's calls share.
+"""Threads in which sockets use the database and vendors.
 
-Each call gives its database connection back when it ends, and while it waits for a vendor (see
-core/models/connections.py).
+They are not the one thread that all synchronous calls of an ASGI server share. Each call gives its
+database connection back when it ends, and while it waits for a vendor (core/models/connections.py).
 """
 
 import asyncio
@@ -15,7 +15,7 @@ Given = ParamSpec("Given")
 Result = TypeVar("Result")
 
 WRITERS = 32
-"""An order to a gateway that hangs keeps its thread for half a minute, and must not keep others waiting."""
+"""An order to a gateway that hangs keeps its thread for half a minute; others must not wait."""
 
 reader = ThreadPoolExecutor(1, "live-reader")
 registrar = ThreadPoolExecutor(1, "live-registrar")
@@ -25,7 +25,7 @@ writers = ThreadPoolExecutor(WRITERS, "live-writer")
 async def reading(
     function: Callable[Given, Result], *given: Given.args, **named: Given.kwargs
 ) -> Result:
-    """What takes milliseconds and waits for nobody: one after the other."""
+    """Run a query of milliseconds that waits for no lock; one call at a time."""
     return await asyncio.get_running_loop().run_in_executor(
         reader, lambda: _giving_back(function, *given, **named)
     )
@@ -34,7 +34,7 @@ async def reading(
 async def registering(
     function: Callable[Given, Result], *given: Given.args, **named: Given.kwargs
 ) -> Result:
-    """Who is where: one after the other, and nobody else waits when the database is locked."""
+    """Run a write of presence; one call at a time. A locked database delays nothing else."""
     return await asyncio.get_running_loop().run_in_executor(
         registrar, lambda: _giving_back(function, *given, **named)
     )
@@ -43,8 +43,10 @@ async def registering(
 async def writing(
     function: Callable[Given, Result], *given: Given.args, **named: Given.kwargs
 ) -> Result:
-    """What may have to wait, for another writer or for a vendor. Whoever stops waiting does not stop it, unless it has not
-    begun."""
+    """Run what may wait for another writer or for a vendor.
+
+    Cancelling the caller does not stop a call that has begun.
+    """
     return await asyncio.get_running_loop().run_in_executor(
         writers, lambda: _giving_back(function, *given, **named)
     )

@@ -1,6 +1,6 @@
-"""Who is at a device's page: leases that sockets hold and renew, so that whoever was killed is gone after `presence.LASTS`.
+"""Who is at a device's page: leases that sockets renew; without renewal they end after `LASTS`.
 
-Each change of a device's list is told in one event that holds the whole list, in the transaction that makes it.
+Each change of a device's list is one event that holds the whole list, in the same transaction.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -32,7 +32,7 @@ def move(entering: Collection[Viewer], leaving: Collection[str]) -> None:
 
 
 def enter(here: Collection[Viewer]) -> None:
-    """They are at those pages now, wherever they were before. Of a device that is not there nothing is kept."""
+    """Store that they are at those pages now, and no other. Devices that are gone are skipped."""
     with publishing() as outbox:
         there = set(
             Device.objects.present()
@@ -93,7 +93,7 @@ def leave(keys: Iterable[str]) -> None:
 
 
 def renew(keys: Collection[str]) -> set[str]:
-    """In one statement. Returns those that are over, because nobody renewed them in time: they have to enter again."""
+    """Renew leases in one statement; return the keys that had expired and must enter again."""
     mine = Presence.objects.here().filter(pk__in=keys).order_by()
     if mine.update(expires_at=Now() + LASTS) == len(keys):
         return set()
@@ -101,7 +101,7 @@ def renew(keys: Collection[str]) -> set[str]:
 
 
 def forget() -> int:
-    """Those that are over, whoever's they were; returns how many. Rows that another process has in hand are left to it."""
+    """Delete all expired leases; return how many. Rows locked by another process are skipped."""
     if not Presence.objects.over().exists():
         return 0
     with publishing() as outbox:

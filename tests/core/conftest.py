@@ -8,7 +8,7 @@ from django.db import connection
 from django.test import Client
 
 from core.models import Presence, User
-from tests.core.live.web import Web
+from tests.core.live.web_server import Web
 
 CHROMIUM = (
     shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

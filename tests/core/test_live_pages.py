@@ -16,7 +16,7 @@ from playwright.sync_api import expect
 from core.models import Attribute, Device, DeviceCommand, Event, Observation, User
 from core.simulator import Fault, Simulator
 from core.tasks import gateways, poll
-from tests.core.live.web import ROOT, Web
+from tests.core.live.web_server import ROOT, Web
 from tests.core.live_page import BLINK, call, live
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]

@@ -4,7 +4,7 @@ import pytest
 import requests
 from django.contrib.staticfiles import finders
 
-from tests.core.live.web import Web
+from tests.core.live.web_server import Web
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import psutil
 
-from tests.core.live.happenings import happen
-from tests.core.live.web import Client, Web
+from tests.core.live.changes import write_events
+from tests.core.live.web_server import Client, Web
 
 TEXT = "x" * 3000
 BURST = 100
@@ -114,7 +114,7 @@ def _ask(deaf: Client, for_what: str) -> None:
 def _burst(other: Client, count: int) -> float:
     """The seconds until a client that reads had so many events."""
     began = time.monotonic()
-    happen(count, text=TEXT)
+    write_events(count, text=TEXT)
     other.events(count)
     return time.monotonic() - began
 

@@ -17,7 +17,7 @@ from websockets.sync.client import connect
 from core.models import Device, Event, Gateway
 from core.models.event import EventKind
 from core.tasks.events.outbox import publishing
-from tests.core.live.web import Web
+from tests.core.live.web_server import Web
 from tests.soak.events import DEVICES
 from tests.soak.kills import start
 

@@ -1,14 +1,14 @@
 import pytest
 
-from tests.core.live.door import Door
-from tests.core.live.happenings import log_in
-from tests.core.live.web import Web
+from tests.core.live.changes import log_in
+from tests.core.live.socket_client import AsgiServer
+from tests.core.live.web_server import Web
 
 
 @pytest.fixture
-def door(transactional_db, settings):
+def server(transactional_db, settings):
     settings.SOCKET_HEARTBEAT_SECONDS = 20
-    with Door() as running:
+    with AsgiServer() as running:
         yield running
 
 

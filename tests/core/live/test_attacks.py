@@ -21,9 +21,9 @@ from core.simulator import Simulator
 from core.tasks import gateways, presence
 from core.tasks.events.outbox import publishing
 from core.tasks.orders import send
-from tests.core.live.door import Door
-from tests.core.live.happenings import happen
-from tests.core.live.web import Web
+from tests.core.live.changes import write_events
+from tests.core.live.socket_client import AsgiServer
+from tests.core.live.web_server import Web
 from tests.core.tasks.homes import make_device, make_gateway
 
 TEXT, CONTINUATION, PING = 1, 0, 9
@@ -117,22 +117,22 @@ def test_a_handshake_that_is_never_finished_is_ended(database_url):
         assert slow.recv(1) == b""
 
 
-def test_a_cookie_that_no_database_takes_is_refused(door):
-    assert door.open(cookie='"\\000bcdefghijklmnop"').closes() == 403
+def test_a_cookie_that_no_database_takes_is_refused(server):
+    assert server.open(cookie='"\\000bcdefghijklmnop"').closes() == 403
 
 
 def test_who_resumes_from_before_what_was_pruned_is_told_so_also_by_a_process_that_just_began(
     transactional_db,
 ):
-    keys = happen(10)
+    keys = write_events(10)
     Event.objects.filter(pk__lt=keys[5]).delete()
-    with Door() as door:
-        assert "pruned" in door.open().begin(after=keys[1]).hear_of("over")["over"]["reason"]
-        assert [event["id"] for event in door.open().begin(after=keys[5]).events(4)] == keys[6:]
+    with AsgiServer() as server:
+        assert "pruned" in server.open().begin(after=keys[1]).hear_of("over")["over"]["reason"]
+        assert [event["id"] for event in server.open().begin(after=keys[5]).events(4)] == keys[6:]
 
 
 def test_what_is_pruned_while_it_is_read_is_not_missed_in_silence(transactional_db):
-    keys, queries = happen(10), []
+    keys, queries = write_events(10), []
 
     def pruning(execute, *given):
         queries.append(given)
@@ -200,12 +200,12 @@ def until_at(wanted):
 
 
 def test_who_went_to_another_page_while_the_database_was_away_is_there_afterwards(
-    door, plug, anna, failing, settings
+    server, plug, anna, failing, settings
 ):
     settings.SOCKET_HEARTBEAT_SECONDS = 0.3
     with publishing():
         other = make_device(plug.gateway, vendor_id="another")
-    with answering(door.open(anna).begin()) as socket:
+    with answering(server.open(anna).begin()) as socket:
         socket.say(here={"device": plug.pk})
         assert until_at([(plug.pk, False)])
         failing.append(1)
@@ -214,10 +214,10 @@ def test_who_went_to_another_page_while_the_database_was_away_is_there_afterward
 
 
 def test_who_left_while_the_database_was_away_is_gone_at_the_next_heartbeat(
-    door, plug, anna, failing, settings
+    server, plug, anna, failing, settings
 ):
     settings.SOCKET_HEARTBEAT_SECONDS = 0.3
-    with answering(door.open(anna).begin()), answering(door.open(anna).begin()) as leaving:
+    with answering(server.open(anna).begin()), answering(server.open(anna).begin()) as leaving:
         leaving.say(here={"device": plug.pk})
         assert until_at([(plug.pk, False)])
         failing.append(1)
@@ -237,7 +237,7 @@ def silent():
 
 
 def test_orders_to_gateways_that_hang_hold_up_no_other_order_and_no_page(
-    door, anna, silent, monkeypatch, client
+    server, anna, silent, monkeypatch, client
 ):
     """More of them than there are connections in the pool."""
     monkeypatch.setattr(threads, "TICK_SECONDS", 0.1)
@@ -248,7 +248,7 @@ def test_orders_to_gateways_that_hang_hold_up_no_other_order_and_no_page(
     with Simulator(devices=1) as simulator:
         works = gateways.add("shelly", simulator.address(0)).gateway.devices.get()
         ons = {device.pk: device.attributes.get(name="on").pk for device in (*hung, works)}
-        asking, other = door.open(anna), door.open(anna).begin({"device": works.pk})
+        asking, other = server.open(anna), server.open(anna).begin({"device": works.pk})
         for device in hung:
             asking.say(order={"attribute": ons[device.pk], "value": True})
         for _ in hung:
@@ -265,7 +265,7 @@ def test_orders_to_gateways_that_hang_hold_up_no_other_order_and_no_page(
 
 
 def test_orders_of_one_socket_are_committed_in_the_order_in_which_they_came(
-    door, anna, plug, monkeypatch
+    server, anna, plug, monkeypatch
 ):
     is_first = threading.Event()
     order = consumer.ACTIONS["order"]
@@ -278,14 +278,14 @@ def test_orders_of_one_socket_are_committed_in_the_order_in_which_they_came(
 
     monkeypatch.setitem(consumer.ACTIONS, "order", slow_at_first)
     attribute = plug.attributes.get(name="on")
-    anna = door.open(anna)
+    anna = server.open(anna)
     for number, value in enumerate((True, False)):
         anna.say(order={"attribute": attribute.pk, "value": value}, ref=number)
     assert [anna.hear_of("ordered")["ref"] for _ in range(2)] == [0, 1]
     assert DeviceCommand.objects.latest("pk").value is False
 
 
-def test_snapshots_that_are_asked_for_and_given_up_hold_up_nobody(door, monkeypatch):
+def test_snapshots_that_are_asked_for_and_given_up_hold_up_nobody(server, monkeypatch):
     made = []
 
     def slow(*given):
@@ -294,24 +294,24 @@ def test_snapshots_that_are_asked_for_and_given_up_hold_up_nobody(door, monkeypa
         return [["{}"]]
 
     monkeypatch.setattr(snapshots, "snapshot", slow)
-    greedy = door.open()
+    greedy = server.open()
     for number in range(1, 10):
         greedy.say(subscribe={"to": {"device": number}})
         greedy.say(snapshot={})
     assert greedy.hear_of("snapshot")
-    assert door.open().hear_of("hello")
+    assert server.open().hear_of("hello")
     assert len(made) <= 3
 
 
 @pytest.mark.sqlite
-def test_while_another_process_writes_sockets_are_opened_and_read(door, anna, plug):
+def test_while_another_process_writes_sockets_are_opened_and_read(server, anna, plug):
     with closing(sqlite3.connect(connection.settings_dict["NAME"], isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         try:
-            first = door.open(anna)
+            first = server.open(anna)
             first.say(here={"device": plug.pk})
             time.sleep(0.2)
-            second = door.open(anna)
+            second = server.open(anna)
             second.say(subscribe={"to": "all"})
             second.say(snapshot={})
             assert second.hear_of("snapshot", 2)
@@ -319,8 +319,8 @@ def test_while_another_process_writes_sockets_are_opened_and_read(door, anna, pl
             other.execute("ROLLBACK")
 
 
-def test_who_goes_from_page_to_page_too_fast_is_told_to_wait(door, plug):
-    socket = door.open()
+def test_who_goes_from_page_to_page_too_fast_is_told_to_wait(server, plug):
+    socket = server.open()
     for number in range(6):
         socket.say(here={"device": plug.pk if number % 2 else plug.pk + 1})
     assert "too fast" in socket.hear_of("error")["error"]

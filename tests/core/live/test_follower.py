@@ -8,8 +8,8 @@ from django.db import connection
 
 from core.live import follower, log, subscriber
 from core.models import Event
-from tests.core.live.door import Door
-from tests.core.live.happenings import happen
+from tests.core.live.changes import write_events
+from tests.core.live.socket_client import AsgiServer
 
 
 @pytest.fixture
@@ -22,48 +22,49 @@ def ids(events):
     return [event["id"] for event in events]
 
 
-def test_a_log_that_began_anew_is_told_to_everybody(quick, door):
-    happen(5)
-    socket = door.open().begin()
-    happen()
+def test_a_log_that_began_anew_is_told_to_everybody(quick, server):
+    write_events(5)
+    socket = server.open().begin()
+    write_events()
     socket.events(1)
     with connection.cursor() as cursor:  # as restoring a backup does
         cursor.execute("DELETE FROM core_event WHERE id > %s", [Event.objects.first().pk])
     assert "anew" in socket.hear_of("over")["over"]["reason"]
 
 
-def test_a_log_that_was_pruned_empty_is_followed_on(quick, door):
-    socket = door.open().begin()
-    happen()
+def test_a_log_that_was_pruned_empty_is_followed_on(quick, server):
+    socket = server.open().begin()
+    write_events()
     socket.events(1)
     Event.objects.all().delete()
     time.sleep(0.5)
-    [pk] = happen()
+    [pk] = write_events()
     assert ids(socket.events(1)) == [pk]
 
 
-def test_a_client_that_knows_a_newer_event_than_its_process_waits_for_it(door):
-    socket = door.open()
+def test_a_client_that_knows_a_newer_event_than_its_process_waits_for_it(server):
+    socket = server.open()
     newest = socket.hear_of("hello")["hello"]["last"]
     socket.say(subscribe={"to": "all"})
-    [first] = happen()
+    [first] = write_events()
     socket.say(resume={"after": max(first, newest)})
-    [second] = happen()
+    [second] = write_events()
     assert ids(socket.events(1)) == [second]
 
 
 @pytest.mark.postgresql
-def test_a_connection_that_is_lost_is_made_again_and_nothing_is_missed(quick, door):
-    socket = door.open().begin()
-    keys = happen()
+def test_a_connection_that_is_lost_is_made_again_and_nothing_is_missed(quick, server):
+    socket = server.open().begin()
+    keys = write_events()
     assert ids(socket.events(1)) == keys
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
-            "WHERE datname = current_database() AND query LIKE '%%core_event%%' AND pid <> pg_backend_pid()"
+            "WHERE datname = current_database() AND query LIKE '%%core_event%%' "
+            "AND pid <> pg_backend_pid()"
         )
         assert cursor.fetchone()[0] >= 1
-    keys = happen(3)
+    keys = write_events(3)
     assert ids(socket.events(3)) == keys
 
 
@@ -73,38 +74,40 @@ def test_where_notifications_do_not_arrive_the_log_is_read_each_second(
 ):
     """As through a pooler, which gives the connection that listens to others."""
     monkeypatch.setattr(log, "_notify", lambda word: None)
-    with Door() as door:
-        socket = door.open().begin()
-        keys = happen()
+    with AsgiServer() as server:
+        socket = server.open().begin()
+        keys = write_events()
         assert ids(socket.events(1)) == keys
 
 
 @pytest.mark.postgresql
 def test_the_log_is_read_where_live_database_url_says(settings, database_url):
     settings.LIVE_DATABASE_URL = f"{database_url}?application_name=here"
-    with Door() as door:
-        assert door.open().hear_of("hello")
+    with AsgiServer() as server:
+        assert server.open().hear_of("hello")
         with connection.cursor() as cursor:
             cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'here'")
             assert cursor.fetchone() == (1,)
 
 
 @pytest.mark.postgresql
-def test_a_web_process_listens_over_one_connection_beside_its_pool(door):
+def test_a_web_process_listens_over_one_connection_beside_its_pool(server):
     for _ in range(5):
-        door.open().hear_of("hello")
+        server.open().hear_of("hello")
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query ~ 'LISTEN|core_event' "
+            "SELECT count(*) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND query ~ 'LISTEN|core_event' "
             "AND pid <> pg_backend_pid()"
         )
-        assert (
-            cursor.fetchone()[0] <= 2
-        )  # the other is the listener of the gunicorn that tests share
+        # The other is the listener of the gunicorn that tests share.
+        assert cursor.fetchone()[0] <= 2
 
 
 @pytest.mark.sqlite
-def test_a_database_file_that_is_replaced_is_opened_again(quick, door, tmp_path, transactional_db):
+def test_a_database_file_that_is_replaced_is_opened_again(
+    quick, server, tmp_path, transactional_db
+):
     """As `rm db.sqlite3` and a new `migrate` do under a running server."""
     path = tmp_path / "moved.sqlite3"
     connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -121,10 +124,10 @@ def test_a_database_file_that_is_replaced_is_opened_again(quick, door, tmp_path,
             await opened.close()
 
     with pytest.raises(FileNotFoundError, match="replaced"):
-        door.do(look)
+        server.do(look)
 
 
-def test_a_log_that_cannot_be_read_is_tried_again(door, monkeypatch, caplog):
+def test_a_log_that_cannot_be_read_is_tried_again(server, monkeypatch, caplog):
     opened = []
 
     class Broken(log.SqliteLog):
@@ -134,18 +137,18 @@ def test_a_log_that_cannot_be_read_is_tried_again(door, monkeypatch, caplog):
 
     works = follower.change_log
     monkeypatch.setattr(follower, "change_log", lambda: works() if opened else Broken(None))
-    assert door.open().hear_of("hello")
+    assert server.open().hear_of("hello")
     assert "again in 0.1 s" in caplog.text
 
 
-def test_a_reader_that_more_waits_for_than_may_overflows():
+def test_a_subscriber_that_more_waits_for_than_may_overflows():
     dropped = []
     slow = subscriber.Subscriber(overflow=lambda: dropped.append(True))
     for _ in range(subscriber.QUEUE_EVENTS + 1):
-        slow.put("[]")
+        slow.enqueue("[]")
     assert dropped == [True]
     slow.is_caught_up = True
-    slow.put("x" * subscriber.QUEUE_CHARACTERS, is_event=True)
+    slow.enqueue("x" * subscriber.QUEUE_CHARACTERS, is_event=True)
     assert len(dropped) == 1
-    slow.put("x", is_event=True)
+    slow.enqueue("x", is_event=True)
     assert len(dropped) == 2

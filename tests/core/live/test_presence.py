@@ -16,8 +16,8 @@ from core.models import Presence
 from core.models.presence import LASTS
 from core.tasks import presence
 from core.tasks.events.outbox import publishing
-from tests.core.live.happenings import log_in
-from tests.core.live.web import ROOT, Web
+from tests.core.live.changes import log_in
+from tests.core.live.web_server import ROOT, Web
 from tests.core.tasks.homes import make_device, make_gateway
 
 
@@ -61,11 +61,11 @@ def gone(count=0):
 
 
 def test_who_comes_changes_and_goes_is_told_to_those_who_are_there(
-    door, plug, anna, berta, at_once
+    server, plug, anna, berta, at_once
 ):
-    hers = come(door.open(anna), plug)
+    hers = come(server.open(anna), plug)
     assert at(bodies(hers)[0]) == ["anna"]
-    other = come(door.open(berta), plug)
+    other = come(server.open(berta), plug)
     assert [at(body) for body in bodies(hers) + bodies(other)] == [["anna", "berta"]] * 2
     other.say(here={"device": plug.pk, "changing": True})
     assert at(bodies(hers)[0]) == ["berta*", "anna"]
@@ -75,10 +75,10 @@ def test_who_comes_changes_and_goes_is_told_to_those_who_are_there(
     assert bodies(other, 3)[-1]["count"] == 0
 
 
-def test_names_are_for_people_with_a_log_in(door, plug, anna, settings, at_once):
+def test_names_are_for_people_with_a_log_in(server, plug, anna, settings, at_once):
     settings.PUBLIC_STATUS = True
-    stranger = door.open().begin({"device": plug.pk})
-    hers = come(door.open(anna), plug, changing=True)
+    stranger = server.open().begin({"device": plug.pk})
+    hers = come(server.open(anna), plug, changing=True)
     told = {"device": plug.pk, "count": 1, "changing": 1}
     assert bodies(stranger) == [told]
     assert at(bodies(hers)[0]) == ["anna*"]
@@ -89,18 +89,18 @@ def test_names_are_for_people_with_a_log_in(door, plug, anna, settings, at_once)
     assert bodies(stranger)[0]["count"] == 1
 
 
-def test_a_stranger_who_resumes_is_told_no_names_either(door, plug, anna, settings, at_once):
+def test_a_stranger_who_resumes_is_told_no_names_either(server, plug, anna, settings, at_once):
     settings.PUBLIC_STATUS = True
-    before = door.open().hear_of("hello")["hello"]["last"]
-    bodies(come(door.open(anna), plug))
-    stranger = door.open().begin(after=before)
+    before = server.open().hear_of("hello")["hello"]["last"]
+    bodies(come(server.open(anna), plug))
+    stranger = server.open().begin(after=before)
     assert all("present" not in body for body in bodies(stranger))
 
 
-def test_many_who_come_together_are_told_in_few_events(door, plug, anna):
-    watcher = door.open(anna).begin({"device": plug.pk})
+def test_many_who_come_together_are_told_in_few_events(server, plug, anna):
+    watcher = server.open(anna).begin({"device": plug.pk})
     for count in range(20):
-        come(door.open(log_in(Browser(), username=f"user-{count}")), plug)
+        come(server.open(log_in(Browser(), username=f"user-{count}")), plug)
     events = 0
     while bodies(watcher)[0]["count"] < 20:
         events += 1
@@ -110,24 +110,24 @@ def test_many_who_come_together_are_told_in_few_events(door, plug, anna):
 @pytest.mark.parametrize(
     "wrong", [{}, {"device": "3"}, {"device": True}, {"device": 3, "changing": "yes"}]
 )
-def test_what_makes_no_sense_is_told(door, plug, anna, wrong):
-    socket = door.open(anna)
+def test_what_makes_no_sense_is_told(server, plug, anna, wrong):
+    socket = server.open(anna)
     socket.say(here=wrong, ref=1)
     assert socket.hear_of("error")["ref"] == 1
 
 
-def test_at_a_device_that_is_not_there_nobody_is(door, plug, anna):
-    socket = door.open(anna).begin()
+def test_at_a_device_that_is_not_there_nobody_is(server, plug, anna):
+    socket = server.open(anna).begin()
     socket.say(here={"device": plug.pk + 1})
     socket.say(here={"device": plug.pk})
     assert bodies(socket)[0]["device"] == plug.pk
 
 
 def test_a_page_that_is_open_stays_and_one_whose_lease_was_lost_comes_back(
-    door, plug, anna, settings, at_once
+    server, plug, anna, settings, at_once
 ):
     settings.SOCKET_HEARTBEAT_SECONDS = 0.2
-    socket = come(door.open(anna), plug)
+    socket = come(server.open(anna), plug)
     bodies(socket)
     Presence.objects.update(expires_at=F("expires_at") - LASTS)
     presence.forget()
@@ -139,16 +139,16 @@ def test_a_page_that_is_open_stays_and_one_whose_lease_was_lost_comes_back(
     assert seen == [0, 1]
 
 
-def test_a_client_that_does_not_answer_any_more_is_not_there(door, plug, anna, settings):
+def test_a_client_that_does_not_answer_any_more_is_not_there(server, plug, anna, settings):
     settings.SOCKET_HEARTBEAT_SECONDS = 0.2
-    socket = come(door.open(anna), plug)
+    socket = come(server.open(anna), plug)
     assert socket.closes() == 4408
     assert gone()
 
 
-def test_a_log_in_that_is_over_is_not_there(door, plug, anna, client, settings):
+def test_a_log_in_that_is_over_is_not_there(server, plug, anna, client, settings):
     settings.SOCKET_HEARTBEAT_SECONDS = 0.2
-    socket = come(door.open(anna), plug)
+    socket = come(server.open(anna), plug)
     socket.events(1)
     client.logout()
     socket.say(pong={})
@@ -163,7 +163,9 @@ BROWSER = """
 import json, sys
 from websockets.sync.client import connect
 site, cookie, device = sys.argv[1:]
-with connect(f"ws{site[4:]}/ws/events/", origin=site, proxy=None, additional_headers={"Cookie": f"sessionid={cookie}"}) as socket:
+headers = {"Cookie": f"sessionid={cookie}"}
+address = f"ws{site[4:]}/ws/events/"
+with connect(address, origin=site, proxy=None, additional_headers=headers) as socket:
     socket.send(json.dumps({"here": {"device": int(device)}}))
     for message in socket:
         if "ping" in message:

@@ -4,21 +4,21 @@ import pytest
 
 from core.live import actions, handshake, protocol, sessions
 from core.live.actions import Refused
-from core.live.protocol import Bucket
+from core.live.protocol import TokenBucket
 from core.tasks.events.outbox import publishing
-from tests.core.live.happenings import log_in
+from tests.core.live.changes import log_in
 from tests.core.tasks.homes import make_device, make_gateway
 
 SAYS = {
-    "subscribe": protocol.topics,
-    "unsubscribe": protocol.topics,
-    "resume": protocol.after,
+    "subscribe": protocol.parse_topics,
+    "unsubscribe": protocol.parse_topics,
+    "resume": protocol.parse_after,
 }
 
 
 def understood(text):
-    message, ref = protocol.read(text)
-    verb, body = protocol.asked(message)
+    message, ref = protocol.parse_message(text)
+    verb, body = protocol.parse_request(message)
     return SAYS[verb](body) if verb in SAYS else verb
 
 
@@ -50,7 +50,7 @@ def test_topics_and_references_are_read():
     assert understood('{"subscribe": {"to": "all"}}') == {("all", 0)}
     assert understood('{"subscribe": {"to": {"device": [3, 4]}}}') == {("device", 3), ("device", 4)}
     assert understood('{"unsubscribe": {"to": {"gateway": 2}}}') == {("gateway", 2)}
-    assert protocol.read('{"pong": {}, "ref": 7}') == ({"pong": {}}, 7)
+    assert protocol.parse_message('{"pong": {}, "ref": 7}') == ({"pong": {}}, 7)
 
 
 def is_from_here(origin):
@@ -97,7 +97,7 @@ def test_trusted_sites_do_too(settings):
 def test_a_bucket_gives_so_many_at_once_and_then_so_many_a_second(monkeypatch):
     now = 100.0
     monkeypatch.setattr("core.live.protocol.monotonic", lambda: now)
-    bucket = Bucket(a_second=2, at_once=3)
+    bucket = TokenBucket(a_second=2, at_once=3)
     assert [bucket.take() for _ in range(4)] == [True, True, True, False]
     now = 101.0
     assert [bucket.take() for _ in range(2)] == [True, False]
@@ -106,7 +106,7 @@ def test_a_bucket_gives_so_many_at_once_and_then_so_many_a_second(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("verb", "wish", "error"),
+    ("verb", "body", "error"),
     [
         ("order", {"attribute": 999_999, "value": True}, "no such attribute"),
         ("order", {"attribute": "on", "value": True}, "attribute must be a whole number"),
@@ -118,12 +118,12 @@ def test_a_bucket_gives_so_many_at_once_and_then_so_many_a_second(monkeypatch):
         ("release", {}, "device must be a whole number"),
     ],
 )
-def test_a_wish_that_cannot_be_is_refused_with_a_sentence(db, client, verb, wish, error):
+def test_an_action_that_cannot_be_is_refused_with_a_sentence(db, client, verb, body, error):
     key = log_in(client, "add_devicecommand")
     with publishing():
         plug = make_device(make_gateway())
     names = {name.upper(): pk for name, pk in plug.attributes.values_list("name", "pk")}
     with pytest.raises(Refused, match=error):
         actions.ACTIONS[verb](
-            sessions.admit(key), {name: names.get(value, value) for name, value in wish.items()}
+            sessions.admit(key), {name: names.get(value, value) for name, value in body.items()}
         )

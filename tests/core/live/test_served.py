@@ -12,8 +12,8 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from core.models import Event
 from core.simulator import Simulator
 from core.tasks import gateways
-from tests.core.live.happenings import happen, log_in
-from tests.core.live.web import ROOT, Client, Web
+from tests.core.live.changes import log_in, write_events
+from tests.core.live.web_server import ROOT, Client, Web
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def test_what_another_process_commits_arrives(web, database_url, monkeypatch):
     monkeypatch.setenv("DEBUG", "1")
     with web.open() as client:
         client.begin()
-        program = "from tests.core.live.happenings import happen; happen(3)"
+        program = "from tests.core.live.changes import write_events; write_events(3)"
         with subprocess.Popen(
             [sys.executable, "manage.py", "shell", "-v0", "-c", program], cwd=ROOT
         ) as other:
@@ -87,16 +87,16 @@ def test_a_server_that_is_killed_and_started_loses_and_repeats_nothing(own_web):
     web = own_web()
     with web.open() as client:
         client.begin()
-        expected = happen(2)
+        expected = write_events(2)
         told = ids(client.events(2))
         web.kill()
         with pytest.raises(ConnectionClosed):
             client.hear()
-    expected += happen(600)
+    expected += write_events(600)
     web.start()
     with web.open() as client:
         client.begin(after=told[-1])
-        expected += happen(5)
+        expected += write_events(5)
         told += ids(client.events(605))
     assert told == expected
 

@@ -1,4 +1,4 @@
-"""Single events are sent without a change of task, in order, and a client that does not read holds up nobody."""
+"""Single events are sent without a change of task and in order; a slow client delays nobody."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -18,28 +18,30 @@ class Client:
         self.got.append(text)
 
 
-def told(id: int) -> SerializedEvent:
+def serialized(id: int) -> SerializedEvent:
     return SerializedEvent(id, frozenset([ALL]), None, str(id), str(id))
 
 
 async def sending(client: Client) -> tuple[Subscriber, "asyncio.Task[None]"]:
-    reader = Subscriber(overflow=lambda: None, send=client.send, topics={ALL}, is_caught_up=True)
+    subscriber = Subscriber(
+        overflow=lambda: None, send=client.send, topics={ALL}, is_caught_up=True
+    )
 
     async def send_all() -> None:
         while True:
-            await client.send(await reader.take())
+            await client.send(await subscriber.next_message())
 
     task = asyncio.create_task(send_all())
     await asyncio.sleep(0)
-    return reader, task
+    return subscriber, task
 
 
-def test_an_event_is_sent_before_tell_returns() -> None:
+def test_an_event_is_sent_before_deliver_returns() -> None:
     async def scene() -> list[str]:
         client = Client(asyncio.Event())
         client.reads.set()
-        reader, task = await sending(client)
-        reader.tell([told(1)])
+        subscriber, task = await sending(client)
+        subscriber.deliver([serialized(1)])
         task.cancel()
         return client.got
 
@@ -49,13 +51,13 @@ def test_an_event_is_sent_before_tell_returns() -> None:
 def test_what_had_to_wait_is_sent_before_what_came_after() -> None:
     async def scene() -> list[str]:
         client = Client(asyncio.Event())
-        reader, task = await sending(client)
+        subscriber, task = await sending(client)
         for id in (1, 2, 3):
-            reader.tell([told(id)])
-        reader.put("ping")
+            subscriber.deliver([serialized(id)])
+        subscriber.enqueue("ping")
         client.reads.set()
         await asyncio.sleep(0.01)
-        reader.tell([told(4)])
+        subscriber.deliver([serialized(4)])
         task.cancel()
         return client.got
 
@@ -67,10 +69,10 @@ def test_a_connection_that_is_gone_is_found_by_the_task_that_sends() -> None:
         raise OSError
 
     async def scene() -> str:
-        reader = Subscriber(overflow=lambda: None, send=gone, topics={ALL}, is_caught_up=True)
-        taking = asyncio.create_task(reader.take())
+        subscriber = Subscriber(overflow=lambda: None, send=gone, topics={ALL}, is_caught_up=True)
+        taking = asyncio.create_task(subscriber.next_message())
         await asyncio.sleep(0)
-        reader.tell([told(1)])
+        subscriber.deliver([serialized(1)])
         return await taking
 
     assert asyncio.run(scene()) == "[1]"

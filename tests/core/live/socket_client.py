@@ -1,4 +1,4 @@
-"""iotapp.asgi in this process, without a network: a loop in a thread of its own, and sockets that tests speak and hear by."""
+"""Serves iotapp.asgi in this process without a network, and opens sockets to it for tests."""
 
 import asyncio
 import json
@@ -18,7 +18,7 @@ class Closed(Exception):
         self.code = code
 
 
-class Door:
+class AsgiServer:
     def __enter__(self):
         self.loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self.loop.run_forever)
@@ -42,24 +42,23 @@ class Door:
         return asyncio.run_coroutine_threadsafe(function(*given), self.loop).result(10)
 
     def _await_orders(self):
-        """Until no thread sends an order any more, or the next test's tables would be emptied under its hands."""
+        """Wait until no thread sends an order: the next test empties the tables."""
         idle = threading.Barrier(threads.WRITERS + 1)
         for _ in range(threads.WRITERS):
             threads.writers.submit(idle.wait, 30)
         idle.wait(30)
 
     async def _cancel_all(self):
-        while others := asyncio.all_tasks() - {
-            asyncio.current_task()
-        }:  # ending, a socket may begin another one
+        # In a loop: a socket that ends may begin another task.
+        while others := asyncio.all_tasks() - {asyncio.current_task()}:
             for task in others:
                 task.cancel()
             await asyncio.gather(*others, return_exceptions=True)
 
 
 class Socket:
-    def __init__(self, door, cookie, origin, path, reads):
-        self._door, self._from_server, self._to_server = door, queue.Queue(), asyncio.Queue()
+    def __init__(self, server, cookie, origin, path, reads):
+        self._server, self._from_server, self._to_server = server, queue.Queue(), asyncio.Queue()
         self._reads = reads
         headers = [(b"host", b"testserver")]
         headers += [(b"origin", origin.encode())] if origin is not None else []
@@ -72,7 +71,7 @@ class Socket:
             "query_string": b"",
         }
         self._say({"type": "websocket.connect"})
-        asyncio.run_coroutine_threadsafe(self._serve(scope), door.loop)
+        asyncio.run_coroutine_threadsafe(self._serve(scope), server.loop)
 
     async def _serve(self, scope):
         await application(scope, self._to_server.get, self._send)
@@ -87,7 +86,7 @@ class Socket:
             )
 
     def _say(self, message):
-        self._door.loop.call_soon_threadsafe(self._to_server.put_nowait, message)
+        self._server.loop.call_soon_threadsafe(self._to_server.put_nowait, message)
 
     def say(self, **message):
         self.say_text(json.dumps(message))

@@ -1,4 +1,4 @@
-"""gunicorn as in production, in processes of its own, and clients that speak to it over a real network."""
+"""Runs gunicorn as in production, in processes of its own, with clients over a real network."""
 
 import json
 import os
@@ -43,8 +43,12 @@ class Web:
         ]
         self._process = subprocess.Popen(
             [*command, "iotapp.asgi"],
-            cwd=ROOT, env=os.environ | self._environment, start_new_session=True, stdout=self._log, stderr=subprocess.STDOUT,
-        )  # fmt: skip
+            cwd=ROOT,
+            env=os.environ | self._environment,
+            start_new_session=True,
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+        )
         until = time.monotonic() + 30
         while time.monotonic() < until:
             try:

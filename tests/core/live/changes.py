@@ -8,7 +8,7 @@ from core.models.event import EventKind
 from core.tasks.events.outbox import CHANNEL, LOCK
 
 
-def happen(count=1, kind=EventKind.RUN, device=None, gateway=None, **body):
+def write_events(count=1, kind=EventKind.RUN, device=None, gateway=None, **body):
     """So many events in one transaction. Returns their keys."""
     with transaction.atomic():
         if connection.vendor == "postgresql":
