@@ -13,7 +13,7 @@ from core.planning.forecast import Outlook
 from core.planning.precedence import Source
 from core.rules import Decision, Rule, Situation, Undecided
 from core.tasks.decisions import plans
-from core.tasks.decisions.situations import read_again
+from core.tasks.decisions.situations import read_inputs
 
 Candidate = tuple[str, tuple[Window, ...], float | None]
 """What it is called, when it would run, what that was expected to cost."""
@@ -195,7 +195,7 @@ def explain(receipt_pk: int) -> Explanation:
     if part is None:
         return explanation
     try:
-        explanation.rule, explanation.situation = read_again(
+        explanation.rule, explanation.situation = read_inputs(
             receipt.inputs, str(receipt.device), receipt.decided_at, part
         )
         explanation.again = explanation.rule.decide(explanation.situation)
