@@ -203,7 +203,7 @@ def _warned(held: list[Window], pasts: Mapping[Signal, Past], terms: Terms) -> W
         threshold = scorecard.threshold(terms.options, signal)
         slots = measured.between(terms.since, terms.until)
         if terms.rule.is_guard and slots and threshold is not None:
-            return scorecard.judged(held, slots, threshold)
+            return scorecard.score_guard(held, slots, threshold)
     return None
 
 
