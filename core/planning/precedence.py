@@ -1,7 +1,7 @@
-"""Who wins when several want something of a device, when a rule has to wait, and how the device finds its own way back.
+"""Decide who wins when several want something of a device: human hold > fail-safe > guard > plan.
 
-A person's hold goes before the fail-safe, that before a guard, that before a rule's plan. Pure functions: the tables are in
-tests/core/test_arbiter.py, every cell of them.
+Also when a rule has to wait, and how a device goes back by itself. Pure functions; every cell of
+their tables is in tests/core/planning/test_precedence.py.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,10 @@ HOUR = timedelta(hours=1)
 
 
 class Source(StrEnum):
-    """Whose word an order is. The first in this list that has a word wins."""
+    """Who decides. The first in this list that wants something wins. Stored with its orders.
+
+    HUMAN is a person's hold or order, RULE is a rule's plan.
+    """
 
     HUMAN = "human"
     FAIL_SAFE = "fail-safe"
@@ -21,15 +24,18 @@ class Source(StrEnum):
 
 
 def winner(*, held: bool, fail_safe: bool, guard: bool, rule: bool) -> Source | None:
-    """Of those that have a word (a hold, a fail-safe that is due, a guard that averts harm, a rule that decided), the one that
-    is heard. None: nobody has, and the device is left alone."""
-    words = {
+    """Return who decides, of those that want something. None: the device is left alone.
+
+    `held`: a person's hold; `fail_safe`: it is due; `guard`: a guard averts harm; `rule`: a rule
+    decided.
+    """
+    wants = {
         Source.HUMAN: held,
         Source.FAIL_SAFE: fail_safe,
         Source.GUARD: guard,
         Source.RULE: rule,
     }
-    return next((source for source in Source if words[source]), None)
+    return next((source for source in Source if wants[source]), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,16 +56,18 @@ def waits(
     switches: int,
     now: datetime,
 ) -> str:
-    """Why a switch has to wait, for the end of a sentence; "" if it need not. `switches` are those of the last hour.
+    """Say why a switch has to wait, for the end of a sentence; "" if it need not.
 
-    Only a rule waits: for a guard or a fail-safe, switching often is the smaller evil.
+    `switches` is how often a rule switched in the last hour. Only a rule waits: for a guard or a
+    fail-safe, switching often is the smaller evil.
     """
     if source is not Source.RULE or is_on == wanted:
         return ""
     least = limits.min_on if is_on else limits.min_off
     if changed_at is not None and timedelta() <= now - changed_at < least:
         state = "on" if is_on else "off"
-        return f"it has been {state} for {_minutes(now - changed_at)} of at least {_minutes(least)} min"
+        lasted = _minutes(now - changed_at)
+        return f"it has been {state} for {lasted} of at least {_minutes(least)} min"
     if limits.most_switches_an_hour and switches >= limits.most_switches_an_hour:
         return f"it was switched {switches} times in the last hour, and no more is allowed"
     return ""
@@ -68,16 +76,15 @@ def waits(
 def way_back(
     value: object, fail_safe: str, until: datetime | None, now: datetime, every: timedelta
 ) -> timedelta | None:
-    """After how long the device is to go back by itself, if it has a timer: only from what is not its fail-safe state.
+    """After how long a device with a timer is to go back by itself to its fail-safe state.
 
-    `until` is how long the decision is expected to hold, `every` how often it is made anew: the timer runs two rounds longer,
-    so that it never runs out while somebody is there to decide. None: it needs no way back.
+    `until` is how long the decision is expected to hold, `every` how often it is made anew: the
+    timer runs two rounds longer, so that it never runs out while decisions are made. None: it is
+    set to its fail-safe state, or has none.
     """
-    if (
-        not isinstance(value, bool)
-        or fail_safe not in ("on", "off")
-        or value == (fail_safe == "on")
-    ):
+    if not isinstance(value, bool) or fail_safe not in ("on", "off"):
+        return None
+    if value == (fail_safe == "on"):
         return None
     lasts = until - now if until and until > now else HOUR
     return lasts + 2 * every
@@ -86,7 +93,10 @@ def way_back(
 def is_renewed(
     reverts_at: datetime | None, lasts: timedelta, now: datetime, every: timedelta
 ) -> bool:
-    """Whether a running timer has to be set anew: it would run out within two rounds, and the decision lasts longer."""
+    """Whether a running timer has to be set anew.
+
+    So if it would run out within two rounds, and the decision lasts longer.
+    """
     soon = now + 2 * every
     return reverts_at is None or reverts_at < soon and now + lasts > reverts_at + every / 2
 

@@ -1,11 +1,15 @@
-"""Rules: one file each, found by its name. This is the whole contract; `awesome.py` is the shortest example.
+"""Rules: one file each, found by its name.
 
-A rule file holds `Options`, a frozen dataclass whose every field has a default, and `decide(situation)`: a pure function,
-no clock, no network, no database. What it needs to know is in the situation.
+This is the whole contract; `awesome.py` is the shortest example.
 
-A field of `Options` may carry `metadata`: `help` (a line for people), `unit`, `choices` (a list of words). `__post_init__`
-refuses what makes no sense: it raises ValueError with a sentence. A rule that looks at another signal than the carbon
-intensity of the grid has an option `signal`, or names its signals in `SIGNALS`, a tuple.
+A rule file holds `Options`, a frozen dataclass whose every field has a default, and
+`decide(situation)`: a pure function, without clock, network or database. What it needs to know is
+in the situation.
+
+A field of `Options` may carry `metadata`: `help` (a line for people), `unit`, `choices` (a list of
+words). `__post_init__` refuses what makes no sense: it raises ValueError with a sentence. A rule
+that looks at another signal than the carbon intensity of the grid has an option `signal`, or names
+its signals in `SIGNALS`, a tuple.
 """
 
 import hashlib
@@ -30,13 +34,20 @@ from core.readings import Value, yes_or_no
 class Situation:
     """What a rule may know. Times are aware, UTC; `zone` is the device's own.
 
-    `values` holds the fresh values of the device by attribute name: an attribute that nobody heard lately is not in it.
-    `switch` names the attribute an on/off decision drives, `changed_at` is when it last changed, as far as known.
-    `outlooks` holds what is expected of each signal that the rule looks at; one that nobody offers is not in it.
-    `plan` is the one that was made before, if its deadline is not over; `delivered` the minutes it was seen running since
-    the plan's job opened. `held_off_since`: this rule has been holding the device off as a guard since then;
-    `held_off_until`: the `until` of its latest such decision, None if that was not kept.
-    `limits` are the device's own: least times on and off, which a plan had better respect.
+    A new field has a default, is filled in core/tasks/decisions/situations.py, and is written to
+    receipts by its type: nothing else is to be changed.
+
+    values: the fresh values of the device by attribute name; one that was not read lately is
+        left out.
+    switch: the name of the attribute that an on/off decision drives.
+    outlooks: the forecast of each signal that the rule looks at; one that no feed offers is left
+        out.
+    changed_at: when the switch last changed; None if that was not seen.
+    plan: the one that was made before, if its deadline is not over.
+    delivered: minutes that the device was seen running since the plan's job opened.
+    held_off_since: this rule has been holding the device off as a guard since then.
+    held_off_until: the `until` of its latest such decision, None if that was not stored.
+    limits: the device's own least times on and off, which a plan had better respect.
     """
 
     now: datetime
@@ -59,12 +70,12 @@ class Situation:
 
     @property
     def outlook(self) -> Outlook | None:
-        """That of the first signal there is."""
+        """The outlook of the first signal there is."""
         return next(iter(self.outlooks.values()), None)
 
     @property
     def forecast(self) -> Sequence[Slot]:
-        """Slots of the first signal, in order of time, without overlap; empty when nothing is known."""
+        """Slots of the first signal, in order of time, without overlap; empty without any."""
         return self.outlook.slots if self.outlook else ()
 
     @property
@@ -73,17 +84,22 @@ class Situation:
         return self.outlook.at(self.now) if self.outlook else None
 
     def clock(self, at: datetime) -> str:
-        """A time as the clock at the device shows it, for a sentence: 07:00, or Mon 07:00 where that could be another day."""
+        """Format a time as the clock at the device shows it, for a sentence.
+
+        07:00, or Mon 07:00 where that could be another day.
+        """
         is_near = abs(at - self.now) < timedelta(days=1)
-        return f"{at.astimezone(self.zone):{'%H:%M' if is_near else '%a %H:%M'}}"
+        return at.astimezone(self.zone).strftime("%H:%M" if is_near else "%a %H:%M")
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What the device should be set to, and why, in a sentence a neighbour understands. `attribute` "": its main switch.
+    """What the device should be set to, and why, in a sentence a neighbour understands.
 
-    `until`: how long this is expected to hold, as far as known. `guard`: it averts harm, and goes before any plan and any
-    minimum time. `plan`: the plan it follows.
+    attribute: "" is the main switch.
+    until: how long this is expected to hold; None if unknown.
+    guard: it averts harm, and goes before any plan and any minimum time.
+    plan: the plan it follows.
     """
 
     value: Value
@@ -112,24 +128,23 @@ class Rule:
         return (Signal(options.signal),) if hasattr(options, "signal") else self.signals_of
 
     def read(self, written: Mapping[str, object]) -> Any:
-        """Options from what was stored or typed, by name. What is left out, or "", is the default. Raises ValueError with a
-        sentence for an unknown name or a value that makes no sense."""
-        known = {one.name: one for one in fields(self.options)}
-        if unknown := sorted(set(written) - set(known)):
-            raise ValueError(
-                f"{self.name} has no option {', '.join(unknown)}. It has: {', '.join(known) or 'none'}."
-            )
-        return self.options(
-            **{
-                name: _read(known[name], value)
-                for name, value in written.items()
-                if value not in ("", None)
-            }
-        )
+        """Make options from what was stored or typed, by name; left out, or "", is the default.
+
+        Raises ValueError with a sentence for an unknown name or a value that makes no sense.
+        """
+        options = {field.name: field for field in fields(self.options)}
+        if unknown := sorted(set(written) - set(options)):
+            names = ", ".join(options) or "none"
+            raise ValueError(f"{self.name} has no option {', '.join(unknown)}. It has: {names}.")
+        given = {name: value for name, value in written.items() if value not in ("", None)}
+        return self.options(**{name: _read(options[name], value) for name, value in given.items()})
 
 
 class Undecided(Exception):
-    """No decision is possible now; the message says why. If it stays so for too long, the device goes to its fail-safe."""
+    """No decision is possible now; the message says why.
+
+    If it stays so for too long, the device goes to its fail-safe state.
+    """
 
 
 class UnknownRule(LookupError):
@@ -137,7 +152,7 @@ class UnknownRule(LookupError):
 
 
 def names() -> list[str]:
-    """Those whose file name begins with `_` are shared by others, and left out."""
+    """List the rules. A file whose name begins with `_` is shared by others, and left out."""
     found = (module.name for module in pkgutil.iter_modules(__path__))
     return sorted(name for name in found if not name.startswith("_"))
 
@@ -168,30 +183,34 @@ def load(name: str) -> Rule:
 
 
 def _read(option: Any, written: object) -> object:
-    """A value of the option's type, from what stands in JSON or was typed. Dataclasses hold annotations as types here."""
+    """Read a value of the option's type, from JSON or as it was typed.
+
+    The rule files keep their annotations as types, not as strings.
+    """
     kind = option.type
     if kind is bool:
         return _read_bool(option.name, written)
-    if (
-        kind in (int, float)
-        and not isinstance(written, bool)
-        and isinstance(written, int | float | str)
-    ):
-        try:
-            number = float(written)
-        except (ValueError, OverflowError):
-            raise ValueError(f"{option.name}: {written!r} is no number.") from None
-        if not -1e15 < number < 1e15 or kind is int and number != int(number):
-            raise ValueError(
-                f"{option.name}: {written!r} is no {'whole ' if kind is int else ''}number that makes sense."
-            )
-        return kind(number)
+    is_number_like = isinstance(written, int | float | str) and not isinstance(written, bool)
+    if kind in (int, float) and is_number_like:
+        return _read_number(option.name, kind, written)
     if kind is str and isinstance(written, str):
         allowed = option.metadata.get("choices")
         if allowed and written not in allowed:
             raise ValueError(f"{option.name}: {written!r} is none of {', '.join(allowed)}.")
         return written
     raise ValueError(f"{option.name}: {written!r} is of the wrong kind.")
+
+
+def _read_number(name: str, kind: type[int] | type[float], written: Any) -> float:
+    try:
+        number = float(written)
+    except (ValueError, OverflowError):
+        raise ValueError(f"{name}: {written!r} is no number.") from None
+    # The bounds also refuse NaN and infinity; checked first, because int() fails on those.
+    if not -1e15 < number < 1e15 or kind is int and number != int(number):
+        whole = "whole " if kind is int else ""
+        raise ValueError(f"{name}: {written!r} is no {whole}number that makes sense.")
+    return kind(number)
 
 
 def _read_bool(name: str, written: object) -> bool:
@@ -214,14 +233,18 @@ def time_of_day(written: str) -> timedelta:
 
 
 def first_moment(day: date, of_day: timedelta, zone: tzinfo) -> datetime:
-    """When the clock of a zone first shows this time of this day, or a later one. So a time that comes twice is the first of
-    the two, and one that is left out is the moment when the clock jumps over it. Aware, UTC."""
+    """When the clock of a zone first shows this time of this day, or a later one. Aware, UTC.
+
+    So a time that comes twice is the first of the two, and one that is left out is the moment when
+    the clock jumps over it.
+    """
     shown = datetime.combine(day, time()) + of_day
     before, after = (shown.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (1, 0))
     if before >= after:
         return after
-    minutes = int(
-        (after - before) / timedelta(minutes=1)
-    )  # left out: the clock jumps in one of these, a whole one
-    passed = (before + timedelta(minutes=minute) for minute in range(minutes))
-    return next((at for at in passed if at.astimezone(zone).replace(tzinfo=None) >= shown), after)
+    # The time is left out: the clock jumps over it at one of these whole minutes.
+    for minute in range(int((after - before) / timedelta(minutes=1))):
+        at = before + timedelta(minutes=minute)
+        if at.astimezone(zone).replace(tzinfo=None) >= shown:
+            return at
+    return after

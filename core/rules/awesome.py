@@ -16,7 +16,6 @@ def decide(situation: Situation) -> Decision | None:
         return None
     if grid.value < situation.options.clean_below:
         return Decision(True, f"the grid is clean: {grid.value:g} {grid.unit}")
-    return Decision(
-        False,
-        f"the grid is not clean: {grid.value:g} {grid.unit}, more than {situation.options.clean_below:g}",
-    )
+    limit = f"{situation.options.clean_below:g}"
+    reason = f"the grid is not clean: {grid.value:g} {grid.unit}, more than {limit}"
+    return Decision(False, reason)

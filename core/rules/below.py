@@ -1,5 +1,7 @@
-"""On while a signal is below a threshold, or among the lowest of the coming day. Between on and off lies a dead band, so
-that a value that wavers switches nothing."""
+"""On while a signal is below a threshold, or among the lowest of the coming day.
+
+Between on and off lies a dead band, so that a value that wavers switches nothing.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,7 +38,8 @@ class Options:
             raise ValueError(f"percentile: {self.percentile:g} is not between 0 and 100.")
         if self.percentile and self.percentile + self.hysteresis >= 100:
             raise ValueError(
-                "hysteresis: with the percentile it is 100 or more, so that nothing would ever be too much."
+                "hysteresis: with the percentile it is 100 or more, "
+                "so that nothing would ever be too much."
             )
 
 
@@ -60,9 +63,8 @@ def _band(situation: Situation) -> tuple[float, float]:
     coming = [
         slot for slot in situation.forecast if slot.ends_at > now and slot.starts_at < now + DAY
     ]
-    return _lowest(coming, options.percentile), _lowest(
-        coming, options.percentile + options.hysteresis
-    )
+    low = _lowest(coming, options.percentile)
+    return low, _lowest(coming, options.percentile + options.hysteresis)
 
 
 def _lowest(slots: Sequence[Slot], percent: float) -> float:
@@ -92,20 +94,14 @@ def _ends_at(
 
 def _compared(situation: Situation, slot: Slot, low: float, high: float) -> str:
     options = situation.options
-    said = f"{slot.value:.4g} {slot.unit}"
-    if slot.value < low:
-        return (
-            f"{said} is among the lowest {options.percentile:g} % of 24 h"
-            if options.percentile
-            else f"{said} is below {low:.4g}"
-        )
-    if slot.value > high:
+    value = f"{slot.value:.4g} {slot.unit}"
+    if low <= slot.value <= high:
+        state = "on" if situation.is_on else "off"
+        return f"{value} is between {low:.4g} and {high:.4g}: it stays {state}"
+    is_low = slot.value < low
+    if options.percentile:
+        if is_low:
+            return f"{value} is among the lowest {options.percentile:g} % of 24 h"
         most = options.percentile + options.hysteresis
-        return (
-            f"{said} is not among the lowest {most:g} % of 24 h"
-            if options.percentile
-            else f"{said} is above {high:.4g}"
-        )
-    return (
-        f"{said} is between {low:.4g} and {high:.4g}: it stays {'on' if situation.is_on else 'off'}"
-    )
+        return f"{value} is not among the lowest {most:g} % of 24 h"
+    return f"{value} is below {low:.4g}" if is_low else f"{value} is above {high:.4g}"

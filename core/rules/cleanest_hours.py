@@ -1,4 +1,4 @@
-"""So many minutes before a time of day, every day, when the grid is cleanest (or electricity cheapest)."""
+"""Run so many minutes before a time of day, when the grid is cleanest (or electricity cheapest)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +15,10 @@ MINUTE = timedelta(minutes=1)
 MARGIN = 20 * MINUTE
 """Without a forecast it is done so much before the deadline: switching may take a round or two."""
 LAG = 15
-"""Minutes that a running device may have run without anybody having counted them yet: a reading is as old as the last poll."""
+"""Minutes that a running device may have run and that are not counted yet.
+
+A reading is as old as the last poll.
+"""
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,8 @@ class Options:
         ) % DAY or DAY
         if not 1 <= self.minutes <= room / MINUTE:
             raise ValueError(
-                f"minutes: {self.minutes:g} is not between 1 and the {room / MINUTE:.0f} that there are a day."
+                f"minutes: {self.minutes:g} is not between 1 "
+                f"and the {room / MINUTE:.0f} that there are a day."
             )
         if not 0 < self.watts < 1e9:
             raise ValueError(f"watts: {self.watts:g} is not the power of anything.")
@@ -68,7 +72,7 @@ def decide(situation: Situation) -> Decision:
     if job.minutes - job.delivered <= min(2, job.minutes / 20):  # so little is not worth a switch
         said = f"done: {min(job.delivered, job.minutes):.0f} of {job.minutes:g} minutes before {by}"
         return Decision(False, said, until=job.deadline, plan=situation.plan)
-    slots = _known(situation, job, situation.forecast)
+    slots = _within_job(situation, job, situation.forecast)
     if not slots:
         return _without_forecast(situation, job)
     filled = _filled(slots, max(situation.now, job.opens_at), job.deadline)
@@ -118,8 +122,11 @@ def _job(situation: Situation) -> Job:
 
 
 def _delivered(situation: Situation, job: Job) -> float:
-    """What was counted since the job opened. A few minutes that a running device seems to be behind its plan are those that
-    nobody has counted yet: they are not planned a second time."""
+    """Minutes counted since the job opened.
+
+    A few minutes that a running device seems to be behind its plan are not counted yet: they are
+    not planned a second time.
+    """
     if situation.plan is None or situation.plan.job.deadline != job.deadline:
         return 0
     previous = _previous(situation, job)
@@ -140,33 +147,36 @@ def _previous(situation: Situation, job: Job) -> WindowPlan | None:
 
 
 def _planned(situation: Situation, job: Job) -> WindowPlan:
-    """Within what is known, if that holds the job; else as if its mean went on until the deadline: then the job is done in
-    time whatever comes, and what is known to be better than the mean is used. By the smoothed forecast, which the cost of
-    this plan is of."""
+    """Plan within the forecast, if the job fits; else as if its mean went on until the deadline.
+
+    Then the job is done in time whatever comes, and slots better than the mean are used. The cost
+    of this plan is by the smoothed forecast.
+    """
     now, previous = situation.now, _previous(situation, job)
-    slots = _known(situation, job, _smooth(situation))
+    slots = _within_job(situation, job, _smooth(situation))
     filled = _filled(slots, max(now, job.opens_at), job.deadline)
     since = situation.changed_at or now - DAY
     on_since, off_since = (since, None) if situation.is_on else (None, since)
     plan = planning.plan(job, slots, now, on_since, off_since)
     if plan.short_minutes:
         plan = planning.plan(job, filled, now, on_since, off_since)
-    return (
-        planning.stable_plan(previous, plan, filled, now, situation.options.gain / 100)
-        if previous
-        else plan
-    )
+    if previous is None:
+        return plan
+    return planning.stable_plan(previous, plan, filled, now, situation.options.gain / 100)
 
 
 def _smooth(situation: Situation) -> Sequence[Slot]:
-    """A price is what it is. Of an intensity a single low half-hour is half noise: over 2023 in Great Britain plans by the
-    smoothed forecast saved more of what was possible, with fewer switches (bench/README.md)."""
+    """Smooth a forecast of intensity; a price is exact.
+
+    A single low half-hour of an intensity is half noise: over 2023 in Great Britain, plans by the
+    smoothed forecast saved more of what was possible, with fewer switches (bench/README.md).
+    """
     options = situation.options
     is_exact = options.signal == Signal.PRICE or not options.smooth
     return situation.forecast if is_exact else smoothed(situation.forecast, options.smooth * MINUTE)
 
 
-def _known(situation: Situation, job: Job, slots: Sequence[Slot]) -> Sequence[Slot]:
+def _within_job(situation: Situation, job: Job, slots: Sequence[Slot]) -> Sequence[Slot]:
     since = max(situation.now, job.opens_at)
     return [slot for slot in slots if slot.ends_at > since and slot.starts_at < job.deadline]
 
@@ -174,9 +184,8 @@ def _known(situation: Situation, job: Job, slots: Sequence[Slot]) -> Sequence[Sl
 def _filled(slots: Sequence[Slot], since: datetime, until: datetime) -> list[Slot]:
     """The slots, and their mean wherever there is none."""
     lengths = [(slot.ends_at - slot.starts_at) / MINUTE for slot in slots]
-    mean = sum(slot.value * length for slot, length in zip(slots, lengths, strict=True)) / sum(
-        lengths
-    )
+    total = sum(slot.value * length for slot, length in zip(slots, lengths, strict=True))
+    mean = total / sum(lengths)
     filled, at = [], since
     for slot in [*slots, replace(slots[-1], starts_at=until, ends_at=until)]:
         if slot.starts_at > at:
@@ -188,7 +197,10 @@ def _filled(slots: Sequence[Slot], since: datetime, until: datetime) -> list[Slo
 
 
 def _without_forecast(situation: Situation, job: Job) -> Decision:
-    """Meet the deadline: as was planned before, if that does, else in the last minutes. The cost, without a unit, is 0."""
+    """Meet the deadline: by the plan made before, if it does, else in the last minutes.
+
+    The cost is 0, without a unit.
+    """
     now, left, by = situation.now, job.minutes - job.delivered, situation.clock(job.deadline)
     plan = _previous(situation, job)
     if plan is None or _left(plan.windows, now) < left:
@@ -226,7 +238,8 @@ def _praise(situation: Situation, plan: WindowPlan, slots: Sequence[Slot]) -> st
     """the cleanest 3 h before 07:00 are 01:30 to 04:30: 92 gCO2/kWh instead of 181 at once"""
     job, runs = plan.job, _runs(situation, plan)
     minutes = sum((run.ends_at - run.starts_at) / MINUTE for run in runs)
-    which = f"the {situation.options.superlative} {_span(minutes)} before {situation.clock(job.deadline)}"
+    by = situation.clock(job.deadline)
+    which = f"the {situation.options.superlative} {_span(minutes)} before {by}"
     start, left = max(situation.now, job.opens_at), _left(plan.windows, situation.now)
     at_once = _mean([Window(start, min(start + left * MINUTE, job.deadline))], slots)
     value = _mean(plan.windows, slots)
@@ -244,13 +257,17 @@ def _missing(plan: WindowPlan) -> str:
 
 def _times(situation: Situation, runs: Sequence[Window]) -> str:
     if len(runs) > 4:
-        return f"in {len(runs)} runs from {situation.clock(runs[0].starts_at)} to {situation.clock(runs[-1].ends_at)}"
+        first, last = situation.clock(runs[0].starts_at), situation.clock(runs[-1].ends_at)
+        return f"in {len(runs)} runs from {first} to {last}"
     said = [f"{situation.clock(run.starts_at)} to {situation.clock(run.ends_at)}" for run in runs]
     return " and ".join([", ".join(said[:-1]), said[-1]] if len(said) > 1 else said)
 
 
 def _runs(situation: Situation, plan: WindowPlan) -> list[Window]:
-    """Those that are not over, joined where they touch, with what of them has passed since a running device started."""
+    """Windows that are not over, joined where they touch.
+
+    What has passed of one is in it from when a running device started.
+    """
     now, before = (
         situation.now,
         situation.plan.windows if situation.plan and situation.is_on else (),

@@ -1,7 +1,8 @@
 """Off, and held off, while lightning is near or coming. It goes before the rule beside it.
 
-At each moment the most direct signal that is known counts: flashes seen or told for the next hour, else the lightning
-potential of a weather model, else its CAPE. Only forecasts count: a typical day says nothing of today's weather.
+At each moment the most direct signal that there is counts: flashes seen or forecast for the next
+hour, else the lightning potential of a weather model, else its CAPE. Only forecasts count: a
+typical day says nothing of today's weather.
 """
 
 from collections.abc import Iterator, Sequence
@@ -62,22 +63,25 @@ def decide(situation: Situation) -> Decision | None:
     return Decision(True, _calm(situation, slots)) if options.on_after else None
 
 
-# What is known
+# What is forecast
 
 
 def _ahead(situation: Situation, until: datetime) -> Iterator[Slot]:
-    """The slots from now on that count, in order of time: of the most wanted signal that is known at each moment."""
-    known = [
+    """The slots from now on that count, in order of time.
+
+    At each moment the slot of the most wanted signal that has one.
+    """
+    forecasts = [
         _forecast(situation.outlooks[signal]) for signal in SIGNALS if signal in situation.outlooks
     ]
     at = situation.now
     while at < until:
         holding = (
             next((slot for slot in slots if slot.starts_at <= at < slot.ends_at), None)
-            for slots in known
+            for slots in forecasts
         )
         slot = next((slot for slot in holding if slot), None)
-        later = [one.starts_at for slots in known for one in slots if one.starts_at > at]
+        later = [one.starts_at for slots in forecasts for one in slots if one.starts_at > at]
         if slot:
             yield slot
         at = min([*later, *([slot.ends_at] if slot else []), until])
@@ -91,7 +95,7 @@ def _forecast(outlook: Outlook) -> Sequence[Slot]:
 
 
 def _gap(slots: Sequence[Slot], now: datetime, until: datetime) -> datetime | None:
-    """The first moment of which nothing is known."""
+    """The first moment without a slot; None if there is none before `until`."""
     at = now
     for slot in slots:
         if slot.starts_at > at:
@@ -104,11 +108,11 @@ def _gap(slots: Sequence[Slot], now: datetime, until: datetime) -> datetime | No
 
 
 def _clear_at(situation: Situation, slot: Slot) -> datetime:
-    """The earliest time for the all-clear: `clear_minutes` after the last danger, as far as that is known.
+    """The earliest time for the all-clear: `clear_minutes` after the last danger.
 
-    The latest warning told its end. If that was not kept: there is no danger from the start of the slot that holds now, and
-    what was before is forgotten. Slots shorter than `clear_minutes` tell too little; then the hold lasts for the lead and
-    the all-clear at least.
+    The latest warning stored its end. If not: there is no danger from the start of the slot that
+    holds now, and what was before is unknown. Slots shorter than `clear_minutes` say too little;
+    then the hold lasts for the lead and the all-clear at least.
     """
     after: timedelta = situation.options.clear_minutes * MINUTE
     since = situation.held_off_since or situation.now
@@ -121,39 +125,37 @@ def _clear_at(situation: Situation, slot: Slot) -> datetime:
 
 def _least_end(situation: Situation) -> datetime:
     options, since = situation.options, situation.held_off_since or situation.now
-    return (
-        situation.held_off_until or since + (options.lead_minutes + options.clear_minutes) * MINUTE
-    )
+    least = (options.lead_minutes + options.clear_minutes) * MINUTE
+    return situation.held_off_until or since + least
 
 
 def _blind(situation: Situation, gap: datetime) -> Decision:
-    """Nobody can give the all-clear. A hold goes on to its end as it was told; then it is for the fail-safe."""
-    unknown = f"no forecast of lightning {f'from {situation.clock(gap)} on' if gap > situation.now else 'is known'}"
+    """No forecast, no all-clear: a hold goes on to its end, then the fail-safe acts."""
+    missing = f"from {situation.clock(gap)} on" if gap > situation.now else "is known"
+    unknown = f"no forecast of lightning {missing}"
     if situation.held_off_since and situation.now < (until := _least_end(situation)):
         since = situation.clock(situation.held_off_since)
-        return Decision(
-            False,
-            f"held off since {since}, and {unknown} that gives the all-clear",
-            until=until,
-            guard=True,
-        )
+        reason = f"held off since {since}, and {unknown} that gives the all-clear"
+        return Decision(False, reason, until=until, guard=True)
     raise Undecided(unknown)
 
 
-# The words
+# Reasons
 
 
 def _warned(situation: Situation, slot: Slot) -> str:
-    told, limit = f"{slot.value:.4g} {slot.unit}", situation.options.limit(slot.signal)
-    when = (
-        f"from {situation.clock(slot.starts_at)} to" if slot.starts_at > situation.now else "until"
-    )
+    limit = situation.options.limit(slot.signal)
+    end = situation.clock(slot.ends_at)
+    when = f"until {end}"
+    if slot.starts_at > situation.now:
+        when = f"from {situation.clock(slot.starts_at)} to {end}"
     what = {
-        Signal.LIGHTNING: f"lightning {when} {situation.clock(slot.ends_at)}: {told}, danger from {limit:g}",
-        Signal.LIGHTNING_POTENTIAL: f"lightning possible {when} {situation.clock(slot.ends_at)}: {told}, danger from {limit:g}",
-        Signal.CAPE: f"thunderstorms possible {when} {situation.clock(slot.ends_at)}: CAPE {told}, danger from {limit:g}",
+        Signal.LIGHTNING: f"lightning {when}: ",
+        Signal.LIGHTNING_POTENTIAL: f"lightning possible {when}: ",
+        Signal.CAPE: f"thunderstorms possible {when}: CAPE ",
     }
-    return what[slot.signal] + _source(situation, slot)
+    value = f"{slot.value:.4g} {slot.unit}, danger from {limit:g}"
+    return f"{what[slot.signal]}{value}{_source(situation, slot)}"
 
 
 def _calm(situation: Situation, slots: Sequence[Slot]) -> str:
@@ -162,14 +164,14 @@ def _calm(situation: Situation, slots: Sequence[Slot]) -> str:
     name = {Signal.LIGHTNING: "", Signal.LIGHTNING_POTENTIAL: "potential ", Signal.CAPE: "CAPE "}[
         worst.signal
     ]
-    told = (
-        f"{name}{worst.value:.4g} {worst.unit} at most, danger from {options.limit(worst.signal):g}"
-    )
-    return f"no lightning expected within {options.lead_minutes} min: {told}{_source(situation, worst)}"
+    limit = options.limit(worst.signal)
+    most = f"{name}{worst.value:.4g} {worst.unit} at most, danger from {limit:g}"
+    source = _source(situation, worst)
+    return f"no lightning expected within {options.lead_minutes} min: {most}{source}"
 
 
 def _source(situation: Situation, slot: Slot) -> str:
-    source = replace(situation.outlooks[slot.signal], typical_from=None).source(
-        situation.now
-    )  # a typical day was not used
+    # Slots of a typical day were not used: the source is not to name them.
+    outlook = replace(situation.outlooks[slot.signal], typical_from=None)
+    source = outlook.source(situation.now)
     return f", {source}" if source else ""

@@ -22,7 +22,8 @@ Span = tuple[timedelta, timedelta]
 class Options:
     on: str = option(
         "mon-fri 07:00-09:00, 17:30-22:00; sat sun 08:00-23:00",
-        "Days and their windows, by the clock at the device; 22:00-06:00 belongs to the day it starts on",
+        "Days and their windows, by the clock at the device; "
+        "22:00-06:00 belongs to the day it starts on",
     )
 
     def __post_init__(self) -> None:
@@ -88,7 +89,8 @@ def _end(day: date, end: timedelta, situation: Situation) -> datetime:
 def week(text: str) -> list[list[Span]]:
     """The windows of each weekday, Monday first. Raises ValueError with a sentence.
 
-    Parts stand apart by ";". Each holds days (none: every day), then windows: "mon-fri 07:00-09:00, 17:30-22:00".
+    Parts stand apart by ";". Each holds days (none: every day), then windows, such as
+    "mon-fri 07:00-09:00, 17:30-22:00".
     """
     spans: list[list[Span]] = [[] for _ in WEEKDAYS]
     for part in filter(None, (part.strip() for part in text.split(";"))):

@@ -1,6 +1,7 @@
-"""Decide for each device that has a rule, commit what it wants, send it, see that it took effect."""
+"""Decide for each device that has a rule, commit the commands, send them, and confirm them."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from django.utils import timezone
@@ -10,7 +11,7 @@ from core.models.device_command import FINAL, State
 from core.readings import Unacceptable
 from core.tasks import runs
 from core.tasks.decisions import receipts, settle
-from core.tasks.decisions.situations import Scene
+from core.tasks.decisions.situations import Round
 from core.tasks.decisions.verdicts import Verdict, verdict
 from core.tasks.events.outbox import publishing
 from core.tasks.forecasts import fetch
@@ -19,40 +20,45 @@ from core.tasks.orders import send
 from core.tasks.runs import HeldLease, running
 
 MOST_DEVICES = 20_000
-AT_ONCE = 500
+MOST_AT_ONCE = 500
+"""Devices in one transaction."""
 
 
 def decide(
     device_pk: int | None = None, *, dry_run: bool = False, as_of: datetime | None = None
 ) -> list[Verdict]:
-    """Decide for every device that has a rule or a guard, as the one scheduled run; or for one device at once.
+    """Decide for every device with a rule or a guard, as the scheduled run; or for one at once.
 
-    `dry_run` decides and says so, and neither orders nor sends. `as_of` does the same with what was known at that time.
-    Raises AlreadyRunning, LeaseLost, LookupError (the device has no rule), Device.DoesNotExist.
+    `dry_run` decides, and neither orders nor sends. `as_of` does the same with what was known at
+    that time. Raises AlreadyRunning, LeaseLost, LookupError (the device has no rule),
+    Device.DoesNotExist.
     """
     devices = _ruled(device_pk)
     if as_of is not None:
-        scene = Scene(devices, as_of, is_live=False)
-        return [verdict(view, scene) for view in scene.views]
+        return _verdicts(Round(devices, as_of, is_live=False))
     if dry_run or device_pk is not None:
         return _decide(devices, dry_run, None)
-    with running(runs.DECIDE) as holding:
-        send.carry_on(holding)
-        verdicts = _decide(_ruled(None), False, holding)
+    with running(runs.DECIDE) as lease:
+        send.carry_on(lease)
+        verdicts = _decide(_ruled(None), False, lease)
         settle.settle_plans(timezone.now())
-        _tell(verdicts, holding)
+        _report(verdicts, lease)
     return verdicts
 
 
-def _tell(verdicts: Sequence[Verdict], holding: HeldLease) -> None:
-    holding.run.counts = {
+def _verdicts(this_round: Round) -> list[Verdict]:
+    return [verdict(state, this_round) for state in this_round.states]
+
+
+def _report(verdicts: Sequence[Verdict], lease: HeldLease) -> None:
+    problems = [verdict for verdict in verdicts if verdict.problem]
+    lease.run.counts = {
         "devices": len(verdicts),
-        "ordered": sum(one.command is not None for one in verdicts),
-        "problems": sum(one.problem for one in verdicts),
+        "ordered": sum(verdict.command is not None for verdict in verdicts),
+        "problems": len(problems),
     }
-    holding.run.error = "\n".join(
-        f"{one.device}: {one.sentence}" for one in verdicts if one.problem
-    )[:10_000]
+    lines = [f"{verdict.device}: {verdict.sentence}" for verdict in problems]
+    lease.run.error = "\n".join(lines)[:10_000]
 
 
 def _ruled(device_pk: int | None) -> list[Device]:
@@ -72,77 +78,95 @@ def _ruled(device_pk: int | None) -> list[Device]:
     return [device]
 
 
-def _decide(devices: Sequence[Device], dry_run: bool, holding: HeldLease | None) -> list[Verdict]:
+def _decide(devices: Sequence[Device], dry_run: bool, lease: HeldLease | None) -> list[Verdict]:
     fetch.fetch_regions(regions_for(devices)[0])
-    if holding:
-        holding.renew()
-    scene = Scene(devices, timezone.now())
-    verdicts = [verdict(view, scene) for view in scene.views]
-    if not dry_run:
-        for start in range(0, len(verdicts), AT_ONCE):
-            _commit(verdicts[start : start + AT_ONCE], scene.at, holding)
-        _send([one for one in verdicts if one.command], holding)
-    return verdicts
+    if lease:
+        lease.renew()
+    this_round = Round(devices, timezone.now())
+    verdicts = _verdicts(this_round)
+    if dry_run:
+        return verdicts
+    committed: list[Verdict] = []
+    for start in range(0, len(verdicts), MOST_AT_ONCE):
+        committed += _commit(verdicts[start : start + MOST_AT_ONCE], this_round.at, lease)
+    return _send(committed, lease)
 
 
-def _commit(verdicts: Sequence[Verdict], now: datetime, holding: HeldLease | None) -> None:
-    """Keep each decision with what it was made from, and commit an order where something is to be done."""
+def _commit(verdicts: Sequence[Verdict], now: datetime, lease: HeldLease | None) -> list[Verdict]:
+    """Store each decision with what it was made from, and commit an order where one is needed."""
     with publishing() as outbox:
-        if holding:
-            holding.renew()
-        pks = sorted(one.device.pk for one in verdicts)
-        locked = {
-            one.pk: one
-            for one in Device.objects.select_for_update(no_key=True)
-            .filter(pk__in=pks)
-            .order_by("pk")
-        }
-        kept = [one for one in verdicts if one.device.pk in locked]
-        for one in kept:
-            _order(one, locked[one.device.pk], now)
-            said = locked[one.device.pk].decision
-            outbox.changed_pks(Device, [one.device.pk] if one.sentence[:500] != said else [])
-            since = one.device.undecided_since or now
-            one.device.decision, one.device.decided_at = one.sentence[:500], now
-            one.device.undecided_since = since if one.is_undecided else None
-        receipts.write(kept, now, outbox)
+        if lease:
+            lease.renew()
+        locked = _lock([verdict.device.pk for verdict in verdicts])
+        # A device that was deleted since has nothing to be stored for.
+        kept = [
+            _order(verdict, locked[verdict.device.pk], now)
+            for verdict in verdicts
+            if verdict.device.pk in locked
+        ]
+        for verdict in kept:
+            device, sentence = verdict.device, verdict.sentence[:500]
+            if sentence != locked[device.pk].decision:
+                outbox.changed_pks(Device, [device.pk])
+            since = device.undecided_since or now
+            device.decision, device.decided_at = sentence, now
+            device.undecided_since = since if verdict.is_undecided else None
+        kept = receipts.write(kept, now, outbox)
         Device.objects.bulk_update(
-            [one.device for one in kept], ["decision", "decided_at", "undecided_since"]
+            [verdict.device for verdict in kept], ["decision", "decided_at", "undecided_since"]
         )
+    written = {verdict.device.pk: verdict for verdict in kept}
+    return [written.get(verdict.device.pk, verdict) for verdict in verdicts]
 
 
-def _order(one: Verdict, device: Device, now: datetime) -> None:
-    """A person may have taken the device in hand since it was decided about: then nothing is ordered."""
-    if not one.wanted or one.attribute is None or one.decision is None:
-        return
+def _lock(pks: Collection[int]) -> dict[int, Device]:
+    # In order of their keys, so that two processes never wait for each other.
+    rows = Device.objects.select_for_update(no_key=True).filter(pk__in=pks).order_by("pk")
+    return {device.pk: device for device in rows}
+
+
+def _order(verdict: Verdict, device: Device, now: datetime) -> Verdict:
+    """Order what is wanted. `device` is its locked row: a person may hold it since a moment ago."""
+    if not verdict.wanted or verdict.attribute is None or verdict.decision is None:
+        return verdict
     if device.is_held(now):
-        one.sentence, one.wanted = f"held since a moment ago: {device.hold_reason}", False
-        return
-    under_way = DeviceCommand.objects.open().filter(attribute=one.attribute).order_by("pk").last()
-    if under_way and under_way.value == one.decision.value:
-        one.command = under_way
-        return
-    reason = one.decision.reason
+        sentence = f"held since a moment ago: {device.hold_reason}"
+        return replace(verdict, sentence=sentence, wanted=False)
+    open_commands = DeviceCommand.objects.open().filter(attribute=verdict.attribute)
+    latest = open_commands.order_by("pk").last()
+    if latest and latest.value == verdict.decision.value:
+        return replace(verdict, command=latest)
     try:
         with publishing():
-            one.command = send.order(
-                one.attribute.pk,
-                one.decision.value,
-                source=one.source,
-                reason=reason,
-                revert_after=one.revert_after,
+            command = send.order(
+                verdict.attribute.pk,
+                verdict.decision.value,
+                source=verdict.source,
+                reason=verdict.decision.reason,
+                revert_after=verdict.revert_after,
             )
     except Unacceptable as error:
-        one.sentence, one.problem = f"{one.sentence}: refused, {error}", True
+        return replace(verdict, sentence=f"{verdict.sentence}: refused, {error}", problem=True)
+    return replace(verdict, command=command)
 
 
-def _send(verdicts: Collection[Verdict], holding: HeldLease | None) -> None:
+def _send(verdicts: Sequence[Verdict], lease: HeldLease | None) -> list[Verdict]:
     """Send what was ordered; say in each sentence what became of it."""
-    commands = {one.command.pk: one for one in verdicts if one.command}
-    for command in send.send(list(commands), holding) if commands else []:
-        one = commands[command.pk]
-        one.command = command
-        one.sentence += f": {command.state}" + (f". {command.error}" if command.error else "")
-        one.problem = one.problem or (
-            command.state in FINAL and command.state not in (State.CONFIRMED, State.SUPERSEDED)
-        )
+    ordered = [verdict.command.pk for verdict in verdicts if verdict.command]
+    sent = {command.pk: command for command in send.send(ordered, lease)} if ordered else {}
+    return [
+        _sent(verdict, sent[verdict.command.pk])
+        if verdict.command and verdict.command.pk in sent
+        else verdict
+        for verdict in verdicts
+    ]
+
+
+def _sent(verdict: Verdict, command: DeviceCommand) -> Verdict:
+    sentence = f"{verdict.sentence}: {command.state}"
+    if command.error:
+        sentence += f". {command.error}"
+    is_over = command.state in FINAL
+    has_failed = is_over and command.state not in (State.CONFIRMED, State.SUPERSEDED)
+    problem = verdict.problem or has_failed
+    return replace(verdict, command=command, sentence=sentence, problem=problem)

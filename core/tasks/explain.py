@@ -1,4 +1,4 @@
-"""Explain a decision: what it was made from, what else could have been done, and that it comes out the same when made again."""
+"""Explain a decision: from what, what else was possible, and whether it comes out again."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,15 +13,18 @@ from core.planning.forecast import Outlook
 from core.planning.precedence import Source
 from core.rules import Decision, Rule, Situation, Undecided
 from core.tasks.decisions import plans
-from core.tasks.decisions.situations import read_again
+from core.tasks.decisions.situations import read_inputs
 
 Candidate = tuple[str, tuple[Window, ...], float | None]
-"""What it is called, when it would run, what that was expected to cost."""
+"""Its name, when the device would run, what that was expected to cost (None: unknown)."""
 
 
 @dataclass
 class Explanation:
-    """`again` is what the rule says when asked again from what was stored; `problem` why it cannot be asked."""
+    """A receipt, and its decision made again from what was stored.
+
+    `again` is what the rule decides now; `problem` why it cannot decide.
+    """
 
     receipt: Receipt
     rule: Rule | None = None
@@ -31,12 +34,13 @@ class Explanation:
 
     @property
     def agrees(self) -> bool | None:
-        """Whether the rule decides the same again. None: a person or the fail-safe had decided, or it cannot be asked."""
-        if (
-            self.receipt.voice not in (Source.RULE, Source.GUARD)
-            or self.problem
-            and not self.receipt.problem
-        ):
+        """Whether the rule decides the same again.
+
+        None: a person or the fail-safe had decided, or the rule cannot be asked.
+        """
+        if self.receipt.voice not in (Source.RULE, Source.GUARD):
+            return None
+        if self.problem and not self.receipt.problem:
             return None
         if self.again is None:
             return self.receipt.value is None
@@ -101,20 +105,21 @@ class Explanation:
         inputs, at = self.receipt.inputs, self.receipt.decided_at
         yield "From"
         for name, (value, observed_at) in inputs["values"].items():
-            age = (
-                formatting.ago(datetime.fromisoformat(observed_at), at)
-                if observed_at
-                else "at an unknown time"
-            )
+            age = "at an unknown time"
+            if observed_at:
+                age = formatting.ago(datetime.fromisoformat(observed_at), at)
             yield f"  {name.replace('_', ' ')}: {formatting.value_text(value)}, measured {age}"
         for part, asked in inputs["asked"].items():
             options = ", ".join(f"{name}={value}" for name, value in asked["options"].items())
             yield f"  {part}: {asked['rule']}, {options or 'its usual options'}"
-        for signal, outlook in self.situation.outlooks.items() if self.situation else ():
-            yield f"  {signal.replace('_', ' ')} of {':'.join(filter(None, inputs['regions'][signal]))}: {_told(outlook, at)}"
+        outlooks = self.situation.outlooks if self.situation else {}
+        for signal, outlook in outlooks.items():
+            region = ":".join(filter(None, inputs["regions"][signal]))
+            yield f"  {signal.replace('_', ' ')} of {region}: {_outlook_text(outlook, at)}"
         if inputs["plan"]:
             before = plans.unpack(inputs["plan"])
-            yield f"  the plan before: {self._windows(before.windows)}; {inputs['delivered']:.0f} min of it delivered"
+            windows, delivered = self._windows(before.windows), inputs["delivered"]
+            yield f"  the plan before: {windows}; {delivered:.0f} min of it delivered"
 
     def _choices(self) -> Iterator[str]:
         candidates = self.candidates()
@@ -122,27 +127,23 @@ class Explanation:
             return
         yield "Choices"
         for what, windows, cost in candidates:
-            told = f"{cost:.4g} {self.plan.unit}" if cost is not None else "not known"
-            yield f"  {what}: {self._windows(windows)}: {told}"
+            cost_text = f"{cost:.4g} {self.plan.unit}" if cost is not None else "not known"
+            yield f"  {what}: {self._windows(windows)}: {cost_text}"
         chosen, baseline = candidates[0][2], candidates[1][2] if len(candidates) > 1 else None
         if chosen is not None and baseline is not None:
-            yield f"  Expected saving against switching on at once: {baseline - chosen:.4g} {self.plan.unit}"
+            saving = f"{baseline - chosen:.4g} {self.plan.unit}"
+            yield f"  Expected saving against switching on at once: {saving}"
 
     def _again(self) -> Iterator[str]:
         if self.problem:
             yield f"Asked again, it says: no decision: {self.problem}"
         elif self.rule:
-            said = (
-                f"{formatting.value_text(self.again.value)}, because {self.again.reason}"
-                if self.again
-                else "leave it alone"
-            )
-            yield f"Asked again with the same, {self.rule.name} says: {said}"
-        if (
-            self.rule
-            and self.receipt.rule == self.rule.name
-            and self.rule.version != self.receipt.version
-        ):
+            answer = "leave it alone"
+            if self.again:
+                answer = f"{formatting.value_text(self.again.value)}, because {self.again.reason}"
+            yield f"Asked again with the same, {self.rule.name} says: {answer}"
+        is_same_rule = self.rule is not None and self.receipt.rule == self.rule.name
+        if self.rule and is_same_rule and self.rule.version != self.receipt.version:
             yield f"  The rule's file has changed since: it is version {self.rule.version} now."
         if self.agrees is not None:
             yield "  That agrees." if self.agrees else "  That DIFFERS from what was decided."
@@ -167,7 +168,10 @@ class Explanation:
         )
 
     def candidates(self) -> list[Candidate]:
-        """The choice, then what it is measured against: at once, and as late as it goes. Empty where there is no plan."""
+        """The choice, then what it is compared with: at once, and as late as it goes.
+
+        Empty where there is no plan.
+        """
         if self.plan is None or self.situation is None or self.situation.outlook is None:
             return []
         now, slots, job = self.receipt.decided_at, self.situation.outlook.slots, self.plan.job
@@ -176,13 +180,12 @@ class Explanation:
             "at once": (Window(now, min(now + left, job.deadline)),),
             "as late as it goes": (Window(max(now, job.deadline - left), job.deadline),),
         }
-        told: list[Candidate] = [
-            ("chosen", self.plan.windows, planning.cost(self.plan.windows, slots, job.watts))
-        ]
-        return told + [
+        choices = {"chosen": self.plan.windows}
+        if left:
+            choices |= others
+        return [
             (what, windows, planning.cost(windows, slots, job.watts))
-            for what, windows in others.items()
-            if left
+            for what, windows in choices.items()
         ]
 
 
@@ -195,7 +198,7 @@ def explain(receipt_pk: int) -> Explanation:
     if part is None:
         return explanation
     try:
-        explanation.rule, explanation.situation = read_again(
+        explanation.rule, explanation.situation = read_inputs(
             receipt.inputs, str(receipt.device), receipt.decided_at, part
         )
         explanation.again = explanation.rule.decide(explanation.situation)
@@ -207,7 +210,7 @@ def explain(receipt_pk: int) -> Explanation:
 
 
 def _part(receipt: Receipt) -> str | None:
-    """Who of those asked is the one that decided, or would have."""
+    """Find which of those asked ("rule", "guard") decided, or would have."""
     asked = receipt.inputs["asked"]
     return next(
         (part for part, word in asked.items() if word["rule"] == receipt.rule),
@@ -215,7 +218,7 @@ def _part(receipt: Receipt) -> str | None:
     )
 
 
-def _told(outlook: Outlook, at: datetime) -> str:
+def _outlook_text(outlook: Outlook, at: datetime) -> str:
     slot = outlook.at(at)
     value = f"{slot.value:g} {slot.unit} then" if slot else "nothing for that time"
     issued = f", issued {formatting.ago(outlook.issued_at, at)}" if outlook.issued_at else ""

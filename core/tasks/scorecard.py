@@ -1,4 +1,7 @@
-"""How each device did: its plans as they were settled, its guard as it warned. For the command and for pages."""
+"""Score each device: its plans as they were settled, its guard as it warned.
+
+For the command and for pages.
+"""
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -21,8 +24,11 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class Jobs:
-    """Of the plans whose deadline is over. `costs` and `predicted` are sums over the `settled` ones, known in full;
-    `changes` how often a plan was made anew."""
+    """Sums over the plans whose deadline is over.
+
+    `costs` and `predicted` are of the `settled` ones, which were measured in full; `changes` is how
+    often a plan was made anew.
+    """
 
     jobs: int
     settled: int
@@ -34,7 +40,7 @@ class Jobs:
 
     @property
     def delivered(self) -> float:
-        """The share of what was asked for that was done; minutes beyond what a job asked for do not count."""
+        """The share of the minutes asked for that were delivered; minutes beyond do not count."""
         return self.delivered_minutes / self.asked_minutes if self.asked_minutes else 1.0
 
     def as_json(self) -> Json:
@@ -50,20 +56,19 @@ class Jobs:
 
     def in_words(self) -> list[str]:
         changes = f"{counted(self.changes, 'change')} of plan"
-        done = (
-            f"{counted(self.jobs, 'job')}, {self.delivered:.0%} of the minutes delivered, {changes}"
-        )
-        waiting = (
-            f"; {self.jobs - self.settled} of them cannot be compared (yet)"
-            if self.settled < self.jobs
-            else ""
-        )
-        return [done + waiting, *costs_words(self.costs, self.predicted)]
+        jobs = counted(self.jobs, "job")
+        line = f"{jobs}, {self.delivered:.0%} of the minutes delivered, {changes}"
+        if self.settled < self.jobs:
+            line += f"; {self.jobs - self.settled} of them cannot be compared (yet)"
+        return [line, *costs_words(self.costs, self.predicted)]
 
 
 @dataclass(frozen=True)
 class Guarded:
-    """What a guard warned of, against what was measured. `warned` None: nothing was measured."""
+    """What a guard warned of, compared with what was measured.
+
+    `warned` None: nothing was measured.
+    """
 
     rule: str
     signal: Signal | None = None
@@ -77,9 +82,8 @@ class Guarded:
     def in_words(self) -> list[str]:
         if self.warned is None or self.signal is None:
             return [f"{self.rule}: nothing was measured that would show whether it was right"]
-        event = (
-            f"{self.signal.replace('_', ' ')} of {self.threshold:g} {UNITS[self.signal]} or more"
-        )
+        signal, unit = self.signal.replace("_", " "), UNITS[self.signal]
+        event = f"{signal} of {self.threshold:g} {unit} or more"
         return [f"{self.rule}, for {event}: {warned_words(self.warned)}"]
 
 
@@ -99,16 +103,19 @@ class Score:
         }
 
     def in_words(self) -> str:
-        parts = [
-            *(self.jobs.in_words() if self.jobs else []),
-            *(line for one in self.guards for line in one.in_words()),
-        ]
-        return "\n".join([f"{self.device} ({self.device.pk})", *(f"    {part}" for part in parts)])
+        lines = [f"{self.device} ({self.device.pk})"]
+        for part in [self.jobs, *self.guards]:
+            if part:
+                lines += [f"    {line}" for line in part.in_words()]
+        return "\n".join(lines)
 
 
 def scores(devices: Collection[Device], now: datetime, days: int = 30) -> list[Score]:
-    """Of those devices that had plans in these days, or have a guard. One query for all plans, one for all warnings, and one
-    for what was measured of each signal and region."""
+    """Score those devices that had plans in these days, or have a guard.
+
+    One query for all plans, one for all warnings, and one for what was measured of each signal and
+    region.
+    """
     since = now - timedelta(days=days)
     rows = Plan.objects.filter(device__in=devices, deadline__gt=since, deadline__lte=now)
     by_device: dict[int, list[Plan]] = {}
@@ -122,11 +129,11 @@ def scores(devices: Collection[Device], now: datetime, days: int = 30) -> list[S
 
 
 def jobs_of(rows: Sequence[Plan]) -> Jobs | None:
-    """Newest first. In the unit of the newest that is settled in full."""
+    """Sum up plans, newest first, in the unit of the newest that is settled in full."""
     if not rows:
         return None
-    known = [(row, Costs(row.unit, row.actual, row.at_once, row.ideal)) for row in rows]
-    complete = [(row, costs) for row, costs in known if costs.is_complete]
+    settled = [(row, Costs(row.unit, row.actual, row.at_once, row.ideal)) for row in rows]
+    complete = [(row, costs) for row, costs in settled if costs.is_complete]
     costs = score.total(costs for _, costs in complete)
     same = [row for row, _ in complete if row.unit in ("", costs.unit)]
     predictions = [row.predicted for row in same if row.predicted is not None]
@@ -149,29 +156,21 @@ def _guards(
     if not guarded:
         return {}
     pks = [device.pk for device in guarded]
-    known, warnings = AsOf(now), _warnings(pks, since, now)
-    began = {
-        name: _began(pks, name)
-        for name in {rule.name for rules_of in found.values() for rule, _ in rules_of}
-    }
-    return {
-        device.pk: [
-            _judged(
-                device,
-                rule,
-                options,
-                warnings.get(device.pk, []),
-                known,
-                max(since, began[rule.name].get(device.pk, now)),
-            )
-            for rule, options in found[device.pk]
-        ]
-        for device in guarded
-    }
+    measurements, warnings = AsOf(now), _warnings(pks, since, now)
+    names = {rule.name for of_device in found.values() for rule, _ in of_device}
+    began = {name: _began(pks, name) for name in names}
+    scored: dict[int, list[Guarded]] = {}
+    for device in guarded:
+        warned = warnings.get(device.pk, [])
+        for rule, options in found[device.pk]:
+            start = max(since, began[rule.name].get(device.pk, now))
+            guard = _guarded(device, rule, options, warned, measurements, start)
+            scored.setdefault(device.pk, []).append(guard)
+    return scored
 
 
 def _began(pks: Sequence[int], name: str) -> dict[int, datetime]:
-    """Since when a guard has been asked for each device: what happened before is not held against it."""
+    """Since when a guard has been asked for each device: what came before does not count."""
     asked = Q(inputs__asked__guard__rule=name) | Q(inputs__asked__rule__rule=name)
     receipts = Receipt.objects.filter(asked, device__in=pks).order_by()
     return dict(receipts.values_list("device").annotate(Min("decided_at")))
@@ -183,10 +182,8 @@ def _guarding(device: Device) -> Iterator[tuple[rules.Rule, Any]]:
             rule = rules.load(name) if name else None
             if rule and rule.is_guard:
                 yield rule, rule.read(written)
-        except (
-            LookupError,
-            ValueError,
-        ):  # a file that is gone, options it no longer takes: told where it decides
+        except (LookupError, ValueError):
+            # A file that is gone, or options it no longer takes: its decisions say so.
             continue
 
 
@@ -202,46 +199,58 @@ def _warnings(pks: Sequence[int], since: datetime, now: datetime) -> dict[int, l
     return found
 
 
-def _judged(
+def _guarded(
     device: Device,
     rule: rules.Rule,
     options: Any,
     warnings: Sequence[Window],
-    known: AsOf,
+    measurements: AsOf,
     since: datetime,
 ) -> Guarded:
     for signal in rule.signals(options):
-        measured = _measured(device, signal, known, since)
+        measured = _measured(device, signal, measurements, since)
         least = threshold(options, signal)
         if measured and least is not None:
-            return Guarded(rule.name, signal, least, judged(warnings, measured, least))
+            return Guarded(rule.name, signal, least, score_guard(warnings, measured, least))
     return Guarded(rule.name)
 
 
 def threshold(options: Any, signal: Signal) -> float | None:
-    """From which value on a signal is an event to a guard: its options have a method `limit`. None if they have not."""
+    """From which value on a signal is an event to a guard: the method `limit` of its options.
+
+    None if they do not have it.
+    """
     return float(options.limit(signal)) if hasattr(options, "limit") else None
 
 
-def _measured(device: Device, signal: Signal, known: AsOf, since: datetime) -> list[Slot]:
+def _measured(device: Device, signal: Signal, measurements: AsOf, since: datetime) -> list[Slot]:
     try:
         region = region_for(device, signal)
     except LookupError:
         return []
-    return known.measurements(region, signal, since, known.at) if region else []
+    if region is None:
+        return []
+    return measurements.measurements(region, signal, since, measurements.at)
 
 
-def judged(warnings: Sequence[Window], measured: Sequence[Slot], threshold: float) -> WarningScore:
-    """Warnings of times that were not measured in full are left out, unless an event was: nobody knows."""
-    happened = score.events(measured, threshold)
+def score_guard(
+    warnings: Sequence[Window], measured: Sequence[Slot], threshold: float
+) -> WarningScore:
+    """Compare warnings with measurements.
+
+    A warning of a time that was not measured in full is left out, unless an event was measured.
+    """
+    events = score.events(measured, threshold)
     spans = score.joined(Window(slot.starts_at, slot.ends_at) for slot in measured)
-    warned = [
-        one
-        for one in score.joined(warnings)
-        if any(span.starts_at <= one.starts_at and one.ends_at <= span.ends_at for span in spans)
-        or any(score.overlap(one, event) for event in happened)
-    ]
-    return score.score_warnings(warned, happened)
+    counting = []
+    for warning in score.joined(warnings):
+        was_measured = any(
+            span.starts_at <= warning.starts_at and warning.ends_at <= span.ends_at
+            for span in spans
+        )
+        if was_measured or any(score.overlap(warning, event) for event in events):
+            counting.append(warning)
+    return score.score_warnings(counting, events)
 
 
 def costs_json(costs: Costs) -> Json:
@@ -258,12 +267,14 @@ def costs_words(costs: Costs, predicted: float | None = None) -> list[str]:
     if costs.actual is None or costs.at_once is None or costs.ideal is None or costs.saving is None:
         return []
     unit = costs.unit
-    told = "" if predicted is None else f" ({cost_text(predicted, unit)} were predicted)"
-    compared = f"{cost_text(costs.at_once, unit)} switched on at once, {cost_text(costs.ideal, unit)} with hindsight"
+    actual = cost_text(costs.actual, unit)
+    if predicted is not None:
+        actual += f" ({cost_text(predicted, unit)} were predicted)"
+    at_once, ideal = cost_text(costs.at_once, unit), cost_text(costs.ideal, unit)
     verb = "saved" if costs.saving >= 0 else "lost"
     share = "" if costs.share is None else f", {costs.share:.0%} of what hindsight would have saved"
     return [
-        f"{cost_text(costs.actual, unit)}{told}; {compared}",
+        f"{actual}; {at_once} switched on at once, {ideal} with hindsight",
         f"{verb} {cost_text(abs(costs.saving), unit)}{share}",
     ]
 
@@ -292,15 +303,15 @@ def warned_words(warned: WarningScore) -> str:
     late = f" ({warned.late} warned of late)" if warned.late else ""
     table = f"{counted(warned.hits, 'hit')}, {counted(warned.misses, 'miss', 'misses')}{late}, "
     ratios = {"POD": warned.pod, "FAR": warned.far, "CSI": warned.csi}
-    told = ", ".join(
-        f"{name} {'–' if ratio is None else f'{ratio:.2f}'}" for name, ratio in ratios.items()
-    )
-    lead = (
-        ""
-        if warned.lead is None
-        else f"; {warned.lead.total_seconds() / 60:.0f} min ahead on average"
-    )
-    return f"{table}{counted(warned.false_alarms, 'false alarm')}; {told}{lead}"
+    shown = [f"{name} {_ratio_text(ratio)}" for name, ratio in ratios.items()]
+    line = f"{table}{counted(warned.false_alarms, 'false alarm')}; {', '.join(shown)}"
+    if warned.lead is None:
+        return line
+    return f"{line}; {warned.lead.total_seconds() / 60:.0f} min ahead on average"
+
+
+def _ratio_text(ratio: float | None) -> str:
+    return "–" if ratio is None else f"{ratio:.2f}"
 
 
 def counted(count: int, one: str, more: str = "") -> str:

@@ -1,4 +1,6 @@
-"""Proof: an acknowledgement that is lost, or a lie, is never believed; nothing is sent too late, and nothing done again.
+"""Prove that an acknowledgement that is lost, or false, is never believed.
+
+Nothing is sent too late, and nothing is done again.
 
 Orders go one after the other to plugs that lose them, do them and lose the answer, or say yes and do nothing, on a clock
 that the proof moves. What the plugs saw and did is then held against the ledger.
@@ -40,7 +42,10 @@ LetPass = Callable[[timedelta], None]
 
 @dataclass(frozen=True)
 class Arrival:
-    """An order that reached a plug, the command that was being sent then, and what was wrong with the plug ("": nothing)."""
+    """An order that reached a plug.
+
+    The command that was being sent, and what was wrong with the plug ("": nothing).
+    """
 
     at: datetime
     device: int
@@ -156,7 +161,7 @@ def spoil_acknowledgements(count: int, plugs: int = 4, seed: int = 1) -> Acknowl
 
 @contextmanager
 def moved_clock() -> Iterator[LetPass]:
-    """A clock that stands still but for what is let pass. What sends does not sleep: it lets its time pass."""
+    """A clock that moves only when it is moved. A sleep while sending moves it."""
     with time_machine.travel(datetime.now(UTC), tick=False) as clock:
 
         def let_pass(span: timedelta) -> None:
@@ -292,7 +297,7 @@ def _was_so(plug: Plug, command: DeviceCommand) -> bool:
 
 
 def _check_last(plug: Plug, last: DeviceCommand | None, result: Acknowledgements) -> None:
-    """What the last order of a plug came to is what the plug did, unless somebody has switched it since."""
+    """The outcome of a plug's last order is what the plug did, unless switched since."""
     if (
         last is None
         or last.finished_at is None

@@ -1,4 +1,6 @@
-"""Proof: whatever happens in whatever order, the ledger tells the truth and who should win wins. A Hypothesis state machine.
+"""Prove that device commands are stored truthfully, in whatever order things come.
+
+A Hypothesis state machine.
 
 Real tasks on a real database against simulated plugs over real HTTP, on a clock that the machine moves: ticks come late,
 doubled and overlapped, processes die between any two steps, people press buttons here and at the devices, devices restart,
@@ -305,7 +307,7 @@ class Ledger(RuleBasedStateMachine):
         return Device.objects.get(pk=truth.device_pk)
 
     def check_who_won(self, verdict, was_held):
-        """Against a second account of the same: the script, the hold, and since when nothing could be decided."""
+        """Compare with a second account: the script, the hold, since when nothing was decided."""
         truth = next(truth for truth in self.truths if truth.device_pk == verdict.device.pk)
         word, now = scripted.SCRIPT.get(str(verdict.device), "nothing"), timezone.now()
         assert (verdict.source is Source.HUMAN) == was_held or self.device(truth).is_held(now), (
@@ -384,14 +386,17 @@ class Ledger(RuleBasedStateMachine):
                 )
 
     def was_changed_between(self, command):
-        """Whether somebody or something else changed the plug while the order was open: then it may have to be done again."""
+        """Whether the plug was changed otherwise while the order was open.
+
+        Then it may have to be done again.
+        """
         truth = next(truth for truth in self.truths if truth.switch_pk == command.attribute_id)
         until = command.finished_at or datetime.now(UTC)
         values = [on for at, on in self.plug(truth).changes if command.requested_at <= at <= until]
         return (not command.value) in values
 
     def was_shown(self, command):
-        """Whether a read showed the value after the order had been written, and before it was believed."""
+        """Whether a read showed the value after the order was written and before it was confirmed."""
         truth = next(truth for truth in self.truths if truth.switch_pk == command.attribute_id)
         return any(
             on is command.value and command.sent_at <= at <= command.finished_at
@@ -400,7 +405,7 @@ class Ledger(RuleBasedStateMachine):
 
 
 def run_the_ledger(machines: int, steps: int) -> Tally:
-    """So many machines of so many steps each. Raises what is violated, with the shortest way to it."""
+    """Run so many machines of so many steps. Raises what is violated, with the shortest way to it."""
     global TALLY
     TALLY = Tally()
     with scripted_rules(), Home(PLUGS) as Ledger.home:

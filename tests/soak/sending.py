@@ -1,4 +1,7 @@
-"""Proof: however processes die, each order takes effect once or is replaced, and none is believed that did not."""
+"""Prove that, however processes die, each order takes effect once or is replaced.
+
+None is confirmed that did not take effect.
+"""
 
 import random
 import threading
@@ -25,7 +28,10 @@ BY_HAND = 0.25
 """How often somebody switches a plug at the plug itself between two processes, of those that no order is under way to: what
 was last heard of it is then no longer true."""
 LAST_ROUNDS = 8
-"""How many clean polls the rest of the orders gets, a quarter of an hour apart: as long as the longest wait for a retry."""
+"""How many clean polls the rest of the orders gets.
+
+A quarter of an hour apart: as long as the longest wait for a retry.
+"""
 FAULTS: tuple[Callable[[random.Random], list[Fault]], ...] = (
     lambda dice: [],
     lambda dice: [Fault("latency", dice.uniform(0.0, 0.1))],
@@ -137,7 +143,10 @@ class Orders:
 
 
 def kill_sending(kills: int, database_url: str, plugs: int = 4, seed: int = 1) -> Orders:
-    """Kill a process that orders and sends so many times, let clean polls finish, and hold the ledger against the devices."""
+    """Kill a process that orders and sends, so many times; then compare with the devices.
+
+    Clean polls finish what was left open.
+    """
     dice, orders = random.Random(seed), Orders()
     with WatchedSimulator(plugs) as simulator:
         for plug in simulator.plugs:

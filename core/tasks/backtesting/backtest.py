@@ -221,7 +221,7 @@ def _warned(
         threshold = scorecard.threshold(settings.options, signal)
         slots = measured.between(settings.since, settings.until)
         if settings.rule.is_guard and slots and threshold is not None:
-            return scorecard.judged(held, slots, threshold)
+            return scorecard.score_guard(held, slots, threshold)
     return None
 
 

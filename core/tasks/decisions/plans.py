@@ -1,4 +1,4 @@
-"""Plans as rows: how they are packed, what of them was delivered, how they change."""
+"""Pack plans into rows and JSON, count what was delivered of them, and change them."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields
@@ -28,7 +28,10 @@ def unpack_windows(packed: Sequence[Sequence[float]]) -> tuple[Window, ...]:
 
 
 def pack_job(job: Job) -> Packed:
-    """Spans in seconds; what changes while it is done (delivered) is not in it, nor are the times, which are columns."""
+    """Pack a job without what a row has columns for: its times, and what was delivered.
+
+    Spans are in seconds.
+    """
     packed = {field.name: getattr(job, field.name) for field in fields(Job)}
     for name in ("opens_at", "deadline", "delivered"):
         del packed[name]
@@ -73,7 +76,7 @@ def unpack(packed: Packed) -> planning.WindowPlan:
 
 
 def of_row(row: Plan) -> planning.WindowPlan:
-    """What was planned, with what was delivered since."""
+    """Unpack a row: what was planned, with what was delivered since."""
     job = unpack_job(row.job, row.opens_at, row.deadline, row.delivered)
     return planning.WindowPlan(job, unpack_windows(row.windows), row.predicted or 0.0, row.unit)
 
@@ -82,10 +85,12 @@ def store(
     row: Plan | None,
     device_pk: int,
     plan: planning.WindowPlan,
-    told: Mapping[str, Any],
+    terms: Mapping[str, Any],
     now: datetime,
 ) -> Plan:
-    """The row for a plan, changed or new, not saved. `told` holds rule, signal, region and what at once would have cost.
+    """Return the row for a plan, changed or new, not saved.
+
+    `terms` holds its rule, signal, region and what switching on at once would have cost.
 
     A plan without a unit was made without a forecast: nothing was predicted.
     """
@@ -100,21 +105,17 @@ def store(
             made_at=now,
             counted_until=plan.job.opens_at,
             predicted=plan.cost if plan.unit else None,
-            **told,
+            **terms,
         )
     before = unpack_windows(row.windows)
     if differ(before, plan.windows, now):
         row.windows = pack_windows([*_until(before, now), *_since(plan.windows, now)])
         row.changed_at, row.changes = now, row.changes + 1
     row.job = pack_job(plan.job)
-    if (
-        row.predicted is None and plan.unit and not row.delivered
-    ):  # the first one was made without a forecast
-        row.predicted, row.unit, row.predicted_at_once = (
-            plan.cost,
-            plan.unit,
-            told["predicted_at_once"],
-        )
+    # The first plan was made without a forecast, and nothing has run yet: predict now.
+    if row.predicted is None and plan.unit and not row.delivered:
+        row.predicted, row.unit = plan.cost, plan.unit
+        row.predicted_at_once = terms["predicted_at_once"]
     return row
 
 
@@ -136,27 +137,29 @@ def _until(windows: Sequence[Window], now: datetime) -> list[Window]:
 
 def differ(before: Sequence[Window], after: Sequence[Window], now: datetime) -> bool:
     """Whether what is still to come differs."""
-    old, new = (
-        [window for window in _since(windows, now) if window.ends_at - window.starts_at > TOLERANCE]
-        for windows in (before, after)
-    )
-    return len(old) != len(new) or any(
-        abs(one.starts_at - other.starts_at) > TOLERANCE
-        or abs(one.ends_at - other.ends_at) > TOLERANCE
-        for one, other in zip(old, new, strict=True)
-    )
+    old, new = _to_come(before, now), _to_come(after, now)
+    if len(old) != len(new):
+        return True
+    return any(_is_moved(*pair) for pair in zip(old, new, strict=True))
+
+
+def _to_come(windows: Sequence[Window], now: datetime) -> list[Window]:
+    coming = _since(windows, now)
+    return [window for window in coming if window.ends_at - window.starts_at > TOLERANCE]
+
+
+def _is_moved(before: Window, after: Window) -> bool:
+    starts_moved = abs(before.starts_at - after.starts_at) > TOLERANCE
+    return starts_moved or abs(before.ends_at - after.ends_at) > TOLERANCE
 
 
 def count(rows: Collection[Plan], switches: Mapping[int, Attribute], now: datetime) -> None:
-    """Bring `delivered` up to what was heard by now: the minutes in which the switch was known to be on. Not saved.
+    """Count the minutes delivered: those in which the switch was known to be on. Not saved.
 
     `switches` are the main switches by device. Time in which nobody heard it counts as nothing.
     """
-    due = [
-        row
-        for row in rows
-        if row.device_id in switches and row.opens_at < now and row.counted_until < now
-    ]
+    begun = [row for row in rows if row.opens_at < now and row.counted_until < now]
+    due = [row for row in begun if row.device_id in switches]
     if not due:
         return
     since = max(min(row.counted_until for row in due), now - LONGEST_COUNT)
@@ -172,14 +175,17 @@ def count(rows: Collection[Plan], switches: Mapping[int, Attribute], now: dateti
 def running(
     switches: Sequence[Attribute], since: datetime, until: datetime
 ) -> dict[int, list[timeline.Piece]]:
-    """By attribute: what each switch was known to be, in pieces, between two times. Three queries for any number."""
+    """By attribute: in which pieces of a time each switch was on or off.
+
+    Three queries for any number of switches.
+    """
     pks = [switch.pk for switch in switches]
     points: dict[int, list[tuple[datetime, float]]] = {pk: [] for pk in pks}
     for pk, [first] in Observation.objects.all().sample(pks, [since]).items():
         if first is not None:
             points[pk].append((since, first))
-    told = Observation.objects.between(since, until).filter(attribute__in=pks, number__isnull=False)
-    for pk, at, number in told.values_list("attribute_id", "observed_at", "number"):
+    seen = Observation.objects.between(since, until).filter(attribute__in=pks, number__isnull=False)
+    for pk, at, number in seen.values_list("attribute_id", "observed_at", "number"):
         points[pk].append((at, number or 0.0))
     silences: dict[int, list[tuple[datetime, datetime]]] = {pk: [] for pk in pks}
     silent = Silence.objects.filter(

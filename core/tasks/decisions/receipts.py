@@ -1,6 +1,10 @@
-"""Receipts: what was decided, from what, by whose word; written with the decision and explained later."""
+"""Write a receipt of each decision: what was decided, by whom, and what it was made from.
+
+`core.tasks.explain` explains them.
+"""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -27,57 +31,67 @@ PLANNED = [
 ]
 
 
-def write(verdicts: Sequence[Verdict], now: datetime, outbox: Outbox) -> None:
-    """Inside the transaction that commits the decisions; their devices are locked. The same decision again is counted."""
-    rows = _write_plans(verdicts, now, outbox)
-    pks = [one.device.pk for one in verdicts]
-    current = {
-        receipt.device_id: receipt
-        for receipt in Receipt.objects.current().filter(device__in=pks).order_by("pk")
-    }
-    repeated, ended = [], []
-    fresh: list[tuple[Verdict, Receipt]] = []
-    for one in verdicts:
-        before, receipt = current.get(one.device.pk), _receipt(one, rows.get(one.device.pk), now)
+def write(verdicts: Sequence[Verdict], now: datetime, outbox: Outbox) -> list[Verdict]:
+    """Write the receipts of decisions; return the verdicts with the keys of their receipts.
+
+    To be called inside the transaction that commits the decisions, with their devices locked. The
+    same decision again adds to the count of its receipt.
+    """
+    plan_rows = _write_plans(verdicts, now, outbox)
+    pks = [verdict.device.pk for verdict in verdicts]
+    rows = Receipt.objects.current().filter(device__in=pks).order_by("pk")
+    current = {receipt.device_id: receipt for receipt in rows}
+    repeated, ended, new = [], [], []
+    receipts: list[Receipt] = []
+    for verdict in verdicts:
+        pk = verdict.device.pk
+        before, receipt = current.get(pk), _receipt(verdict, plan_rows.get(pk), now)
         if before and _is_same(before, receipt):
             before.repeated_at, before.times, before.until = now, before.times + 1, receipt.until
             before.command_id = before.command_id or receipt.command_id
             repeated.append(before)
-            one.receipt = before.pk
-        else:
-            fresh.append((one, receipt))
-            ended += [before.pk] if before else []
+            receipts.append(before)
+            continue
+        if before:
+            ended.append(before.pk)
+        new.append(receipt)
+        receipts.append(receipt)
     Receipt.objects.filter(pk__in=ended).update(ended_at=now)
     Receipt.objects.bulk_update(repeated, REPEATED)
-    Receipt.objects.bulk_create([receipt for _, receipt in fresh])
-    for one, receipt in fresh:
-        one.receipt = receipt.pk
+    Receipt.objects.bulk_create(new)  # sets their keys
+    return [
+        replace(verdict, receipt=receipt.pk)
+        for verdict, receipt in zip(verdicts, receipts, strict=True)
+    ]
 
 
-def _receipt(one: Verdict, row: Plan | None, now: datetime) -> Receipt:
-    decision = one.decision
+def _receipt(verdict: Verdict, row: Plan | None, now: datetime) -> Receipt:
+    decision = verdict.decision
     plan = decision.plan if decision else None
     return Receipt(
-        device=one.device,
+        device=verdict.device,
         decided_at=now,
         repeated_at=now,
-        voice=one.source,
-        rule=one.rule.name if one.rule else "",
-        version=one.rule.version if one.rule else "",
-        attribute=one.attribute.name if one.attribute else "",
+        voice=verdict.source,
+        rule=verdict.rule.name if verdict.rule else "",
+        version=verdict.rule.version if verdict.rule else "",
+        attribute=verdict.attribute.name if verdict.attribute else "",
         value=decision.value if decision else None,
         until=decision.until if decision else None,
-        sentence=one.sentence[:500],
-        problem=one.problem,
-        inputs=one.inputs,
+        sentence=verdict.sentence[:500],
+        problem=verdict.problem,
+        inputs=verdict.inputs,
         choice=plans.pack(plan) if plan else None,
         plan=row,
-        command=one.command,
+        command=verdict.command,
     )
 
 
 def _is_same(before: Receipt, after: Receipt) -> bool:
-    """Whether the same was decided by the same word for the same plan. The numbers in the sentence may differ."""
+    """Whether the same source decided the same for the same plan.
+
+    The numbers in the sentence may differ.
+    """
     names = ("voice", "rule", "version", "attribute", "value", "problem", "plan_id")
     same = all(getattr(before, name) == getattr(after, name) for name in names)
     return (
@@ -95,28 +109,28 @@ def _is_replanned(before: Receipt, after: Receipt) -> bool:
 
 
 def _write_plans(verdicts: Sequence[Verdict], now: datetime, outbox: Outbox) -> dict[int, Plan]:
-    """The rows of the plans that the decisions follow, by device; and what was delivered of those not decided by."""
+    """Write the plans that the decisions follow, and what was delivered of those they left.
+
+    Returns the rows that are followed, by device.
+    """
     rows: dict[int, Plan] = {}
-    counted: list[Plan] = []
-    for one in verdicts:
-        known = one.view.plan_row if one.view else None
-        if one.decision and one.decision.plan:
-            rows[one.device.pk] = plans.store(
-                known, one.device.pk, one.decision.plan, _told(one, one.decision.plan), now
-            )
-        if known and rows.get(one.device.pk) is not known:
-            counted.append(known)
-    fresh = [row for row in rows.values() if row.pk is None]
-    kept = [row for row in rows.values() if row.pk is not None] + counted
-    Plan.objects.bulk_update(kept, PLANNED)
-    outbox.changed_pks(Plan, [row.pk for row in kept])
-    for (
-        row
-    ) in fresh:  # another process may have made it at the same moment: the row of the first counts
-        made, _ = Plan.objects.get_or_create(
+    left: list[Plan] = []
+    for verdict in verdicts:
+        pk, before = verdict.device.pk, verdict.state.plan_row
+        if verdict.decision and verdict.decision.plan:
+            plan = verdict.decision.plan
+            rows[pk] = plans.store(before, pk, plan, _plan_terms(verdict, plan), now)
+        if before and rows.get(pk) is not before:
+            left.append(before)
+    new = [row for row in rows.values() if row.pk is None]
+    changed = [row for row in rows.values() if row.pk is not None] + left
+    Plan.objects.bulk_update(changed, PLANNED)
+    outbox.changed_pks(Plan, [row.pk for row in changed])
+    # Another process may have made the same plan at this moment: the row of the first one counts.
+    for row in new:
+        rows[row.device_id], _ = Plan.objects.get_or_create(
             device_id=row.device_id, deadline=row.deadline, defaults=_columns(row)
         )
-        rows[row.device_id] = made
     return rows
 
 
@@ -129,22 +143,25 @@ def _columns(row: Plan) -> dict[str, Any]:
     }
 
 
-def _told(one: Verdict, plan: planning.WindowPlan) -> dict[str, Any]:
-    """What of a new plan's row is not in the plan: who made it, what settles it, what switching on at once would cost."""
-    asked = one.inputs["asked"].get("rule") or one.inputs["asked"]["guard"]
+def _plan_terms(verdict: Verdict, plan: planning.WindowPlan) -> dict[str, Any]:
+    """Columns of a new plan's row that are not in the plan.
+
+    Who made it, what it is settled by, and what switching on at once would cost.
+    """
+    asked = verdict.inputs["asked"].get("rule") or verdict.inputs["asked"]["guard"]
     rule = rules.load(asked["rule"])
     signal = next(iter(rule.signals(rule.read(asked["options"]))), "")
-    region = Region(*one.inputs["regions"].get(signal, ("", "")))
+    region = Region(*verdict.inputs["regions"].get(signal, ("", "")))
     return {
         "rule": rule.name,
         "signal": signal,
         "region": str(region),
-        "predicted_at_once": _at_once(one.outlook, plan.job),
+        "predicted_at_once": _at_once(verdict.outlook, plan.job),
     }
 
 
 def _at_once(outlook: Outlook | None, job: planning.Job) -> float | None:
-    """What it would cost to switch on when the job opens; None if it opened before what is known."""
+    """What it would cost to switch on when the job opens; None if the outlook begins later."""
     if outlook is None or not outlook.slots or outlook.slots[0].starts_at > job.opens_at:
         return None
     plan = planning.at_once(job, outlook.slots)

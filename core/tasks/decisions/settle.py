@@ -1,4 +1,4 @@
-"""When a plan's deadline is over and measurements are there: what it cost, and what else it might have."""
+"""Settle plans whose deadline is over: what they cost by measurements, at once, and at best."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,10 @@ from core.tasks.forecasts.as_of import AsOf
 from core.tasks.forecasts.regions import Region
 
 WAIT = timedelta(days=3)
-"""So long for measurements that are missing, and for a device to be heard again; then a plan is settled as far as it goes."""
+"""For missing measurements, and for a device to be heard again.
+
+Then a plan is settled as far as it goes.
+"""
 MOST_AT_ONCE = 500
 """Plans of one region and signal in one run: what is left over is for the next."""
 SETTLED_FIELDS = (
@@ -32,7 +35,7 @@ SETTLED_FIELDS = (
 
 @dataclass(frozen=True)
 class Settled:
-    """How many plans were settled in full, in part, and how many of those looked at wait for measurements."""
+    """How many plans were settled in full, in part, and how many wait for measurements."""
 
     full: int = 0
     partly: int = 0
@@ -45,22 +48,21 @@ class Settled:
 
 
 def settle_plans(now: datetime) -> Settled:
-    """Settle every plan whose deadline is over, at most 500 of each region and signal, oldest first. Safe to repeat."""
+    """Settle every plan whose deadline is over. Safe to repeat.
+
+    At most 500 of each region and signal, oldest first.
+    """
     due = Plan.objects.unsettled().filter(deadline__lte=now)
     done = Settled()
     for region, signal in due.order_by().values_list("region", "signal").distinct():
         rows = due.filter(region=region, signal=signal).order_by("deadline", "pk")
-        done += _settle(
-            list(
-                rows.select_related("device").prefetch_related("device__attributes")[:MOST_AT_ONCE]
-            ),
-            now,
-        )
+        rows = rows.select_related("device").prefetch_related("device__attributes")
+        done += _settle(list(rows[:MOST_AT_ONCE]), now)
     return done
 
 
 def _settle(rows: Sequence[Plan], now: datetime) -> Settled:
-    """Those of one region and signal."""
+    """Settle plans of one region and signal."""
     since, until = min(row.opens_at for row in rows), max(row.deadline for row in rows)
     measured = _measured(rows[0], since, until, now)
     switches = {row.device_id: main_switch(list(row.device.attributes.all())) for row in rows}
@@ -77,12 +79,10 @@ def _settle(rows: Sequence[Plan], now: datetime) -> Settled:
 
 def _measured(row: Plan, since: datetime, until: datetime, now: datetime) -> list[Slot]:
     """A plan that was made without any feed has neither region nor signal."""
+    if not row.signal:
+        return []
     feed, _, region = row.region.partition(":")
-    return (
-        AsOf(now).measurements(Region(feed, region), Signal(row.signal), since, until)
-        if row.signal
-        else []
-    )
+    return AsOf(now).measurements(Region(feed, region), Signal(row.signal), since, until)
 
 
 def _settle_one(
@@ -101,12 +101,9 @@ def _settle_one(
     is_heard = switch is None or switch.heard_at is not None and switch.heard_at >= row.deadline
     if (result.missing or not is_heard) and now - row.deadline < WAIT:
         return False
-    row.actual, row.at_once, row.ideal = (
-        result.costs.actual,
-        result.costs.at_once,
-        result.costs.ideal,
-    )
-    row.unit = row.unit or result.costs.unit  # made without a forecast, it had none
+    costs = result.costs
+    row.actual, row.at_once, row.ideal = costs.actual, costs.at_once, costs.ideal
+    row.unit = row.unit or costs.unit  # made without a forecast, it had none
     row.delivered, row.counted_until = result.minutes + result.beyond, row.deadline
     row.settled_at, row.note = now, note(row, result, _unheard(row, pieces))[:200]
     return True
@@ -130,18 +127,16 @@ def _unheard(row: Plan, pieces: Iterable[timeline.Piece]) -> float:
 
 
 def note(row: Plan, result: score.PlanScore, unheard: float) -> str:
-    """What one has to know to read the numbers; "" if they speak for themselves."""
+    """Say what one has to know to read the numbers; "" if nothing."""
     asked, parts = row.job["minutes"], []
     if result.missing:
         parts.append(f"not measured: {', '.join(result.missing)}")
     if result.minutes < asked - 1:
         parts.append(f"ran {result.minutes:.0f} of {asked:.0f} min, and is compared with as many")
     if result.beyond >= 1:
-        cost = (
-            ""
-            if result.beyond_cost is None
-            else f", for {formatting.number_text(result.beyond_cost)} {row.unit} more"
-        )
+        cost = ""
+        if result.beyond_cost is not None:
+            cost = f", for {formatting.number_text(result.beyond_cost)} {row.unit} more"
         parts.append(f"ran {result.beyond:.0f} min longer than asked{cost}")
     if unheard >= 1:
         parts.append(f"not heard for {unheard:.0f} min, which count as off")

@@ -1,19 +1,24 @@
-"""What is known of devices at a time, as their rules see it; and the same written down, so that it can be seen again.
+"""Build the situations that rules decide from, write them to receipts, and read them back.
 
-Live, it is what the rows say now. As of an earlier time, values come from observations, plans from receipts, and forecasts
-from those that had been fetched by then; limits and holds are today's.
+Live, a situation is what the rows say now. As of an earlier time, values come from observations,
+plans from receipts, and forecasts from those that had been fetched by then; limits and holds are
+today's.
+
+To give rules a new thing to know: add a field with a default to `core.rules.Situation`, and fill it
+in `Round._state`. Receipts write and read it by its type, with a row of `CODECS`.
 """
 
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from datetime import UTC, datetime, timedelta, tzinfo
+from types import NoneType
+from typing import Any, NamedTuple, get_args, get_type_hints
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
 from django.db.models import Count, F, OuterRef, Q, Subquery
 
-from core import planning, rules
+from core import rules
 from core.feeds import Signal
 from core.models import (
     Attribute,
@@ -27,6 +32,7 @@ from core.models import (
 )
 from core.models.attribute import main_switch
 from core.models.device_command import State
+from core.planning import WindowPlan
 from core.planning.forecast import Outlook
 from core.planning.precedence import Limits, Source
 from core.readings import Value
@@ -41,160 +47,185 @@ HOUR = timedelta(hours=1)
 Json = dict[str, Any]
 
 
-@dataclass
-class View:
-    """One device at a time, with what its rules may know of it."""
+@dataclass(frozen=True)
+class DeviceState:
+    """One device at a time. `situation` lacks outlooks and options: each rule has its own."""
 
     device: Device
-    attributes: list[Attribute]
+    attributes: Sequence[Attribute]
     switch: Attribute | None
-    fresh: dict[str, Attribute] = field(default_factory=dict)
+    fresh: Mapping[str, Attribute]
+    situation: Situation
     plan_row: Plan | None = None
-    plan: planning.WindowPlan | None = None
-    delivered: float = 0.0
-    held_off_since: datetime | None = None
-    held_off_until: datetime | None = None
     switches: int = 0
     """Switches by a rule in the last hour."""
     timer: DeviceCommand | None = None
-    """The order whose timer runs in the device."""
-
-    @property
-    def zone(self) -> ZoneInfo:
-        return ZoneInfo(self.device.zone or settings.TIME_ZONE)
-
-    @property
-    def limits(self) -> Limits:
-        device = self.device
-        on, off = (
-            timedelta(minutes=device.min_on_minutes),
-            timedelta(minutes=device.min_off_minutes),
-        )
-        return Limits(on, off, device.most_switches_an_hour)
-
-    @property
-    def values(self) -> dict[str, Value]:
-        return {name: one.value for name, one in self.fresh.items() if one.value is not None}
+    """The command whose timer runs in the device."""
 
 
-class Scene:
-    """Devices with all that is known of them and of the world at a time; a few queries for any number of devices."""
+class _Followed(NamedTuple):
+    """A plan, the minutes delivered of it, and its row if it is the current one."""
+
+    plan: WindowPlan | None = None
+    delivered: float = 0.0
+    row: Plan | None = None
+
+
+class _HeldOff(NamedTuple):
+    """Since when a guard has been holding a device off, and the `until` of its decision."""
+
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+class Round:
+    """Load the states of devices at a time, in a few queries for any number of devices."""
 
     def __init__(self, devices: Collection[Device], at: datetime, *, is_live: bool = True) -> None:
         self.at = at
-        self.known = AsOf(at)
+        self.forecasts = AsOf(at)
         self.used: dict[int, dict[Signal, Region]] = {}
         """Where the signals came from that each device's rules looked at."""
-        self.views = [_view(device) for device in devices]
+        self._attributes = {device.pk: _attributes(device) for device in devices}
+        self._switches = {
+            pk: switch for pk, rows in self._attributes.items() if (switch := main_switch(rows))
+        }
         if not is_live:
-            _go_back(self.views, at)
-        for view in self.views:
-            view.fresh = {
-                one.name: one for one in view.attributes if one.freshness(at) is Freshness.FRESH
-            }
-        by_device = {view.device.pk: view for view in self.views}
-        _load_guards(by_device, at)
-        _load_commands(self.views, at)
-        if is_live:
-            _load_plans(by_device, at)
-        else:
-            _load_earlier_plans(by_device, at)
+            _go_back(devices, self._attributes, self._switches, at)
+        load_plans = _plans if is_live else _earlier_plans
+        self._held_off = _held_off(self._attributes, at)
+        self._counts, self._timers = _commands(self._switches, at)
+        self._plans = load_plans(self._attributes, self._switches, at)
+        self.states = [self._state(device) for device in devices]
 
-    def situation(self, view: View, rule: Rule, options: Any) -> Situation:
-        """Raises LookupError if it is not clear where a feed is to look."""
-        return Situation(
+    def _state(self, device: Device) -> DeviceState:
+        attributes, switch = self._attributes[device.pk], self._switches.get(device.pk)
+        fresh = {
+            attribute.name: attribute
+            for attribute in attributes
+            if attribute.freshness(self.at) is Freshness.FRESH
+        }
+        followed = self._plans.get(device.pk, _Followed())
+        held_off = self._held_off.get(device.pk, _HeldOff())
+        situation = Situation(
             now=self.at,
-            device=str(view.device),
-            values=view.values,
-            switch=view.switch.name if view.switch else "",
-            outlooks=self.outlooks(view.device, rule.signals(options)),
-            options=options,
-            zone=view.zone,
-            changed_at=view.switch.changed_at if view.switch else None,
-            plan=view.plan,
-            delivered=view.delivered,
-            held_off_since=view.held_off_since,
-            held_off_until=view.held_off_until,
-            limits=view.limits,
+            device=str(device),
+            values={name: row.value for name, row in fresh.items() if row.value is not None},
+            switch=switch.name if switch else "",
+            zone=ZoneInfo(device.zone or settings.TIME_ZONE),
+            changed_at=switch.changed_at if switch else None,
+            plan=followed.plan,
+            delivered=followed.delivered,
+            held_off_since=held_off.since,
+            held_off_until=held_off.until,
+            limits=_limits(device),
         )
+        return DeviceState(
+            device=device,
+            attributes=attributes,
+            switch=switch,
+            fresh=fresh,
+            situation=situation,
+            plan_row=followed.row,
+            switches=self._counts.get(switch.pk, 0) if switch else 0,
+            timer=self._timers.get(switch.pk) if switch else None,
+        )
+
+    def situation(self, state: DeviceState, rule: Rule, options: Any) -> Situation:
+        """Complete a device's situation for one rule.
+
+        Raises LookupError if it is not clear where a feed is to look.
+        """
+        outlooks = self.outlooks(state.device, rule.signals(options))
+        return replace(state.situation, outlooks=outlooks, options=options)
 
     def outlooks(self, device: Device, signals: Iterable[Signal]) -> dict[Signal, Outlook]:
         regions = {signal: region for signal in signals if (region := region_for(device, signal))}
         self.used.setdefault(device.pk, {}).update(regions)
-        return {
-            signal: self.known.outlook(region, signal, self.at + LOOK_AHEAD)
-            for signal, region in regions.items()
-        }
+        return _outlooks(self.forecasts, regions)
 
 
-def _view(device: Device) -> View:
+def _outlooks(forecasts: AsOf, regions: Mapping[Signal, Region]) -> dict[Signal, Outlook]:
+    until = forecasts.at + LOOK_AHEAD
+    return {signal: forecasts.outlook(region, signal, until) for signal, region in regions.items()}
+
+
+def _attributes(device: Device) -> list[Attribute]:
     attributes = list(device.attributes.all())
     for attribute in attributes:
         attribute.device = device
-    return View(device, attributes, main_switch(attributes))
+    return attributes
 
 
-def _load_plans(views: Mapping[int, View], at: datetime) -> None:
-    rows = {
-        row.device_id: row
-        for row in Plan.objects.filter(device__in=views, deadline__gt=at).order_by("-deadline")
-    }
-    switches = {pk: view.switch for pk, view in views.items() if view.switch}
+def _limits(device: Device) -> Limits:
+    return Limits(
+        min_on=timedelta(minutes=device.min_on_minutes),
+        min_off=timedelta(minutes=device.min_off_minutes),
+        most_switches_an_hour=device.most_switches_an_hour,
+    )
+
+
+def _plans(
+    devices: Collection[int], switches: Mapping[int, Attribute], at: datetime
+) -> dict[int, _Followed]:
+    # Latest deadline first, so that the dict keeps the plan that is due first.
+    open_plans = Plan.objects.filter(device__in=devices, deadline__gt=at).order_by("-deadline")
+    rows = {row.device_id: row for row in open_plans}
     plans.count(rows.values(), switches, at)
-    for pk, row in rows.items():
-        views[pk].plan_row, views[pk].plan, views[pk].delivered = (
-            row,
-            plans.of_row(row),
-            row.delivered,
-        )
+    return {pk: _Followed(plans.of_row(row), row.delivered, row) for pk, row in rows.items()}
 
 
-def _load_earlier_plans(views: Mapping[int, View], at: datetime) -> None:
-    """The plan that the last receipt before the time followed, and what was delivered of it by then."""
-    followed = Receipt.objects.filter(
+def _earlier_plans(
+    devices: Collection[int], switches: Mapping[int, Attribute], at: datetime
+) -> dict[int, _Followed]:
+    """The plan that the last receipt before the time followed, and what was delivered by then."""
+    choices = Receipt.objects.filter(
         device=OuterRef("pk"), decided_at__lte=at, choice__isnull=False
     ).order_by("-decided_at")
-    latest = Device.objects.filter(pk__in=views).annotate(
-        receipt=Subquery(followed.values("pk")[:1])
+    latest = Device.objects.filter(pk__in=devices).annotate(
+        receipt=Subquery(choices.values("pk")[:1])
     )
     receipts = Receipt.objects.in_bulk(
         [pk for pk in latest.values_list("receipt", flat=True) if pk]
     )
+    followed = {}
     for receipt in receipts.values():
-        view, plan = views[receipt.device_id], plans.unpack(receipt.choice or {})
-        if view.switch and plan.job.opens_at < at < plan.job.deadline:
-            opens_at = plan.job.opens_at
-            row = Plan(
-                device=view.device,
-                opens_at=opens_at,
-                deadline=plan.job.deadline,
-                counted_until=opens_at,
-            )
-            plans.count([row], {view.device.pk: view.switch}, at)
-            view.plan, view.delivered = plan, row.delivered
+        pk, plan = receipt.device_id, plans.unpack(receipt.choice or {})
+        opens_at, deadline = plan.job.opens_at, plan.job.deadline
+        if pk in switches and opens_at < at < deadline:
+            row = Plan(device_id=pk, opens_at=opens_at, deadline=deadline, counted_until=opens_at)
+            plans.count([row], {pk: switches[pk]}, at)
+            followed[pk] = _Followed(plan, row.delivered)
+    return followed
 
 
-def _load_guards(views: Mapping[int, View], at: datetime) -> None:
-    """Since when a guard has been holding each device off."""
+def _held_off(devices: Collection[int], at: datetime) -> dict[int, _HeldOff]:
     in_force = Receipt.objects.filter(Q(ended_at=None) | Q(ended_at__gt=at), decided_at__lte=at)
-    held_off = in_force.filter(device__in=views, voice=Source.GUARD, value=False)
-    for pk, since, until in held_off.values_list("device_id", "decided_at", "until"):
-        views[pk].held_off_since, views[pk].held_off_until = since, until
+    held_off = in_force.filter(device__in=devices, voice=Source.GUARD, value=False)
+    rows = held_off.values_list("device_id", "decided_at", "until")
+    return {pk: _HeldOff(since, until) for pk, since, until in rows}
 
 
-def _load_commands(views: Collection[View], at: datetime) -> None:
-    by_switch = {view.switch.pk: view for view in views if view.switch}
-    sent = DeviceCommand.objects.filter(attribute__in=by_switch, sent_at__lte=at).order_by("pk")
+def _commands(
+    switches: Mapping[int, Attribute], at: datetime
+) -> tuple[dict[int, int], dict[int, DeviceCommand]]:
+    """By switch: how often a rule switched it in the last hour; whose timer runs in the device."""
+    pks = [switch.pk for switch in switches.values()]
+    sent = DeviceCommand.objects.filter(attribute__in=pks, sent_at__lte=at).order_by("pk")
     switched = sent.filter(~Q(number=F("before_number")), source=Source.RULE, sent_at__gt=at - HOUR)
-    for pk, count in switched.order_by().values_list("attribute").annotate(Count("pk")):
-        by_switch[pk].switches = count
-    for command in sent.filter(reverts_at__gt=at, state__in=[State.ACCEPTED, State.CONFIRMED]):
-        by_switch[command.attribute_id].timer = command
+    counts = dict(switched.order_by().values_list("attribute").annotate(Count("pk")))
+    running = sent.filter(reverts_at__gt=at, state__in=[State.ACCEPTED, State.CONFIRMED])
+    return counts, {command.attribute_id: command for command in running}
 
 
-def _go_back(views: Collection[View], at: datetime) -> None:
+def _go_back(
+    devices: Iterable[Device],
+    by_device: Mapping[int, Sequence[Attribute]],
+    switches: Mapping[int, Attribute],
+    at: datetime,
+) -> None:
     """Give attributes the values they had, in memory."""
-    attributes = {one.pk: one for view in views for one in view.attributes}
+    attributes = {row.pk: row for rows in by_device.values() for row in rows}
     newest = Observation.objects.filter(attribute=OuterRef("pk"), observed_at__lte=at).order_by(
         "-observed_at"
     )
@@ -203,30 +234,33 @@ def _go_back(views: Collection[View], at: datetime) -> None:
         then=Subquery(newest.values("pk")[:1]),
         silent_since=Subquery(silent.values("starts_at")[:1]),
     )
-    rows = {
-        pk: (observation, since)
-        for pk, observation, since in then.values_list("pk", "then", "silent_since")
-    }
-    told = Observation.objects.in_bulk(
-        [observation for observation, _ in rows.values() if observation]
-    )
-    for pk, attribute in attributes.items():
-        observation, since = rows.get(pk, (None, None))
-        _set_back(attribute, told.get(observation), since, at)
-    for view in views:
-        if view.switch:
-            view.switch.changed_at = _changed_at(view.switch, at)
-        view.device.gateway.failures = 0  # of today, not of then
+    found: dict[int, tuple[int | None, datetime | None]] = dict.fromkeys(attributes, (None, None))
+    for pk, newest_pk, since in then.values_list("pk", "then", "silent_since"):
+        found[pk] = newest_pk, since
+    observations = Observation.objects.in_bulk([pk for pk, _ in found.values() if pk])
+    for pk, (newest_pk, since) in found.items():
+        observation = observations.get(newest_pk) if newest_pk else None
+        _set_back(attributes[pk], observation, since, at)
+    for switch in switches.values():
+        switch.changed_at = _changed_at(switch, at)
+    for device in devices:
+        device.gateway.failures = 0  # of today, not of then
 
 
 def _set_back(
-    attribute: Attribute, told: Observation | None, silent_since: datetime | None, at: datetime
+    attribute: Attribute,
+    observation: Observation | None,
+    silent_since: datetime | None,
+    at: datetime,
 ) -> None:
     heard_at = min(attribute.heard_at, at) if attribute.heard_at else None
-    attribute.heard_at = (silent_since or heard_at) if told else None
     attribute.available = True
-    attribute.number, attribute.text = (told.number, told.text) if told else (None, None)
-    attribute.observed_at = told.observed_at if told else None
+    if observation is None:
+        attribute.heard_at = attribute.observed_at = attribute.number = attribute.text = None
+        return
+    attribute.heard_at = silent_since or heard_at
+    attribute.number, attribute.text = observation.number, observation.text
+    attribute.observed_at = observation.observed_at
 
 
 def _changed_at(switch: Attribute, at: datetime) -> datetime | None:
@@ -244,67 +278,128 @@ def _changed_at(switch: Attribute, at: datetime) -> datetime | None:
     return same.order_by("observed_at").values_list("observed_at", flat=True).first()
 
 
-# Written down, and read again
+# To receipts and back
 
 
-def written(view: View, scene: Scene, ruled: Mapping[str, tuple[str, Any]]) -> Json:
-    """All that a decision was made from. `ruled` holds (rule, options as written) of those asked: "rule", "guard"."""
+class Codec(NamedTuple):
+    """How a type looks in a receipt's JSON. None is null, whatever the type."""
+
+    encode: Callable[[Any], Any]
+    decode: Callable[[Any], Any]
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+def _limits_json(limits: Limits) -> list[float]:
+    """Least seconds on, least seconds off, most switches an hour."""
+    on, off = limits.min_on.total_seconds(), limits.min_off.total_seconds()
+    return [on, off, limits.most_switches_an_hour]
+
+
+def _read_limits(stored: Sequence[float]) -> Limits:
+    on, off, most = stored
+    return Limits(timedelta(seconds=on), timedelta(seconds=off), int(most))
+
+
+def _time_json(time: datetime) -> str:
+    return time.astimezone(UTC).isoformat()
+
+
+CODECS: dict[Any, Codec] = {
+    bool: Codec(_as_it_is, _as_it_is),
+    int: Codec(_as_it_is, _as_it_is),
+    float: Codec(_as_it_is, _as_it_is),
+    str: Codec(_as_it_is, _as_it_is),
+    Mapping[str, Value]: Codec(dict, dict),
+    datetime: Codec(_time_json, datetime.fromisoformat),
+    tzinfo: Codec(str, ZoneInfo),
+    WindowPlan: Codec(plans.pack, plans.unpack),
+    Limits: Codec(_limits_json, _read_limits),
+}
+
+# Stored in other ways: `now` and `device` are columns of the receipt, `values` carry their times,
+# `outlooks` are looked up again by region, `options` are those of the rule that was asked.
+STORED_APART = {"now", "device", "values", "outlooks", "options"}
+
+
+def _codecs() -> dict[str, Codec]:
+    """By field of a situation. Raises KeyError at import for a field whose type has no codec."""
+    types = get_type_hints(Situation)
+    names = [field.name for field in fields(Situation) if field.name not in STORED_APART]
+    return {name: CODECS[_without_none(types[name])] for name in names}
+
+
+def _without_none(annotated: Any) -> Any:
+    """X of `X | None`; any other type as it is."""
+    kinds = get_args(annotated)
+    if NoneType not in kinds:
+        return annotated
+    [kind] = [kind for kind in kinds if kind is not NoneType]
+    return kind
+
+
+FIELDS = _codecs()
+
+
+def facts_json(situation: Situation) -> Json:
+    """The fields that are stored by their types. The two of a guard's hold share one key."""
+    stored = {
+        name: None if value is None else codec.encode(value)
+        for name, codec in FIELDS.items()
+        for value in [getattr(situation, name)]
+    }
+    stored["held_off"] = [stored.pop("held_off_since"), stored.pop("held_off_until")]
+    return stored
+
+
+def read_facts(stored: Json) -> Json:
+    """Arguments for a Situation. What an old receipt does not have is left to its default."""
+    since, until = stored.get("held_off", (None, None))
+    stored = {**stored, "held_off_since": since, "held_off_until": until}
     return {
-        "values": {name: [one.value, _time(one.observed_at)] for name, one in view.fresh.items()},
-        "switch": view.switch.name if view.switch else "",
-        "changed_at": _time(view.switch.changed_at) if view.switch else None,
-        "zone": str(view.zone),
-        "delivered": view.delivered,
-        "plan": plans.pack(view.plan) if view.plan else None,
-        "held_off": [_time(view.held_off_since), _time(view.held_off_until)],
-        "limits": [
-            view.limits.min_on.total_seconds(),
-            view.limits.min_off.total_seconds(),
-            view.limits.most_switches_an_hour,
-        ],
-        "asked": {
-            part: {"rule": name, "options": options} for part, (name, options) in ruled.items()
-        },
-        "regions": {
-            signal.value: list(region)
-            for signal, region in scene.used.get(view.device.pk, {}).items()
-        },
+        name: None if stored[name] is None else codec.decode(stored[name])
+        for name, codec in FIELDS.items()
+        if name in stored
     }
 
 
-def read_again(inputs: Json, device: str, at: datetime, part: str) -> tuple[Rule, Situation]:
-    """The rule that was asked and the situation it saw, with the forecasts that were known at that time.
+def inputs_of(state: DeviceState, this_round: Round, asked: Mapping[str, tuple[str, Any]]) -> Json:
+    """Write down all that a decision was made from, for its receipt.
+
+    `asked` holds the name and the stored options of the "rule" and the "guard" there are.
+    """
+    values = {
+        name: [row.value, _time_json(row.observed_at) if row.observed_at else None]
+        for name, row in state.fresh.items()
+    }
+    regions = this_round.used.get(state.device.pk, {})
+    return {
+        "values": values,
+        **facts_json(state.situation),
+        "asked": {
+            part: {"rule": name, "options": options} for part, (name, options) in asked.items()
+        },
+        "regions": {signal.value: list(region) for signal, region in regions.items()},
+    }
+
+
+def read_inputs(inputs: Json, device: str, at: datetime, part: str) -> tuple[Rule, Situation]:
+    """Read back the rule that was asked and its situation, with the forecasts known at that time.
 
     Raises LookupError if the rule is gone, ValueError if it no longer takes those options.
     """
-    asked, known = inputs["asked"][part], AsOf(at)
+    asked = inputs["asked"][part]
     rule = rules.load(asked["rule"])
     options = rule.read(asked["options"])
-    min_on, min_off, most = inputs["limits"]
-    regions = {Signal(signal): Region(*region) for signal, region in inputs["regions"].items()}
-    wanted = [signal for signal in rule.signals(options) if signal in regions]
+    stored = {Signal(signal): Region(*region) for signal, region in inputs["regions"].items()}
+    regions = {signal: stored[signal] for signal in rule.signals(options) if signal in stored}
     return rule, Situation(
         now=at,
         device=device,
         values={name: value for name, (value, _) in inputs["values"].items() if value is not None},
-        switch=inputs["switch"],
-        outlooks={
-            signal: known.outlook(regions[signal], signal, at + LOOK_AHEAD) for signal in wanted
-        },
+        outlooks=_outlooks(AsOf(at), regions),
         options=options,
-        zone=ZoneInfo(inputs["zone"]),
-        changed_at=_read_time(inputs["changed_at"]),
-        plan=plans.unpack(inputs["plan"]) if inputs["plan"] else None,
-        delivered=inputs["delivered"],
-        held_off_since=_read_time(inputs["held_off"][0]),
-        held_off_until=_read_time(inputs["held_off"][1]),
-        limits=Limits(timedelta(seconds=min_on), timedelta(seconds=min_off), most),
+        **read_facts(inputs),
     )
-
-
-def _time(time: datetime | None) -> str | None:
-    return time.astimezone(UTC).isoformat() if time else None
-
-
-def _read_time(told: str | None) -> datetime | None:
-    return datetime.fromisoformat(told) if told else None

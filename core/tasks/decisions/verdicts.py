@@ -1,10 +1,12 @@
-"""What is to be done with one device, and why: its rule and its guard are asked, and the arbiter says who is heard."""
+"""Decide what is to be done with one device, and why.
+
+Its rule and its guard are asked; `core.planning.precedence` says which answer counts.
+"""
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
 
 from core import formatting, rules, serializers, vendors
 from core.models import Attribute, Device, DeviceCommand
@@ -15,43 +17,60 @@ from core.planning.precedence import Source
 from core.readings import Kind, Unacceptable, clean_value
 from core.rules import Decision, Rule
 from core.tasks import runs
-from core.tasks.decisions.situations import Json, Scene, View, written
+from core.tasks.decisions.situations import DeviceState, Json, Round, inputs_of
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass
-class Word:
-    """What a rule or a guard said. `problem` is why it could not decide."""
+@dataclass(frozen=True)
+class RuleResult:
+    """What a rule or a guard decided. `problem` is why it could not."""
 
     rule: Rule | None = None
-    options: Any = None
     decision: Decision | None = None
     problem: str = ""
     outlook: Outlook | None = None
-    """What it was told of the first signal it looks at."""
+    """Of the first signal it looks at."""
 
 
-@dataclass
-class Verdict:
-    """What was decided for a device. `sentence` says it for people; `problem` that no decision could be made or carried
-    out; `wanted` what is to be ordered, None if the device is as it should be; `command` what was ordered."""
+@dataclass(frozen=True)
+class Step:
+    """What a decision means for the device as it is: to order it now, later, or not at all."""
 
-    device: Device
     sentence: str
-    source: Source = Source.RULE
-    problem: bool = False
-    is_undecided: bool = False
-    decision: Decision | None = None
+    attribute: Attribute | None = None
+    wanted: bool = False
+    revert_after: timedelta | None = None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What was decided for a device.
+
+    `sentence` says it for people; `problem`: no decision could be made or carried out;
+    `is_undecided`: its rule or its guard could not decide; `wanted`: the decision is to be ordered;
+    `inputs`: what it was made from, as its receipt stores it. `command` and `receipt` (a primary
+    key) come with the copies that are made when the verdict is carried out.
+    """
+
+    state: DeviceState
+    source: Source
+    sentence: str
+    problem: bool
+    is_undecided: bool
+    inputs: Json
     rule: Rule | None = None
+    decision: Decision | None = None
+    outlook: Outlook | None = None
     attribute: Attribute | None = None
     wanted: bool = False
     revert_after: timedelta | None = None
     command: DeviceCommand | None = None
-    inputs: Json = field(default_factory=dict)
-    outlook: Outlook | None = None
-    view: View | None = None
     receipt: int | None = None
+
+    @property
+    def device(self) -> Device:
+        return self.state.device
 
     @property
     def receipt_words(self) -> str:
@@ -70,229 +89,247 @@ class Verdict:
         }
 
 
-def verdict(view: View, scene: Scene) -> Verdict:
-    """Whatever its rule does, the other devices get their verdicts."""
-    device, now = view.device, scene.at
+def verdict(state: DeviceState, this_round: Round) -> Verdict:
+    """Decide for one device. Whatever its rule raises, the other devices get their verdicts."""
+    device, now = state.device, this_round.at
     ruled = {"rule": (device.rule, device.options), "guard": (device.guard, device.guard_options)}
     asked = {part: (name, options) for part, (name, options) in ruled.items() if name}
-    said = {part: _ask(view, scene, name, options) for part, (name, options) in asked.items()}
-    made = _decided(view, said, now)
-    made.view, made.inputs = view, written(view, scene, asked)
-    return made
+    results = {
+        part: _ask(state, this_round, name, options) for part, (name, options) in asked.items()
+    }
+    problem = next((result.problem for result in results.values() if result.problem), "")
+    source, result = _winner(state, results, problem, now)
+    if source is Source.HUMAN:
+        step = Step(_held_sentence(device, results))
+    elif result.decision:
+        guard_is_blind = "guard" in results and bool(results["guard"].problem)
+        step = _next_step(state, result.decision, source, now, guard_is_blind)
+    else:
+        step = Step(_left_alone_sentence(result.rule, problem))
+    sentence = step.sentence
+    is_problem = bool(problem) and source in (Source.GUARD, Source.RULE)
+    if is_problem and result.decision:
+        sentence += f"; no decision by the {_failed_part(results)}: {problem}"
+    return Verdict(
+        state=state,
+        source=source,
+        sentence=sentence,
+        problem=is_problem,
+        is_undecided=bool(problem),
+        inputs=inputs_of(state, this_round, asked),
+        rule=result.rule,
+        decision=result.decision,
+        outlook=result.outlook,
+        attribute=step.attribute,
+        wanted=step.wanted,
+        revert_after=step.revert_after,
+    )
 
 
-def _ask(view: View, scene: Scene, name: str, options: Json) -> Word:
-    word = Word()
+def _ask(state: DeviceState, this_round: Round, name: str, options: Json) -> RuleResult:
+    result = RuleResult()
     try:
-        word.rule = rules.load(name)
-        word.options = word.rule.read(options)
-        word.problem = _blind(view)
-        situation = None if word.problem else scene.situation(view, word.rule, word.options)
+        rule = rules.load(name)
+        result = RuleResult(rule=rule)
+        read_options = rule.read(options)
+        if problem := _blind(state):
+            return replace(result, problem=problem)
+        situation = this_round.situation(state, rule, read_options)
     except (LookupError, ValueError) as error:
-        return replace(word, problem=str(error))
-    if situation is None:
-        return word
-    word.outlook = situation.outlook
+        return replace(result, problem=str(error))
+    result = replace(result, outlook=situation.outlook)
     try:
-        decision = word.rule.decide(situation)
-        _check(view, decision)
+        decision = rule.decide(situation)
+        _check(state, decision)
     except (rules.Undecided, Unacceptable) as error:
-        return replace(word, problem=str(error))
-    except (
-        Exception
-    ) as error:  # a rule is a newcomer's code: its fault is told, and is its own device's alone
-        logger.exception("The rule %s failed for %s", name, view.device)
-        return replace(word, problem=f"the rule {name} failed: {type(error).__name__}: {error}")
-    return replace(word, decision=decision)
+        return replace(result, problem=str(error))
+    # A rule is a newcomer's code: its fault is logged, and costs its own device only.
+    except Exception as error:
+        logger.exception("The rule %s failed for %s", name, state.device)
+        return replace(result, problem=f"the rule {name} failed: {type(error).__name__}: {error}")
+    return replace(result, decision=decision)
 
 
-def _blind(view: View) -> str:
+def _blind(state: DeviceState) -> str:
     """Why nothing can be decided, whatever the rule."""
-    if view.switch is None:
+    if state.switch is None:
         return "it has nothing to switch"
-    if view.switch.name in view.fresh:
+    if state.switch.name in state.fresh:
         return ""
-    heard_at = view.device.heard_at
-    return f"no fresh reading, {f'last heard {heard_at:%Y-%m-%d %H:%M} UTC' if heard_at else 'never heard'}"
+    heard_at = state.device.heard_at
+    last = f"last heard {heard_at:%Y-%m-%d %H:%M} UTC" if heard_at else "never heard"
+    return f"no fresh reading, {last}"
 
 
-def _check(view: View, decision: Decision | None) -> None:
+def _check(state: DeviceState, decision: Decision | None) -> None:
+    """Raise Unacceptable if the device does not have the attribute, or does not take the value."""
     if decision is not None:
-        _value(_attribute(view, decision), decision)
+        _value(_attribute(state, decision), decision)
 
 
-def _attribute(view: View, decision: Decision) -> Attribute:
-    name = decision.attribute or (view.switch.name if view.switch else "")
-    attribute = next((one for one in view.attributes if one.name == name), None)
-    if attribute is None:
-        raise Unacceptable(f"the rule wants {name!r}, which {view.device} does not have")
-    return attribute
+def _attribute(state: DeviceState, decision: Decision) -> Attribute:
+    name = decision.attribute or (state.switch.name if state.switch else "")
+    for attribute in state.attributes:
+        if attribute.name == name:
+            return attribute
+    raise Unacceptable(f"the rule wants {name!r}, which {state.device} does not have")
 
 
 def _value(attribute: Attribute, decision: Decision) -> tuple[float | None, str | None]:
-    least, most, choices = attribute.minimum, attribute.maximum, attribute.choices
     value = clean_value(
-        decision.value, Kind(attribute.kind), minimum=least, maximum=most, choices=choices
+        decision.value,
+        Kind(attribute.kind),
+        minimum=attribute.minimum,
+        maximum=attribute.maximum,
+        choices=attribute.choices,
     )
     return (value, None) if isinstance(value, float) else (None, value)
 
 
-def _decided(view: View, said: Mapping[str, Word], now: datetime) -> Verdict:
-    device = view.device
-    guard, rule = _guard_of(said), said.get("rule", Word())
-    problem = next((word.problem for word in said.values() if word.problem), "")
-    fail_safe = _fail_safe(view, problem, now)
-    decisions = {
-        Source.FAIL_SAFE: Word(decision=fail_safe),
-        Source.GUARD: guard,
-        Source.RULE: rule if rule.decision and not rule.decision.guard else Word(rule=rule.rule),
-    }
-    heard = {source: word.decision is not None for source, word in decisions.items()}
+def _winner(
+    state: DeviceState, results: Mapping[str, RuleResult], problem: str, now: datetime
+) -> tuple[Source, RuleResult]:
+    """Who decides, and what. Nobody: the rule, with no decision. A hold has none either."""
+    fail_safe = _fail_safe(state, problem, now)
+    guard, plan = _guarding(results), _planning(results)
     winner = precedence.winner(
-        held=device.is_held(now),
-        fail_safe=heard[Source.FAIL_SAFE],
-        guard=heard[Source.GUARD],
-        rule=heard[Source.RULE],
+        held=state.device.is_held(now),
+        fail_safe=fail_safe is not None,
+        guard=guard is not None,
+        rule=plan is not None,
     )
-    word = decisions.get(winner, Word()) if winner else Word()
-    if winner is Source.HUMAN:
-        made = Verdict(device, _held_sentence(device, said), Source.HUMAN)
-    elif word.decision and winner:
-        made = _compared(
-            view,
-            word,
-            word.decision,
-            winner,
-            now,
-            blind_guard=said["guard"].problem if "guard" in said else "",
-        )
-    else:
-        made = _left_alone(device, said, problem)
-    made.is_undecided = bool(problem)
-    if problem and word.decision and winner is not Source.FAIL_SAFE:
-        made.sentence, made.problem = (
-            f"{made.sentence}; no decision by the {_blind_part(said)}: {problem}",
-            True,
-        )
-    return made
+    answers = {
+        Source.HUMAN: RuleResult(),
+        Source.FAIL_SAFE: RuleResult(decision=fail_safe),
+        Source.GUARD: guard,
+        Source.RULE: plan,
+    }
+    answer = answers[winner] if winner else None
+    if winner and answer:
+        return winner, answer
+    asked = next((result.rule for result in results.values() if result.rule), None)
+    return Source.RULE, RuleResult(rule=asked)
 
 
-def _left_alone(device: Device, said: Mapping[str, Word], problem: str) -> Verdict:
-    rule = next((word.rule for word in said.values() if word.rule), None)
-    sentence = (
-        f"no decision: {problem}"
-        if problem
-        else f"left alone by the rule {rule.name if rule else ''}"
-    )
-    return Verdict(device, sentence, problem=bool(problem), rule=rule)
+def _guarding(results: Mapping[str, RuleResult]) -> RuleResult | None:
+    """The guard's result, or that of a rule that averts harm itself.
+
+    What a guard decides when there is no harm to avert does not count.
+    """
+    for part in ("guard", "rule"):
+        result = results.get(part)
+        if result and result.decision and result.decision.guard:
+            return result
+    return None
 
 
-def _guard_of(said: Mapping[str, Word]) -> Word:
-    """The guard's word, or that of a rule that averts harm itself. What a guard says when there is none is not asked for."""
-    words_of_guard = [
-        word
-        for part in ("guard", "rule")
-        if (word := said.get(part)) and word.decision and word.decision.guard
-    ]
-    return next(iter(words_of_guard), Word())
+def _planning(results: Mapping[str, RuleResult]) -> RuleResult | None:
+    result = results.get("rule")
+    if result and result.decision and not result.decision.guard:
+        return result
+    return None
 
 
-def _blind_part(said: Mapping[str, Word]) -> str:
-    return next(part for part, word in said.items() if word.problem)
+def _left_alone_sentence(rule: Rule | None, problem: str) -> str:
+    if problem:
+        return f"no decision: {problem}"
+    return f"left alone by the rule {rule.name if rule else ''}"
 
 
-def _fail_safe(view: View, problem: str, now: datetime) -> Decision | None:
-    device = view.device
-    if (
-        not problem
-        or device.undecided_since is None
-        or device.fail_safe == FailSafe.KEEP
-        or view.switch is None
-    ):
+def _failed_part(results: Mapping[str, RuleResult]) -> str:
+    return next(part for part, result in results.items() if result.problem)
+
+
+def _fail_safe(state: DeviceState, problem: str, now: datetime) -> Decision | None:
+    """The fail-safe state, once no decision was possible for as long as the device allows."""
+    device = state.device
+    if not problem or device.undecided_since is None:
         return None
-    blind = now - device.undecided_since
-    if blind < timedelta(minutes=device.fail_safe_minutes):
+    if device.fail_safe == FailSafe.KEEP or state.switch is None:
         return None
-    why = f"no decision was possible for {blind // timedelta(minutes=1)} min ({problem})"
-    return Decision(device.fail_safe == FailSafe.ON, why)
+    undecided = now - device.undecided_since
+    if undecided < timedelta(minutes=device.fail_safe_minutes):
+        return None
+    reason = f"no decision was possible for {undecided // timedelta(minutes=1)} min ({problem})"
+    return Decision(device.fail_safe == FailSafe.ON, reason)
 
 
-def _held_sentence(device: Device, said: Mapping[str, Word]) -> str:
+def _held_sentence(device: Device, results: Mapping[str, RuleResult]) -> str:
     until = f"until {device.held_until:%H:%M} UTC" if device.held_until else "until it is released"
-    word = next((word for word in said.values() if word.decision), None)
-    would = ""
-    if word and word.decision and word.rule:
-        would = f"; {word.rule.name} would say {formatting.value_text(word.decision.value)}, because {word.decision.reason}"
-    return f"held {until}: {device.hold_reason}{would}"
+    sentence = f"held {until}: {device.hold_reason}"
+    for result in results.values():
+        if result.decision and result.rule:
+            value, reason = formatting.value_text(result.decision.value), result.decision.reason
+            return f"{sentence}; {result.rule.name} would say {value}, because {reason}"
+    return sentence
 
 
-def _compared(
-    view: View, word: Word, decision: Decision, source: Source, now: datetime, blind_guard: str = ""
-) -> Verdict:
-    """Whether there is anything to do for a decision, or it has to wait. While a guard is blind, a rule switches nothing away
-    from its fail-safe state."""
-    attribute = _attribute(view, decision)
+def _next_step(
+    state: DeviceState, decision: Decision, source: Source, now: datetime, guard_is_blind: bool
+) -> Step:
+    """Find out whether there is anything to do for a decision, or whether it has to wait.
+
+    While a guard is blind, a rule switches nothing away from its fail-safe state.
+    """
+    attribute = _attribute(state, decision)
     number, text = _value(attribute, decision)
     order = DeviceCommand(attribute=attribute, number=number, text=text)
-    said = formatting.order_text(order)
-    made = Verdict(
-        view.device,
-        "",
-        source,
-        decision=decision,
-        rule=word.rule,
-        attribute=attribute,
-        outlook=word.outlook,
-    )
-    is_so = attribute.name in view.fresh and order.matches(attribute.number, attribute.text)
-    made.revert_after = _way_back(view, decision, attribute, now)
-    if is_so and not _needs_timer(view, made, now):
-        made.sentence = f"{said} already, because {decision.reason}"
-        return made
-    waits = "" if is_so else _waits(view, attribute, decision, source, now)
+    action, because = formatting.order_text(order), f"because {decision.reason}"
+    is_so = attribute.name in state.fresh and order.matches(attribute.number, attribute.text)
+    revert_after = _way_back(state, decision, attribute, now)
+    if is_so and not _needs_timer(state, decision, revert_after, now):
+        return Step(f"{action} already, {because}", attribute, revert_after=revert_after)
+    if is_so:
+        sentence = f"{action} already, {because}; its own timer is set anew"
+        return Step(sentence, attribute, wanted=True, revert_after=revert_after)
+    waits = _waits(state, attribute, decision, source, now)
     is_risk = (
         source is Source.RULE
-        and made.attribute is view.switch
-        and decision.value != (view.device.fail_safe == FailSafe.ON)
+        and attribute is state.switch
+        and decision.value != (state.device.fail_safe == FailSafe.ON)
     )
-    if blind_guard and is_risk and not is_so:
+    if guard_is_blind and is_risk:
         waits = "its guard cannot see"
     if waits:
-        made.sentence = f"{said} later, because {decision.reason}; {waits}"
-        return made
-    made.sentence, made.wanted = f"{said}, because {decision.reason}", True
-    if is_so:
-        made.sentence = f"{said} already, because {decision.reason}; its own timer is set anew"
-    return made
+        return Step(f"{action} later, {because}; {waits}", attribute, revert_after=revert_after)
+    return Step(f"{action}, {because}", attribute, wanted=True, revert_after=revert_after)
 
 
 def _way_back(
-    view: View, decision: Decision, attribute: Attribute, now: datetime
+    state: DeviceState, decision: Decision, attribute: Attribute, now: datetime
 ) -> timedelta | None:
-    if attribute is not view.switch or not vendors.load(view.device.gateway.vendor).has_timer:
+    if attribute is not state.switch:
+        return None
+    if not vendors.load(state.device.gateway.vendor).has_timer:
         return None
     return precedence.way_back(
-        decision.value, view.device.fail_safe, decision.until, now, runs.interval(runs.DECIDE)
+        decision.value, state.device.fail_safe, decision.until, now, runs.interval(runs.DECIDE)
     )
 
 
-def _needs_timer(view: View, made: Verdict, now: datetime) -> bool:
-    """Whether the device is as it should be, but would not find its way back, or would find it too early."""
-    if made.revert_after is None or made.attribute is None or made.decision is None:
+def _needs_timer(
+    state: DeviceState, decision: Decision, revert_after: timedelta | None, now: datetime
+) -> bool:
+    """Whether the device, though set as decided, would not find its way back, or too early."""
+    if revert_after is None:
         return False
-    timer = (
-        view.timer if view.timer and view.timer.number == float(bool(made.decision.value)) else None
-    )
-    every = runs.interval(runs.DECIDE)
-    return precedence.is_renewed(timer.reverts_at if timer else None, made.revert_after, now, every)
+    reverts_at = None
+    if state.timer and state.timer.number == float(bool(decision.value)):
+        reverts_at = state.timer.reverts_at
+    return precedence.is_renewed(reverts_at, revert_after, now, runs.interval(runs.DECIDE))
 
 
 def _waits(
-    view: View, attribute: Attribute, decision: Decision, source: Source, now: datetime
+    state: DeviceState, attribute: Attribute, decision: Decision, source: Source, now: datetime
 ) -> str:
-    if attribute is not view.switch or not isinstance(decision.value, bool):
+    if attribute is not state.switch or not isinstance(decision.value, bool):
         return ""
-    is_on = attribute.value is True
     return precedence.waits(
-        view.limits, source, is_on, decision.value, attribute.changed_at, view.switches, now
+        state.situation.limits,
+        source,
+        attribute.value is True,
+        decision.value,
+        attribute.changed_at,
+        state.switches,
+        now,
     )

@@ -1,4 +1,7 @@
-"""Holds: a person's word, which no rule touches. Given on a page or the command line, or seen at the device itself."""
+"""Hold devices for people: no rule touches them.
+
+A hold is given on a page or the command line, or noticed by a change at the device itself.
+"""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -21,7 +24,10 @@ HOLD_FIELDS = ["held_at", "held_until", "hold_reason"]
 
 
 def hold(device_pk: int, until: datetime | None, reason: str) -> Device:
-    """Keep rules away from a device until then; None: until it is released. Raises Device.DoesNotExist."""
+    """Keep rules away from a device until a time; None: until it is released.
+
+    Raises Device.DoesNotExist.
+    """
     now = timezone.now()
     with publishing():
         device = (
@@ -51,8 +57,10 @@ def release(device_pk: int) -> Device:
 
 
 def hold_for_a_person(device: Device, reason: str, now: datetime) -> None:
-    """What a person's change means for a device that something decides for. Its row is locked by the caller. A longer hold
-    stays as it is."""
+    """Hold a device that has a rule or a guard, because a person changed it.
+
+    Its row is locked by the caller. A longer hold stays as it is.
+    """
     until = now + timedelta(minutes=device.hold_minutes)
     stays = device.is_held(now) and (device.held_until is None or device.held_until > until)
     if device.hold_minutes and not stays:
@@ -65,16 +73,17 @@ def _hold(device: Device, until: datetime | None, reason: str, now: datetime) ->
 
 
 def notice() -> list[str]:
-    """Find what changed without an order of ours, and hold for whoever did it. Returns a sentence for each new hold.
+    """Hold devices that changed without an order of ours. Return a sentence for each new hold.
 
-    A change counts as a person's unless it is our order that shows, our own timer's way back, or told by the device to come
-    from a timer or from a restart. Attributes with an order under way wait for what becomes of it.
+    A change counts as a person's unless our order took effect, our own timer went back, or the
+    device reports a timer or a restart as the cause. Attributes with an open order wait for its
+    outcome.
     """
-    said: list[str] = []
+    sentences: list[str] = []
     while changed := list(_changed()[:MOST_AT_ONCE]):
         with publishing():
-            said += _notice(changed)
-    return said
+            sentences += _notice(changed)
+    return sentences
 
 
 def _changed() -> QuerySet[Attribute]:
@@ -98,27 +107,26 @@ def _changed() -> QuerySet[Attribute]:
 def _notice(changed: Sequence[Attribute]) -> list[str]:
     now = timezone.now()
     pks = {attribute.device_id for attribute in changed}
-    devices = {
-        one.pk: one
-        for one in Device.objects.select_for_update(no_key=True).filter(pk__in=pks).order_by("pk")
-    }
+    # Devices are locked before their attributes, as record() does.
+    locked = Device.objects.select_for_update(no_key=True).filter(pk__in=pks).order_by("pk")
+    devices = {device.pk: device for device in locked}
     latest = _latest_sent([attribute.pk for attribute in changed])
-    said = []
-    for attribute in (
-        Attribute.objects.select_for_update()
-        .filter(pk__in=[one.pk for one in changed])
-        .order_by("pk")
-    ):
+    sentences = []
+    attributes = Attribute.objects.select_for_update().filter(
+        pk__in=[attribute.pk for attribute in changed]
+    )
+    for attribute in attributes.order_by("pk"):
         device = devices[attribute.device_id]
         if _is_a_persons(attribute, latest.get(attribute.pk)):
             reason = f"changed at the device itself: {_change(attribute)}"
             before = device.held_at
             hold_for_a_person(device, reason, now)
-            said += [f"{device}: {reason}"] if device.held_at != before else []
+            if device.held_at != before:
+                sentences.append(f"{device}: {reason}")
         attribute.expected_number, attribute.expected_text = attribute.number, attribute.text
         attribute.expected_at = attribute.heard_at
         attribute.save(update_fields=["expected_number", "expected_text", "expected_at"])
-    return said
+    return sentences
 
 
 def _latest_sent(attribute_pks: Sequence[int]) -> dict[int, DeviceCommand]:
@@ -139,14 +147,17 @@ def _is_a_persons(attribute: Attribute, command: DeviceCommand | None) -> bool:
 
 def _shows(attribute: Attribute, command: DeviceCommand) -> bool:
     """Whether it is as ordered, by an order that is newer than what was expected so far."""
-    known = attribute.expected_at is None or (
+    is_newer = attribute.expected_at is None or (
         command.sent_at is not None and command.sent_at >= attribute.expected_at
     )
-    return known and command.matches(attribute.number, attribute.text)
+    return is_newer and command.matches(attribute.number, attribute.text)
 
 
 def _is_way_back(attribute: Attribute, command: DeviceCommand) -> bool:
-    """Whether the timer that went with the order brought the value back. An order of unknown outcome may have set it too."""
+    """Whether the timer that went with the order brought the value back.
+
+    An order of unknown outcome may have set it too.
+    """
     if command.revert_after is None or command.sent_at is None or attribute.changed_at is None:
         return False
     is_back = command.number is not None and attribute.number == 1.0 - command.number
@@ -160,12 +171,17 @@ def _is_way_back(attribute: Attribute, command: DeviceCommand) -> bool:
 
 def _change(attribute: Attribute) -> str:
     before = as_value(attribute.kind, attribute.expected_number, attribute.expected_text)
-    told = f"{formatting.value_text(before, attribute.unit)} to {formatting.value_text(attribute.value, attribute.unit)}"
-    return told if attribute.name == "on" else f"{formatting.label(attribute)} {told}"
+    old = formatting.value_text(before, attribute.unit)
+    new = formatting.value_text(attribute.value, attribute.unit)
+    change = f"{old} to {new}"
+    return change if attribute.name == "on" else f"{formatting.label(attribute)} {change}"
 
 
 def supersede(older: DeviceCommandQuerySet, now: datetime) -> None:
-    """Inside a transaction. What is being sent stays: nobody knows yet what becomes of it."""
+    """Take back open commands. To be called inside a transaction.
+
+    What is being sent stays: its outcome is not clear yet.
+    """
     for command in older.select_for_update(of=("self",)).order_by("pk"):
         if command.move(CommandEvent.SUPERSEDE, now):
             command.save(update_fields=["state", "finished_at", "steps"])

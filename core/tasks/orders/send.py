@@ -1,7 +1,8 @@
 """Orders to devices: committed before they are sent, read back before they are believed.
 
-order() commits; send() claims, writes and reads back; carry_on() finishes what a dead process left half done. Which state
-follows which is the table in models/device_command.py; what became of an order is decided in tasks/judge.py alone.
+order() commits; send() claims, writes and reads back; carry_on() finishes what a dead process left
+half done. Which state follows which is the table in models/device_command.py; only confirm.py
+decides what became of an order.
 """
 
 import time
@@ -54,11 +55,11 @@ def order(
     expires_in: timedelta | None = None,
     revert_after: timedelta | None = None,
 ) -> DeviceCommand:
-    """Commit an order, in place of any open one for the same attribute that can still be taken back.
+    """Commit an order, in place of any open one for the attribute that can still be taken back.
 
-    `revert_after`: the device itself goes back after so long. A person's order keeps the device's rules away for a while.
-    Raises Unacceptable with a sentence for people: not writable, out of range, device removed, no timer, or a rule that
-    unlocks. Attribute.DoesNotExist.
+    `revert_after`: the device itself goes back after so long. A person's order keeps the device's
+    rules away for a while. Raises Unacceptable with a sentence for people (not writable, out of
+    range, device removed, no timer, a rule that unlocks), Device.DoesNotExist.
     """
     now = timezone.now()
     with publishing():
@@ -112,7 +113,10 @@ def _acceptable(attribute: Attribute, value: object, source: Source) -> float | 
 def send(
     pks: Collection[int] | None = None, holding: HeldLease | None = None
 ) -> list[DeviceCommand]:
-    """Write the commands that wait (all, or these), read back what settles soon, and return them as they are then."""
+    """Write the commands that wait (all, or these), and read back what settles soon.
+
+    Returns them as they are then.
+    """
     _expire()
     sent: list[int] = []
     while claimed := _claim(pks):
@@ -123,7 +127,7 @@ def send(
 
 
 def carry_on(holding: HeldLease | None = None) -> None:
-    """Finish what is open: judge by what was heard since, read what nobody heard, send what still waits."""
+    """Finish what is open: confirm by what was read since, read the rest, send what still waits."""
     confirm_commands()
     unheard = [
         command
@@ -138,7 +142,10 @@ def carry_on(holding: HeldLease | None = None) -> None:
 
 
 def _expire() -> None:
-    """What waits and is too old is not sent. One that was sent before, and is known not to have arrived, has failed."""
+    """End commands that wait and are too old to be sent.
+
+    One that was sent before, and was seen not to have arrived, has failed.
+    """
     now = timezone.now()
     with publishing():
         for command in (
@@ -152,8 +159,10 @@ def _expire() -> None:
 
 
 def _claim(pks: Collection[int] | None) -> list[DeviceCommand]:
-    """Take waiting commands for this process, one a gateway and no more than can start at once. The database decides: of
-    two processes, one gets each."""
+    """Take waiting commands for this process: one a gateway, no more than can start at once.
+
+    The database decides: of two processes, one gets each.
+    """
     now = timezone.now()
     ready = DeviceCommand.objects.waiting().filter(
         Q(retry_at=None) | Q(retry_at__lte=now), expires_at__gt=now
@@ -161,11 +170,9 @@ def _claim(pks: Collection[int] | None) -> list[DeviceCommand]:
     claimed: dict[int, DeviceCommand] = {}
     for command in with_device(ready if pks is None else ready.filter(pk__in=pks)):
         gateway = command.attribute.device.gateway
-        if (
-            gateway.pk not in claimed
-            and len(claimed) < settings.POLL_WORKERS
-            and _take(command, now)
-        ):
+        if gateway.pk in claimed or len(claimed) >= settings.POLL_WORKERS:
+            continue
+        if _take(command, now):
             claimed[gateway.pk] = command
     return list(claimed.values())
 
@@ -184,17 +191,13 @@ def _take(command: DeviceCommand, now: datetime) -> bool:
                 steps=with_step(command.steps, now, State.SENDING),
             )
             outbox.changed_pks(DeviceCommand, [command.pk] * taken)
-            if (
-                taken
-            ):  # an older one that was being sent when this was ordered, and was accepted since
-                supersede(
-                    DeviceCommand.objects.open().filter(
-                        attribute=command.attribute_id, pk__lt=command.pk
-                    ),
-                    now,
-                )
+            if taken:
+                # One that was being sent when this was ordered may have been accepted since.
+                of_attribute = DeviceCommand.objects.open().filter(attribute=command.attribute_id)
+                supersede(of_attribute.filter(pk__lt=command.pk), now)
     except IntegrityError:
-        return False  # an older order for the same attribute is being sent: this one waits for what becomes of it
+        # An older order for the attribute is being sent (a partial unique constraint): this waits.
+        return False
     command.state, command.attempts = State.SENDING, command.attempts + 1
     command.steps, command.sent_at = with_step(command.steps, now, State.SENDING), now
     return bool(taken)
@@ -217,7 +220,10 @@ def _write(commands: list[DeviceCommand], holding: HeldLease | None) -> None:
 
 
 class TooLate(Exception):
-    """This process slept so long after claiming an order that others may have judged and sent it: it writes nothing."""
+    """This process slept so long after claiming an order that others may have sent it again.
+
+    It writes nothing.
+    """
 
 
 def _write_one(command: DeviceCommand) -> None:
@@ -234,7 +240,10 @@ def _write_one(command: DeviceCommand) -> None:
 
 
 def _note(command: DeviceCommand, error: Exception | None) -> None:
-    """What the vendor answered. Only a clear no is a failure: after anything else nobody knows, and a read will tell."""
+    """Store what the vendor answered.
+
+    Only a clear no is a failure: after anything else the outcome is unknown until the next read.
+    """
     if isinstance(error, TooLate):
         return
     now = timezone.now()
@@ -257,7 +266,8 @@ def _note(command: DeviceCommand, error: Exception | None) -> None:
     else:
         command.steps = with_step(command.steps, now, "unknown", fields["error"])
     fields |= {"state": command.state, "finished_at": command.finished_at, "steps": command.steps}
-    # Only while it is still ours: if this process slept past its claim, others have judged and perhaps sent again.
+    # Only while it is still ours: if this process slept past its claim, others have confirmed it
+    # or sent it again.
     with publishing() as outbox:
         ours = DeviceCommand.objects.filter(
             pk=command.pk, state=State.SENDING, attempts=command.attempts
@@ -269,7 +279,7 @@ def _note(command: DeviceCommand, error: Exception | None) -> None:
 
 
 def _read_back(pks: list[int], holding: HeldLease | None) -> None:
-    """Read what was just written as soon as its vendor has settled; once more if it was not there yet."""
+    """Read what was just written once its vendor has settled; again if it was not there yet."""
     for attempt in range(READS_AT_ONCE):
         soon = timezone.now() + LONGEST_SETTLE_WAIT
         written = list(with_device(DeviceCommand.objects.unclear(soon).filter(pk__in=pks)))
@@ -278,14 +288,13 @@ def _read_back(pks: list[int], holding: HeldLease | None) -> None:
         settled = max(command.settles_at for command in written if command.settles_at)
         if holding is None:
             release_connection()
-        time.sleep(
-            max((settled - timezone.now()).total_seconds(), SECOND_READ_SECONDS * attempt, 0)
-        )
+        wait_seconds = (settled - timezone.now()).total_seconds()
+        time.sleep(max(wait_seconds, SECOND_READ_SECONDS * attempt, 0))
         _read(written, holding)
 
 
 def _read(commands: Collection[DeviceCommand], holding: HeldLease | None) -> None:
-    """Ask their gateways about the devices of these commands, store what they say, and judge by it."""
+    """Ask the gateways about the devices of these commands, store it, and confirm by it."""
     if commands:
         gateways = {
             command.attribute.device.gateway_id: command.attribute.device.gateway

@@ -1,4 +1,7 @@
-"""Who wins, who waits, and the way back: every cell of the tables, written out by hand against the specification."""
+"""Who wins, who waits, and the way back.
+
+Every cell of the tables is written out by hand, against the specification.
+"""
 
 from datetime import UTC, datetime, timedelta
 from itertools import product
@@ -11,7 +14,8 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 EVERY = 10 * MINUTE
 
-# held, fail-safe due, guard speaks, rule decides: who is heard. A dash: nobody, the device is left alone.
+# held, fail-safe due, guard averts harm, rule decides: who wins. A dash: nobody, the device is left
+# alone.
 WINNERS = """
 no   no   no   no   -
 no   no   no   yes  rule

@@ -1,4 +1,4 @@
-"""Short words for situations, so that a test reads as a sentence."""
+"""Build situations and forecasts in few words, so that a test reads as a sentence."""
 
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -27,11 +27,11 @@ def slots(start, values, length=HALF_HOUR, signal=Signal.CARBON_INTENSITY):
     )
 
 
-def outlook(slots, rung=Rung.LIVE, **known):
-    return Outlook(slots[0].signal, tuple(slots), rung, issued_at=slots[0].starts_at, **known)
+def outlook(slots, rung=Rung.LIVE, **fields):
+    return Outlook(slots[0].signal, tuple(slots), rung, issued_at=slots[0].starts_at, **fields)
 
 
-def situation(now, rule, *outlooks, is_on=False, options=None, zone=UTC, **known):
+def situation(now, rule, *outlooks, is_on=False, options=None, zone=UTC, **fields):
     return Situation(
         now=utc(now),
         device="Heater",
@@ -40,9 +40,9 @@ def situation(now, rule, *outlooks, is_on=False, options=None, zone=UTC, **known
         outlooks={one.signal: one for one in outlooks},
         options=rules.load(rule).read(options or {}),
         zone=zone,
-        **known,
+        **fields,
     )
 
 
-def decide(now, rule, *outlooks, **known):
-    return rules.load(rule).decide(situation(now, rule, *outlooks, **known))
+def decide(now, rule, *outlooks, **fields):
+    return rules.load(rule).decide(situation(now, rule, *outlooks, **fields))

@@ -13,7 +13,10 @@ from tests.core.rules.situations import HALF_HOUR, LONDON, decide, outlook, slot
 
 EVENING = "2026-06-01 20:00"
 NIGHT = [200.0] * 8 + [150.0] * 3 + [90.0] * 6 + [180.0] * 20
-"""From 20:00 on: dear, better from midnight, best from 01:30 to 04:30, dear again. 07:00 is after 22 half-hours."""
+"""From 20:00 on: dear, better from midnight, best from 01:30 to 04:30, dear again.
+
+07:00 is after 22 half-hours.
+"""
 FORECAST = outlook(slots(EVENING, NIGHT))
 
 
@@ -63,7 +66,8 @@ def test_it_waits_for_the_cleanest_hours():
     assert decision.until == utc("2026-06-02 01:30")
     assert clocks(decision.plan) == [("01:30", "04:30")]
     assert decision.reason == (
-        "it waits for 01:30: the cleanest 3 h before 07:00 are 01:30 to 04:30: 90 gCO2/kWh instead of 200 at once"
+        "it waits for 01:30: the cleanest 3 h before 07:00 are 01:30 to 04:30: "
+        "90 gCO2/kWh instead of 200 at once"
     )
 
 
@@ -172,7 +176,7 @@ def test_too_late_for_all_of_it_is_told():
 
 
 def wobbling(share):
-    """A forecast issued anew every half-hour, each value up or down by this share, as a hash of its time says."""
+    """Forecast anew every half-hour, each value off by this share, by a hash of its time."""
 
     def outlook_at(at):
         issue = at - (at - utc(EVENING)) % HALF_HOUR

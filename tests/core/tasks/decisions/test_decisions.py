@@ -1,4 +1,7 @@
-"""Who is heard and what is ordered, with the limits, the fail-safe and the device's own timer, against the simulator."""
+"""Who decides and what is ordered, against the simulator.
+
+With the limits, the fail-safe and the device's own timer.
+"""
 
 from datetime import UTC, datetime, timedelta
 
@@ -118,8 +121,8 @@ def test_no_more_switches_in_an_hour_than_allowed(heater, simulator, time_machin
         says(word)
         said.append(round_at(time_machine, minutes).sentence)
     assert (
-        said[2]
-        == "on later, because the script says so; it was switched 2 times in the last hour, and no more is allowed"
+        said[2] == "on later, because the script says so; "
+        "it was switched 2 times in the last hour, and no more is allowed"
     )
     assert simulator.devices[0].effects == 2
 
@@ -195,7 +198,8 @@ def test_a_hold_given_while_it_is_decided_wins(heater, simulator, monkeypatch):
     says("on")
     from core.tasks.decisions import receipts
 
-    held = lambda *_: holds.hold(heater.pk, None, "mine")  # noqa: E731 (it stands for a person who presses at that moment)
+    # It stands for a person who presses at that moment.
+    held = lambda *_: holds.hold(heater.pk, None, "mine")  # noqa: E731
     ask = decide.verdict
     monkeypatch.setattr(decide, "verdict", lambda view, scene: (ask(view, scene), held())[0])
     [verdict] = decide.decide()

@@ -145,8 +145,8 @@ def test_unknown_time_is_not_counted_as_running(heater):
     row = after(LATER, plan(heater))
     assert row.delivered == 90
     assert (
-        row.note
-        == "ran 90 of 120 min, and is compared with as many; not heard for 30 min, which count as off"
+        row.note == "ran 90 of 120 min, and is compared with as many; "
+        "not heard for 30 min, which count as off"
     )
 
 
@@ -214,7 +214,8 @@ def test_the_score_sums_what_was_settled(heater):
     assert score_of(heater).in_words() == (
         f"Heater ({heater.pk})\n"
         "    1 job, 100% of the minutes delivered, 2 changes of plan\n"
-        "    300 gCO2 (310 gCO2 were predicted); 500 gCO2 switched on at once, 200 gCO2 with hindsight\n"
+        "    300 gCO2 (310 gCO2 were predicted); "
+        "500 gCO2 switched on at once, 200 gCO2 with hindsight\n"
         "    saved 200 gCO2, 67% of what hindsight would have saved"
     )
 

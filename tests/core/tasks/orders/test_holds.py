@@ -1,4 +1,4 @@
-"""A person's word: given here, or seen at the device itself through a real vendor client and the simulator."""
+"""Holds: given here, or noticed at the device, through a real vendor client and the simulator."""
 
 from datetime import timedelta
 

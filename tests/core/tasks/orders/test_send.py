@@ -1,4 +1,4 @@
-"""Orders through a real vendor client to simulated devices: what the ledger says is what happened."""
+"""Orders through a real vendor client to simulated devices: what is stored is what was done."""
 
 from datetime import timedelta
 
@@ -319,7 +319,7 @@ def test_one_gateway_that_hangs_does_not_stop_the_others(simulator, heater, swit
 def test_a_switch_that_was_changed_unheard_is_sent_again_by_the_next_process(
     simulator, switch, time_machine
 ):
-    """It was on when last heard, somebody switched it off, and the process that ordered on died before it wrote."""
+    """It was on when last read, was switched off by hand, and the process died before it wrote."""
     simulator.devices[0].on = True
     poll.poll(force=True)
     simulator.devices[0].on = False
