@@ -11,10 +11,10 @@ from core.readings import Kind, Value
 FRESHNESS_MEANS = {
     Freshness.UNREACHABLE: "its gateway does not answer, or cannot reach it",
     Freshness.STALE: "its own measurement is older than a day",
-    Freshness.LATE: "nobody asked for more than two intervals",
+    Freshness.LATE: "not polled for more than two intervals",
     Freshness.NEVER: "not heard yet",
-    Freshness.FRESH: "heard lately",
-    Freshness.PAUSED: "a person disabled it",
+    Freshness.FRESH: "heard recently",
+    Freshness.PAUSED: "disabled by a person",
 }
 
 STATE_WORDS = {

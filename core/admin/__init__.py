@@ -58,7 +58,7 @@ class CredentialForm(VersionedForm):
         required=False,
         max_length=4000,
         widget=forms.PasswordInput(render_value=False, attrs={"autocomplete": "off"}),
-        help_text="Left empty, the stored one stays. It is never shown.",
+        help_text="Leave empty to keep the stored one. It is never shown.",
     )
 
     def save(self, commit: bool = True) -> Any:

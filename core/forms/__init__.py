@@ -92,21 +92,21 @@ class DeviceForm(forms.ModelForm):  # type: ignore[type-arg]  # generic only in 
         model = Device
         fields = ("name", "place", "latitude", "longitude", "zone", "region", "enabled", *LIMITS)
         help_texts = {
-            "enabled": "Polled and decided for",
-            "place": "Where it stands, in your words",
+            "enabled": "Polled and switched by its rule",
+            "place": "For example: kitchen",
             "latitude": "In degrees, south is negative",
             "longitude": "In degrees, west is negative",
             "zone": "Such as Europe/London",
         }
         labels = {
             "zone": "Time zone",
-            "region": "Region of feeds",
-            "min_on_minutes": "Least minutes on",
-            "min_off_minutes": "Least minutes off",
-            "most_switches_an_hour": "Most switches an hour",
+            "region": "Forecast region",
+            "min_on_minutes": "Minimum minutes on",
+            "min_off_minutes": "Minimum minutes off",
+            "most_switches_an_hour": "Maximum switches an hour",
             "fail_safe": "Fail-safe state",
             "fail_safe_minutes": "Fail-safe after minutes",
-            "hold_minutes": "Minutes of a person's word",
+            "hold_minutes": "Hold minutes after a change by hand",
         }
 
     def about(self) -> list[forms.BoundField]:
@@ -180,11 +180,11 @@ def _option_field(option: Any) -> forms.Field:
     }
     if option.type is bool:
         return forms.ChoiceField(
-            choices=[("", f"as usual: {shown}"), ("on", "on"), ("off", "off")], **about
+            choices=[("", f"default: {shown}"), ("on", "on"), ("off", "off")], **about
         )
     if chosen := option.metadata.get("choices"):
         said = [(choice, formatting.option_text(choice)) for choice in chosen]
-        return forms.ChoiceField(choices=[("", f"as usual: {shown}"), *said], **about)
+        return forms.ChoiceField(choices=[("", f"default: {shown}"), *said], **about)
     if option.type in (int, float):
         field = (forms.IntegerField if option.type is int else forms.FloatField)(**about)
         field.widget.attrs |= {"step": "any", "placeholder": f"{option.default:.12g}"}
@@ -216,7 +216,7 @@ class AddGatewayForm(forms.Form):
     address = _address()
     credential = _credential()
     name = forms.CharField(
-        max_length=120, required=False, help_text="Left empty, it is called what it calls itself"
+        max_length=120, required=False, help_text="Left empty, the name it reports is used"
     )
 
     def __init__(self, data: Any = None) -> None:
@@ -232,9 +232,9 @@ class GatewayForm(forms.Form):
     name = forms.CharField(max_length=120)
     address = _address()
     credential = _credential(
-        label="New credential", help_text="Left empty, the stored one stays. It is never shown."
+        label="New credential", help_text="Leave empty to keep the stored one. It is never shown."
     )
-    enabled = forms.BooleanField(required=False, help_text="Asked at each poll")
+    enabled = forms.BooleanField(required=False, help_text="Polled at each run")
 
     def __init__(self, gateway: Gateway, data: Any = None) -> None:
         stored = {"name": gateway.name, "address": gateway.address, "enabled": gateway.enabled}

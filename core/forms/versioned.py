@@ -121,8 +121,8 @@ def in_words(there: Device | Gateway, rows: list[Difference]) -> list[str]:
         f"{row.label}: stored {row.theirs or 'nothing'}, typed {row.yours or 'nothing'}."
         for row in rows
     ]
-    begin = f"{there} was changed by somebody else meanwhile. Nothing of yours was saved; save again to overwrite it."
-    return [begin, *(told or ["What you typed is as it is stored."])]
+    begin = f"{there} was changed by somebody else in the meantime. Your changes are not saved; save again to overwrite it."
+    return [begin, *(told or ["Your values are the same as the stored ones."])]
 
 
 def _in_words(field: forms.BoundField, value: Any) -> str:

@@ -17,9 +17,9 @@ from core.readings import Unacceptable
 from core.tasks import gateways, poll
 from core.tasks.orders import send
 from core.views.access import back, permitted, person, readable
-from core.views.decides import decided
+from core.views.decisions import decided
 from core.views.history import SPANS, history
-from core.views.sparks import sparks_of
+from core.views.sparklines import sparks_of
 from core.views.status import attributes_of
 
 COMMANDS_SHOWN = 20
@@ -122,8 +122,8 @@ def _held(device_pk: int) -> str:
     if not device.has_decider or not device.is_held(now):
         return ""
     if device.held_until is None:
-        return "No rule touches it until it is released."
-    return f"No rule touches it for {formatting.span_text((device.held_until - now).total_seconds() / 60)}."
+        return "Rules do not switch it until it is released."
+    return f"Rules do not switch it for {formatting.span_text((device.held_until - now).total_seconds() / 60)}."
 
 
 @require_POST
@@ -132,11 +132,13 @@ def ask(request: HttpRequest, pk: int) -> HttpResponse:
     device = _present(pk)
     asked = poll.poll(device.gateway_id, force=True).asked
     for _, why in asked.failed:
-        messages.error(request, f"{device.gateway} was asked and did not answer: {why}")
+        messages.error(request, f"{device.gateway} was polled and did not answer: {why}")
     if asked.busy:
-        messages.info(request, f"{device.gateway} is being asked already: its answer appears here.")
+        messages.info(
+            request, f"{device.gateway} is being polled already: its values will appear here."
+        )
     elif not asked.gateways:
-        messages.info(request, f"{device.gateway} has no device to ask for.")
+        messages.info(request, f"{device.gateway} has no device to poll.")
     elif not asked.failed:
         messages.success(request, f"{device.gateway} answered.")
     return back(request, "device", pk)

@@ -69,7 +69,7 @@ def _complain(form: Form, error: Exception) -> None:
 
 def _ask(request: HttpRequest, gateway: Gateway) -> None:
     for _, why in poll.poll(gateway.pk, force=True).asked.failed:
-        messages.error(request, f"{gateway} was asked for values and failed: {why}")
+        messages.error(request, f"{gateway} was polled and failed: {why}")
 
 
 def _devices(count: int) -> str:
@@ -127,11 +127,11 @@ def discover(request: HttpRequest, pk: int) -> HttpResponse:
     try:
         found = gateways.discover(pk, restore="restore" in request.POST)
     except WRONG as error:
-        messages.error(request, f"{gateway} could not be asked: {error}")
+        messages.error(request, f"{gateway} could not be reached: {error}")
         return redirect("gateway", pk)
     parts = [f"{_devices(len(found.new))} new, {len(found.known)} known."]
     if found.left_out:
-        parts.append(f"{len(found.left_out)} removed by a person earlier, left out.")
+        parts.append(f"{len(found.left_out)} removed earlier, skipped.")
     if found.missing:
         parts.append(
             f"{len(found.missing)} no longer listed by it: {', '.join(found.missing[:5])}."

@@ -128,7 +128,7 @@ def _looks(device: Device, plan: Plan | None) -> tuple[Signal, Region] | None:
             return signal, region
     if signals:
         raise LookupError(
-            f"No feed tells the {formatting.SIGNAL_WORDS[signals[0]]}: name one in FEEDS."
+            f"No feed provides the {formatting.SIGNAL_WORDS[signals[0]]}: name one in FEEDS."
         )
     return None
 
@@ -205,7 +205,7 @@ def _readout(expected: Column, measured: Column, lines: _Lines) -> str:
         if column.value is not None
     ]
     does = _does(lines, expected.at)
-    return ", ".join([*(told or ["nothing known"]), *([does] if does else [])])
+    return ", ".join([*(told or ["no data"]), *([does] if does else [])])
 
 
 def _does(lines: _Lines, at: datetime) -> str:

@@ -39,11 +39,11 @@ class Choice:
 
 
 WORDS = {
-    "rule": ("Which rule", "Decides when the device runs.", "none: nobody decides"),
+    "rule": ("Which rule", "Decides when the device runs.", "no rule"),
     "guard": (
         "Which guard",
-        "Averts harm, and goes before the rule: it does not wait for minimum times.",
-        "none: nothing guards it",
+        "Prevents damage. It overrides the rule and ignores minimum times.",
+        "no guard",
     ),
 }
 

@@ -23,8 +23,8 @@ from core.models.device_command import OPEN
 from core.models.gateway import GatewayQuerySet
 from core.tasks import runs
 from core.views.access import readable
-from core.views.outside import outside
-from core.views.sparks import Spark, sparks_of
+from core.views.forecasts import forecasts_shown
+from core.views.sparklines import Spark, sparks_of
 
 DEVICES_A_PAGE = 50
 VALUES_A_DEVICE = 4
@@ -133,7 +133,7 @@ def status(request: HttpRequest) -> HttpResponse:
             "more_broken": len(broken) > BROKEN_SHOWN,
             "health": health,
             "pace": _pace(health),
-            "outside": outside(now),
+            "forecasts": forecasts_shown(now),
         },
     )
 

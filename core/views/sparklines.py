@@ -44,7 +44,7 @@ def _spark(
     kept = [value if time <= until else None for time, value in zip(times, values, strict=True)]
     known = [value for value in kept if value is not None]
     if not known:
-        return Spark("", f"{formatting.label(attribute)}: nothing heard in the last day")
+        return Spark("", f"{formatting.label(attribute)}: no data in the last day")
     told = " to ".join(
         dict.fromkeys(
             formatting.value_text(_as_told(attribute, value), attribute.unit)

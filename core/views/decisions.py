@@ -140,11 +140,11 @@ def limits(device: Device) -> list[str]:
 def _switching(device: Device) -> Iterator[str]:
     for state, minutes in (("on", device.min_on_minutes), ("off", device.min_off_minutes)):
         if minutes:
-            yield f"Once {state}, a rule leaves it {state} for at least {formatting.span_text(minutes)}."
+            yield f"Once {state}, a rule keeps it {state} for at least {formatting.span_text(minutes)}."
     if not (device.min_on_minutes or device.min_off_minutes):
         yield "A rule may switch it on and off at any time."
     most = device.most_switches_an_hour
-    yield f"At most {most} switches an hour." if most else "No limit to switches an hour."
+    yield f"At most {most} switches an hour." if most else "No limit on switches an hour."
 
 
 def _fail_safe(device: Device) -> str:
@@ -155,8 +155,8 @@ def _fail_safe(device: Device) -> str:
 
 def _hold(device: Device) -> str:
     if not device.hold_minutes:
-        return "A change by a person does not keep rules away."
-    return f"A change by a person, here or at the device, keeps rules away for {formatting.span_text(device.hold_minutes)}."
+        return "A change by hand does not hold it."
+    return f"A change by a person, here or at the device, holds it for {formatting.span_text(device.hold_minutes)}."
 
 
 def way_back(device: Device) -> str:

@@ -11,7 +11,7 @@ from core.feeds import Signal, Slot
 from core.models import Forecast, Series
 from core.planning.forecast import Outlook, Rung, outlook
 from core.tasks.forecasts.regions import Region, configured
-from core.views.sparks import Spark
+from core.views.sparklines import Spark
 
 AHEAD = timedelta(hours=48)
 MINUTE = timedelta(minutes=1)
@@ -27,7 +27,7 @@ SIGNALS = CLEAN + STORM
 
 
 @dataclass(frozen=True)
-class Outside:
+class SignalForecast:
     """One signal as the status page shows it. `extreme` is the best slot ahead of a price or an intensity, the worst one of a
     danger; None where it stays the same."""
 
@@ -49,14 +49,14 @@ class Outside:
         return self.outlook.signal in STORM
 
 
-def outside(now: datetime) -> list[Outside]:
+def forecasts_shown(now: datetime) -> list[SignalForecast]:
     """The first configured signal that tells when to run, and the first that tells of danger; nothing where none is stored."""
     stored = _stored(now)
     chosen = [
         next((series for series in stored if series.signal in kind), None)
         for kind in (CLEAN, STORM)
     ]
-    return [_outside(series, now) for series in chosen if series]
+    return [_signal_forecast(series, now) for series in chosen if series]
 
 
 def _stored(now: datetime) -> list[Series]:
@@ -84,12 +84,12 @@ def _any(regions: Sequence[Region]) -> Q:
     return wanted
 
 
-def _outside(series: Series, now: datetime) -> Outside:
+def _signal_forecast(series: Series, now: datetime) -> SignalForecast:
     forecast: Forecast = series.newest  # type: ignore[attr-defined]  # by FilteredRelation
     forecast.series = series
     every = feeds.load(series.source.feed).every
     told = outlook(Signal(series.signal), now, now + AHEAD, forecast.as_slots(), (), every)
-    return Outside(
+    return SignalForecast(
         outlook=told,
         region=series.source.region,
         now=told.at(now),
@@ -128,7 +128,7 @@ def _spark(told: Outlook, now: datetime) -> Spark:
     span = _reach(told, now)
     label = formatting.SIGNAL_WORDS[told.signal].capitalize()
     if not span:
-        return Spark("", f"{label}: nothing known")
+        return Spark("", f"{label}: no data")
     slots = [told.at(now + span * place / SPARK_POINTS) for place in range(SPARK_POINTS)]
     values = [slot.value for slot in told.slots]
     low, high = (formatting.number_text(value) for value in (min(values), max(values)))
