@@ -67,8 +67,8 @@ def make_plan(device, opens_at, deadline, windows=(), **fields):
     packed = [[start.timestamp(), end.timestamp()] for start, end in windows]
     with publishing():
         return Plan.objects.create(
-            device=device, opens_at=opens_at, deadline=deadline, counted_until=opens_at, windows=packed,
-            job={"minutes": 90, "watts": 2000}, **given | fields,
+            device=device, opens_at=opens_at, deadline=deadline, counted_until=opens_at,
+            windows=packed, job={"minutes": 90, "watts": 2000}, **given | fields,
         )  # fmt: skip
 
 

@@ -287,7 +287,7 @@ def test_the_last_order_is_told_with_what_became_of_it(client, gateway, now, sta
     order(device, now, state)
     shown = page(client).split("</main>")[0]
     assert words in shown
-    assert "replaced by a newer order" not in shown
+    assert "replaced by a newer command" not in shown
 
 
 def test_an_order_of_last_week_is_no_news(client, gateway, now):
