@@ -146,7 +146,7 @@ def test_a_silent_device_becomes_late_by_itself(browse, device, database_url, se
         for page, place in ((status, ".device .state"), (own, ".about .state")):
             expect(page.locator(place)).to_have_text(re.compile("late"), timeout=12_000)
         expect(status.locator(".device .because")).to_have_text(
-            "Nobody asked for more than two intervals"
+            "Not polled for more than two intervals"
         )
         expect(status.locator(".counts .state-late")).to_contain_text("1", timeout=6_000)
         poll.poll(device.gateway_id, force=True)

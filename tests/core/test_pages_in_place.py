@@ -161,7 +161,7 @@ def test_messages_do_not_pile_up(browse, web, device):
     page = live(browse(web.site, own(device)))
     for _ in range(3):
         page.get_by_role("button", name="until released").click()
-        expect(message(page).last).to_contain_text("stays as it is", timeout=BLINK)
+        expect(message(page).last).to_contain_text("is held", timeout=BLINK)
         page.get_by_role("button", name="Release").click()
         expect(message(page).last).to_contain_text("is released", timeout=BLINK)
     expect(message(page)).to_have_count(2)
