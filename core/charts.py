@@ -1,6 +1,6 @@
-"""The geometry of charts: pure functions from values in time to SVG paths, ticks and readouts. No clock, no database.
+"""Geometry of charts: pure functions from values in time to SVG paths, ticks and readouts.
 
-Every line is a step: a value holds until another is told. Where nobody heard anything the line breaks.
+Every line is a step: a value holds until the next. Where there is no data the line breaks.
 """
 
 import math
@@ -22,7 +22,7 @@ TICK_STEPS = tuple(HOUR * hours for hours in (1, 2, 4, 6, 12, 24, 48, 120, 240))
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """A labelled line across the chart. `place` is in percent of the width, or of the height from the top."""
+    """A labelled grid line. `place` is in percent of the width, or of the height from the top."""
 
     place: float
     label: str
@@ -31,7 +31,7 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """What one can read at a place of the chart: the last value of a short time, and how far it went. None: a gap."""
+    """The readout at a place of the chart: last, least and greatest value. None: a gap."""
 
     place: float
     width: float
@@ -63,7 +63,7 @@ class Chart:
 
 
 def sparkline(values: Sequence[float | None]) -> str:
-    """An SVG path of evenly spaced samples, in a box of 100 by 100. Empty if there is nothing to draw."""
+    """Return an SVG path of evenly spaced samples in a box of 100 by 100; "" without values."""
     known = [value for value in values if value is not None]
     if not known:
         return ""
@@ -87,8 +87,10 @@ def draw(
     words: tuple[str, str] | None = None,
     beside: Sequence[Piece] = (),
 ) -> Chart:
-    """The whole chart. `words` are what 0 and 1 mean, for something that is either one or the other. `beside` is what else
-    is drawn on the same scale."""
+    """Return the whole chart.
+
+    `words` are the labels of 0 and 1, for a switch. `beside` shares the scale.
+    """
     scale = round_levels(*_range([*pieces, *beside]))
     levels = (
         [(0.0, words[0]), (1.0, words[1])] if words else [(level, _plain(level)) for level in scale]
@@ -130,7 +132,7 @@ def bands(
 
 
 def _range(pieces: Sequence[Piece]) -> tuple[float, float]:
-    """Least and greatest to show: from zero where that costs less than half of the height, never flat."""
+    """Return least and greatest to show: from zero if that costs at most half the height."""
     low = min((piece.value for piece in pieces), default=0.0)
     high = max((piece.value for piece in pieces), default=1.0)
     if high - low <= abs(high) * 1e-9:
@@ -144,7 +146,7 @@ def _range(pieces: Sequence[Piece]) -> tuple[float, float]:
 
 
 def round_levels(low: float, high: float, about: int = 4) -> list[float]:
-    """Levels at round steps (1, 2, 5 and their tens) from at or below `low` to at or above `high`."""
+    """Return levels at round steps (1, 2, 5 times a power of ten) that enclose low and high."""
     rough = (high - low) / about
     magnitude = 10.0 ** math.floor(math.log10(rough))
     step = next(nice * magnitude for nice in (1, 2, 5, 10) if nice * magnitude >= rough * 0.999)
@@ -153,7 +155,10 @@ def round_levels(low: float, high: float, about: int = 4) -> list[float]:
 
 
 def time_ticks(start: datetime, end: datetime, most: int = 7) -> list[Tick]:
-    """Ticks at round hours or midnights of UTC. Those just outside are there, not shown: a page moves all to its own zone."""
+    """Return ticks at round hours or midnights of UTC.
+
+    Those just outside are included, not shown: the script moves all to the reader's zone.
+    """
     span = end - start
     step = next((step for step in TICK_STEPS if span / step <= most), TICK_STEPS[-1])
     midnight = start.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
@@ -194,7 +199,8 @@ def _area(
     steps = "".join(
         f"V{_short(HEIGHT * y(piece.value))}H{_short(WIDTH * x(piece.end))}" for piece in run
     )
-    return f"M{_short(WIDTH * x(run[0].start))} {_short(HEIGHT * ground)}{steps}V{_short(HEIGHT * ground)}Z"
+    base = _short(HEIGHT * ground)
+    return f"M{_short(WIDTH * x(run[0].start))} {base}{steps}V{base}Z"
 
 
 def _columns(pieces: Sequence[Piece], start: datetime, end: datetime) -> Iterator[Column]:

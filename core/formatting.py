@@ -1,4 +1,4 @@
-"""How values, times and states are said to people: one place for pages and for commands in a terminal."""
+"""Words for values, times and states: one place for pages and for terminal commands."""
 
 from datetime import datetime, timedelta
 
@@ -11,10 +11,10 @@ from core.readings import Kind, Value
 FRESHNESS_MEANS = {
     Freshness.UNREACHABLE: "its gateway does not answer, or cannot reach it",
     Freshness.STALE: "its own measurement is older than a day",
-    Freshness.LATE: "nobody asked for more than two intervals",
+    Freshness.LATE: "not polled for more than two intervals",
     Freshness.NEVER: "not heard yet",
-    Freshness.FRESH: "heard lately",
-    Freshness.PAUSED: "a person disabled it",
+    Freshness.FRESH: "heard recently",
+    Freshness.PAUSED: "disabled by a person",
 }
 
 STATE_WORDS = {
@@ -23,7 +23,7 @@ STATE_WORDS = {
     State.ACCEPTED: "accepted, not seen in effect yet",
     State.CONFIRMED: "confirmed",
     State.FAILED: "failed",
-    State.SUPERSEDED: "replaced by a newer order",
+    State.SUPERSEDED: "replaced by a newer command",
     State.EXPIRED: "never sent: it took too long",
     State.UNCONFIRMED: "accepted, but never seen in effect",
 }
@@ -59,7 +59,7 @@ def value_text(value: Value | None, unit: str = "") -> str:
 
 
 def number_text(number: float) -> str:
-    """As many digits as a person reads: 0.031, 4.25, 21.5, 431.2, 12,345."""
+    """Round to the digits a person reads: 0.031, 4.25, 21.5, 431.2, 12,345."""
     size = abs(number)
     if size >= 1e9 or 0 < size < 0.001:
         return f"{number:.4g}"
@@ -69,7 +69,7 @@ def number_text(number: float) -> str:
 
 
 def named_value(attribute: Attribute) -> str:
-    """The value with its name: power 1,850 W, locked on. What is called on needs no name."""
+    """The value with its name: power 1,850 W, locked on. `on` itself needs no name."""
     value = value_text(attribute.value, attribute.unit)
     return value if attribute.name == "on" else f"{label(attribute)} {value}"
 
@@ -94,16 +94,16 @@ def ago(time: datetime, now: datetime) -> str:
 def span_text(minutes: float) -> str:
     """A length of time: 45 min, 2 h, 2 h 30 min."""
     hours, rest = divmod(round(minutes), 60)
-    return " ".join(
-        [*([f"{hours} h"] if hours else []), *([f"{rest} min"] if rest or not hours else [])]
-    )
+    if not hours:
+        return f"{rest} min"
+    return f"{hours} h {rest} min" if rest else f"{hours} h"
 
 
 def option_label(name: str, unit: str = "") -> str:
     """With its unit, unless it ends in it: Gain, %; Lead minutes."""
     label = name.replace("_", " ").capitalize()
-    is_told = label.lower().split()[-1].startswith(unit.lower())
-    return label if is_told else f"{label}, {unit}"
+    has_unit = label.lower().split()[-1].startswith(unit.lower())
+    return label if has_unit else f"{label}, {unit}"
 
 
 def option_text(value: object, unit: str = "") -> str:
@@ -115,20 +115,20 @@ def option_text(value: object, unit: str = "") -> str:
 
 
 def press_text(attribute: Attribute, value: bool) -> str:
-    """What a button says that orders this value."""
+    """Return the label of the button that sends this value."""
     if attribute.name == "locked":
         return "Lock" if value else "Unlock"
     return f"Turn {'' if attribute.name == 'on' else label(attribute) + ' '}{value_text(value)}"
 
 
 def order_text(command: DeviceCommand) -> str:
-    """What was ordered: on, target temperature 21 °C. The command's attribute is read."""
-    said = value_text(command.value, command.attribute.unit)
-    return said if command.attribute.name == "on" else f"{label(command.attribute)} {said}"
+    """Return the value of a command: on, target temperature 21 °C. Reads its attribute."""
+    text = value_text(command.value, command.attribute.unit)
+    return text if command.attribute.name == "on" else f"{label(command.attribute)} {text}"
 
 
 def command_text(command: DeviceCommand) -> str:
-    """What was ordered, and what became of it. The command's attribute is read."""
+    """Return the value and the state of a command. Reads its attribute."""
     return f"{order_text(command)}: {STATE_WORDS[State(command.state)]}"
 
 
@@ -140,7 +140,7 @@ def foremost(attributes: list[Attribute], most: int) -> list[Attribute]:
 
 
 def drawn(attributes: list[Attribute]) -> Attribute | None:
-    """The attribute whose day is drawn: the foremost number that a sensor measures, else any number, else a switch."""
+    """Return the attribute for the sparkline: a measured number, else any, else a switch."""
     charted = foremost([one for one in attributes if one.has_chart], len(attributes))
     return next(
         (one for one in charted if one.is_measured),

@@ -1,4 +1,7 @@
-"""The admin: for looking into things. Fast with 10,000 devices and millions of observations; what tasks write is read-only."""
+"""The admin, for inspection: rows that tasks write are read-only.
+
+Fast with 10,000 devices and millions of observations.
+"""
 
 from typing import Any
 
@@ -58,7 +61,7 @@ class CredentialForm(VersionedForm):
         required=False,
         max_length=4000,
         widget=forms.PasswordInput(render_value=False, attrs={"autocomplete": "off"}),
-        help_text="Left empty, the stored one stays. It is never shown.",
+        help_text="Leave empty to keep the stored one. It is never shown.",
     )
 
     def save(self, commit: bool = True) -> Any:
@@ -68,7 +71,7 @@ class CredentialForm(VersionedForm):
 
 
 class Kept(PublishingAdmin, Base):
-    """Added by asking a gateway, removed on its own page and then in steps: a cascade over millions would take minutes."""
+    """Added by discovery, removed on their own page: a cascade over millions takes minutes."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

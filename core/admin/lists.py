@@ -1,4 +1,4 @@
-"""How the admin lists: fast with millions of rows; what tasks write is read-only."""
+"""Admin lists that stay fast with millions of rows."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from django.utils.functional import cached_property
 
 COUNTED_AT_MOST = 10_000
-"""A list says no more pages than this has rows: counting millions takes longer than anybody reads."""
+"""Rows counted for the number of pages: counting millions takes seconds."""
 
 
 class BoundedPaginator(Paginator):  # type: ignore[type-arg]  # generic only in the stubs
@@ -42,8 +42,10 @@ class ReadOnly(Base):
 
 
 class OfOne(ReadOnly):
-    """Rows that are listed for one attribute, series or device only, by its index: a list over all of them would sort
-    millions. `of` is the field that names it."""
+    """Rows listed only for one attribute, series or device, named by the field `of`.
+
+    That uses an index; a list over all of them would sort millions.
+    """
 
     of = ""
     sortable_by = ()

@@ -1,4 +1,4 @@
-"""For the admin pages of what live pages follow: every change made there is told."""
+"""Admin pages whose changes are published as events."""
 
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -11,8 +11,11 @@ from core.tasks.events.outbox import is_publishing, publishing
 
 
 class PublishingAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic only in the stubs
-    """Adding, changing, deleting, actions and lists that are edited; the admin's own log is written in the same transaction.
-    Reading opens none. What changes must be Evented, or told by `save_model()`."""
+    """Publish adding, changing, deleting, actions and edited lists.
+
+    The admin's own log is written in the same transaction; reading opens none. The model must
+    be Evented, or `save_model()` must publish.
+    """
 
     def changeform_view(
         self,
@@ -27,7 +30,7 @@ class PublishingAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic on
     def get_object(
         self, request: HttpRequest, object_id: str, from_field: str | None = None
     ) -> Model | None:
-        """Locked where it is about to be changed: all of it is saved, and what a poll stored meanwhile would be overwritten."""
+        """Lock the row if it may be changed: all fields are saved, also those a poll writes."""
         found: Model | None = super().get_object(request, object_id, from_field)
         if found is None or not is_publishing():
             return found
@@ -47,7 +50,7 @@ class PublishingAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic on
             return super().changelist_view(request, extra_context)
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-        """Several at once, which passes `delete()` by."""
+        """Publish a bulk delete, which does not call `delete()`."""
         with publishing() as outbox:
             for instance in queryset:
                 outbox.changed(instance)

@@ -1,4 +1,4 @@
-"""What people may type, checked before any task hears of it."""
+"""Forms of the pages: input is validated before it reaches a task."""
 
 from collections.abc import Sequence
 from dataclasses import fields
@@ -15,7 +15,7 @@ LARGEST_KEY = 2**63 - 1
 
 
 class FindDevices(forms.Form):
-    """Search and filters of the status page. What cannot be understood is left out, not complained about."""
+    """Search and filters of the status page. Invalid input is ignored."""
 
     q = forms.CharField(max_length=100, required=False)
     state = forms.ChoiceField(
@@ -30,7 +30,7 @@ class FindDevices(forms.Form):
 
 
 class ChooseChart(forms.Form):
-    """Which chart the device page shows. What cannot be understood is left out."""
+    """Which chart the device page shows. Invalid input is ignored."""
 
     attribute = forms.IntegerField(min_value=1, max_value=LARGEST_KEY, required=False)
     span = forms.ChoiceField(
@@ -92,21 +92,21 @@ class DeviceForm(forms.ModelForm):  # type: ignore[type-arg]  # generic only in 
         model = Device
         fields = ("name", "place", "latitude", "longitude", "zone", "region", "enabled", *LIMITS)
         help_texts = {
-            "enabled": "Polled and decided for",
-            "place": "Where it stands, in your words",
+            "enabled": "Polled and switched by its rule",
+            "place": "For example: kitchen",
             "latitude": "In degrees, south is negative",
             "longitude": "In degrees, west is negative",
             "zone": "Such as Europe/London",
         }
         labels = {
             "zone": "Time zone",
-            "region": "Region of feeds",
-            "min_on_minutes": "Least minutes on",
-            "min_off_minutes": "Least minutes off",
-            "most_switches_an_hour": "Most switches an hour",
+            "region": "Forecast region",
+            "min_on_minutes": "Minimum minutes on",
+            "min_off_minutes": "Minimum minutes off",
+            "most_switches_an_hour": "Maximum switches an hour",
             "fail_safe": "Fail-safe state",
             "fail_safe_minutes": "Fail-safe after minutes",
-            "hold_minutes": "Minutes of a person's word",
+            "hold_minutes": "Hold minutes after a change by hand",
         }
 
     def about(self) -> list[forms.BoundField]:
@@ -127,15 +127,15 @@ class HoldForm(forms.Form):
 
 
 class ChooseRule(forms.Form):
-    """The rule (or guard) whose options are to be filled in. What is not known is nobody."""
+    """The choice of the rule or guard whose options are shown. An unknown name is none."""
 
     def __init__(
-        self, place: str, label: str, known: Sequence[tuple[str, str]], nobody: str, data: Any
+        self, place: str, label: str, choices: Sequence[tuple[str, str]], none: str, data: Any
     ) -> None:
         super().__init__(data)
         self.place = place
         self.fields[place] = forms.ChoiceField(
-            label=label, choices=[("", nobody), *known], required=False
+            label=label, choices=[("", none), *choices], required=False
         )
 
     @property
@@ -147,7 +147,7 @@ class ChooseRule(forms.Form):
 
 
 class RuleForm(forms.Form):
-    """A field for each option of a rule. What is left empty is as the rule has it."""
+    """A field for each option of a rule. An empty field means the default."""
 
     def __init__(self, rule: rules.Rule, data: Any = None, **options: Any) -> None:
         super().__init__(data, **options)
@@ -170,7 +170,7 @@ class RuleForm(forms.Form):
 
 
 def _option_field(option: Any) -> forms.Field:
-    """What the option is, is told by its type; what it stands at if nothing is typed, by its placeholder."""
+    """Return the field for an option's type; the default is its placeholder."""
     unit = option.metadata.get("unit", "")
     shown = formatting.option_text(option.default, unit)
     about = {
@@ -180,11 +180,11 @@ def _option_field(option: Any) -> forms.Field:
     }
     if option.type is bool:
         return forms.ChoiceField(
-            choices=[("", f"as usual: {shown}"), ("on", "on"), ("off", "off")], **about
+            choices=[("", f"default: {shown}"), ("on", "on"), ("off", "off")], **about
         )
     if chosen := option.metadata.get("choices"):
         said = [(choice, formatting.option_text(choice)) for choice in chosen]
-        return forms.ChoiceField(choices=[("", f"as usual: {shown}"), *said], **about)
+        return forms.ChoiceField(choices=[("", f"default: {shown}"), *said], **about)
     if option.type in (int, float):
         field = (forms.IntegerField if option.type is int else forms.FloatField)(**about)
         field.widget.attrs |= {"step": "any", "placeholder": f"{option.default:.12g}"}
@@ -197,7 +197,7 @@ def _option_field(option: Any) -> forms.Field:
 
 
 def _credential(**options: Any) -> forms.CharField:
-    """Written, never shown again: the field is empty whenever the page is."""
+    """Return a write-only field: the page never shows the stored credential."""
     widget = forms.PasswordInput(render_value=False, attrs={"autocomplete": "off"})
     return forms.CharField(max_length=4000, required=False, widget=widget, **options)
 
@@ -216,7 +216,7 @@ class AddGatewayForm(forms.Form):
     address = _address()
     credential = _credential()
     name = forms.CharField(
-        max_length=120, required=False, help_text="Left empty, it is called what it calls itself"
+        max_length=120, required=False, help_text="Left empty, the name it reports is used"
     )
 
     def __init__(self, data: Any = None) -> None:
@@ -232,9 +232,9 @@ class GatewayForm(forms.Form):
     name = forms.CharField(max_length=120)
     address = _address()
     credential = _credential(
-        label="New credential", help_text="Left empty, the stored one stays. It is never shown."
+        label="New credential", help_text="Leave empty to keep the stored one. It is never shown."
     )
-    enabled = forms.BooleanField(required=False, help_text="Asked at each poll")
+    enabled = forms.BooleanField(required=False, help_text="Polled at each run")
 
     def __init__(self, gateway: Gateway, data: Any = None) -> None:
         stored = {"name": gateway.name, "address": gateway.address, "enabled": gateway.enabled}

@@ -1,4 +1,4 @@
-"""Two people change the same thing: whoever saves second is told so with both versions, and may then overwrite knowingly."""
+"""Optimistic locking: who saves over a newer version sees both, and may save again to overwrite."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, cast
@@ -9,7 +9,7 @@ from django.http import QueryDict
 from core.models import Device, Gateway
 
 UNKNOWN = -1
-"""A version that nothing ever has."""
+"""A version that no row has."""
 
 
 class Difference(NamedTuple):
@@ -21,7 +21,7 @@ class Difference(NamedTuple):
 
 
 class VersionField(forms.IntegerField):
-    """Hidden in a form: the version that the page showed. A form that comes without it is saved whatever is there."""
+    """The version that the page showed, hidden. A form without it is saved unconditionally."""
 
     def __init__(self) -> None:
         super().__init__(required=False, min_value=0, max_value=2**31 - 1, widget=forms.HiddenInput)
@@ -33,7 +33,7 @@ class VersionField(forms.IntegerField):
             return UNKNOWN
 
     def has_changed(self, initial: Any, data: Any) -> bool:
-        return False  # nothing that anybody changed
+        return False  # no user changes it
 
 
 class Seen(forms.Form):
@@ -44,7 +44,7 @@ class Seen(forms.Form):
     def __init__(self, stored: Device | Gateway, sent: Any = None) -> None:
         super().__init__(sent, initial={"version": stored.version}, auto_id=False)
         self.there: Device | Gateway | None = None
-        """How it is, where that is not what was seen."""
+        """The stored row, if its version is not the one that the page showed."""
         self.differences: list[Difference] = []
 
     def wanted(self) -> int | None:
@@ -55,21 +55,21 @@ class Seen(forms.Form):
         """The form that comes back is of this version: to save it again overwrites that."""
         self.data = {"version": stored.version}
 
-    def meet(
+    def show_conflict(
         self, there: Device | Gateway, theirs: Mapping[str, str], yours: Mapping[str, str]
     ) -> None:
-        """Show both, as stored() and typed() tell them."""
+        """Show both versions, as stored() and typed() return them."""
         self.renew(there)
         self.there, self.differences = there, differences(theirs, yours)
 
 
 class VersionedForm(forms.ModelForm):  # type: ignore[type-arg]  # generic only in the stubs
-    """The same for the admin. The row must be locked when it is read, so that it stays as it is compared here."""
+    """The same for the admin. The row must be locked when it is read, before the comparison."""
 
     version = VersionField()
 
     class Meta:
-        exclude = ("version",)  # noqa: DJ006 (it grows by itself; which fields there are, the admin says)
+        exclude = ("version",)  # noqa: DJ006 (the admin names the fields)
 
     def __init__(self, *args: Any, **named: Any) -> None:
         super().__init__(*args, **named)
@@ -92,19 +92,19 @@ class VersionedForm(forms.ModelForm):  # type: ignore[type-arg]  # generic only 
 
 
 def stored(form: forms.BaseForm) -> dict[str, str]:
-    """What a form begins with, in words by label."""
+    """Return the initial values of a form as text, by label."""
     return {str(field.label): _in_words(field, field.initial) for field in form.visible_fields()}
 
 
 def typed(form: forms.BaseForm) -> dict[str, str]:
-    """What was typed into it."""
+    """Return the values typed into it as text, by label."""
     return {
         str(field.label): _in_words(field, _typed(form, field)) for field in form.visible_fields()
     }
 
 
 def _typed(form: forms.BaseForm, field: forms.BoundField) -> Any:
-    """As it is understood, if it is."""
+    """Return the cleaned value, or the raw one if it is invalid."""
     return field.data if field.errors else form.cleaned_data.get(field.name)
 
 
@@ -117,12 +117,15 @@ def differences(theirs: Mapping[str, str], yours: Mapping[str, str]) -> list[Dif
 
 
 def in_words(there: Device | Gateway, rows: list[Difference]) -> list[str]:
-    told = [
+    lines = [
         f"{row.label}: stored {row.theirs or 'nothing'}, typed {row.yours or 'nothing'}."
         for row in rows
     ]
-    begin = f"{there} was changed by somebody else meanwhile. Nothing of yours was saved; save again to overwrite it."
-    return [begin, *(told or ["What you typed is as it is stored."])]
+    begin = (
+        f"{there} was changed by somebody else in the meantime. "
+        "Your changes are not saved; save again to overwrite it."
+    )
+    return [begin, *(lines or ["Your values are the same as the stored ones."])]
 
 
 def _in_words(field: forms.BoundField, value: Any) -> str:

@@ -1,4 +1,4 @@
-"""What the templates need to say values, times and states."""
+"""Template tags for values, times and states, and for the data that the scripts read."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -51,8 +51,10 @@ def state(freshness: Freshness) -> SafeString:
 
 @register.simple_tag(takes_context=True)
 def live(context: dict[str, Any], page: str, topic: str) -> SafeString:
-    """What the page's script needs to follow the socket: from which event on, and what to subscribe to beside the devices
-    it shows. The address is left out where the server cannot speak it."""
+    """Return attributes for the page's script: its topic and the event to follow from.
+
+    The socket's address is left out where the server does not support WebSockets.
+    """
     return format_html(
         ' data-page="{}" data-topic="{}" data-last="{}" data-now="{}" data-late="{}"{}',
         page,
@@ -66,7 +68,7 @@ def live(context: dict[str, Any], page: str, topic: str) -> SafeString:
 
 @register.inclusion_tag("core/_live.html")
 def live_words() -> dict[str, Any]:
-    """Words and shapes that the page's script copies."""
+    """Render the words and shapes that the page's script copies."""
     kinds = {**dict.fromkeys(LOUD, "loud"), **dict.fromkeys(OPEN, "open")}
     return {
         "states": list(Freshness),
@@ -77,17 +79,17 @@ def live_words() -> dict[str, Any]:
 
 
 @register.simple_tag
-def heard(told: Device | Attribute, freshness: Freshness) -> SafeString:
-    """What the freshness was reckoned from, so that the page's script can go on reckoning."""
-    device = told.device if isinstance(told, Attribute) else told
-    measured_at = told.measured_at if isinstance(told, Device) else _daily(told)
+def heard(thing: Device | Attribute, freshness: Freshness) -> SafeString:
+    """Return the inputs of the freshness, so that the page's script can update it."""
+    device = thing.device if isinstance(thing, Attribute) else thing
+    measured_at = thing.measured_at if isinstance(thing, Device) else _daily(thing)
     return format_html(
         ' data-freshness="{}" data-gateway="{}" data-heard="{}" data-measured="{}"{}{}{}',
         freshness,
         device.gateway_id,
-        _seconds(told.heard_at),
+        _seconds(thing.heard_at),
         _seconds(measured_at),
-        "" if told.available else SafeString(" data-unavailable"),
+        "" if thing.available else SafeString(" data-unavailable"),
         SafeString(" data-failing") if device.gateway.failures else "",
         SafeString(" data-paused") if device.is_paused else "",
     )
@@ -100,16 +102,17 @@ def value_of(attribute: Attribute) -> SafeString:
 
 @register.simple_tag
 def order_of(attribute: Attribute) -> SafeString:
-    """On a form that orders: what its buttons say depends on the value."""
-    press = "" if attribute.kind != Kind.BOOLEAN else format_html(
-        ' data-on="{}" data-off="{}"', *(formatting.press_text(attribute, value) for value in (True, False))
-    )  # fmt: skip
+    """Return attributes for a form that sends a command: the labels depend on the value."""
+    press: SafeString | str = ""
+    if attribute.kind == Kind.BOOLEAN:
+        on, off = (formatting.press_text(attribute, value) for value in (True, False))
+        press = format_html(' data-on="{}" data-off="{}"', on, off)
     return format_html(' data-order="{}" data-kind="{}"{}', attribute.pk, attribute.kind, press)
 
 
 @register.simple_tag
-def told_of(attribute: Attribute) -> SafeString:
-    """On what tells of its orders. What is called on needs no name."""
+def command_of(attribute: Attribute) -> SafeString:
+    """Return attributes for the line about its last command. `on` needs no name."""
     name = "" if attribute.name == "on" else f"{formatting.label(attribute)} "
     device = f"{attribute.device}, {formatting.label(attribute)}"
     return format_html(
@@ -137,7 +140,10 @@ def means(freshness: Freshness) -> str:
 
 @register.simple_tag(takes_context=True)
 def ago(context: dict[str, Any], time: datetime | None) -> SafeString | str:
-    """The time as a distance from now, the time itself on hover. The page's script moves both to the reader's zone."""
+    """Show the time relative to now, the time itself on hover.
+
+    The page's script moves both to the reader's zone.
+    """
     if time is None:
         return "never"
     utc = time.astimezone(UTC)
@@ -151,7 +157,7 @@ def ago(context: dict[str, Any], time: datetime | None) -> SafeString | str:
 
 @register.simple_tag
 def clock(time: datetime) -> SafeString:
-    """The time itself, in UTC until the page's script moves it to the reader's zone."""
+    """Show date and time, in UTC until the page's script moves it to the reader's zone."""
     utc = time.astimezone(UTC)
     shown = f"{utc:%-d %b, %H:%M:%S}"
     return format_html(
@@ -161,7 +167,7 @@ def clock(time: datetime) -> SafeString:
 
 @register.simple_tag(takes_context=True)
 def moment(context: dict[str, Any], time: datetime) -> SafeString:
-    """The time of day, with the date where it is another day, in UTC until the page's script moves it."""
+    """Show the time of day, with the date if not today; in UTC until the page's script moves it."""
     utc = time.astimezone(UTC)
     is_today = utc.date() == context["now"].astimezone(UTC).date()
     shown = f"{utc:%H:%M}" if is_today else f"{utc:%-d %b, %H:%M}"
@@ -186,10 +192,13 @@ def in_words(attribute: Attribute) -> str:
 
 @register.filter
 def presses(attribute: Attribute) -> list[tuple[str, str]]:
-    """The buttons of a switch, as (value, what it says): the one that changes something, or both where nobody knows."""
-    told = [True, False] if attribute.value is None else [not attribute.value]
+    """Return the buttons of a switch as (value, label).
+
+    Only the one that changes its state; both where the state is unknown.
+    """
+    values = [True, False] if attribute.value is None else [not attribute.value]
     return [
-        (formatting.value_text(value), formatting.press_text(attribute, value)) for value in told
+        (formatting.value_text(value), formatting.press_text(attribute, value)) for value in values
     ]
 
 
@@ -210,7 +219,7 @@ def is_loud(command: DeviceCommand) -> bool:
 
 @register.filter
 def who(source: str) -> str:
-    """Whose word an order or a decision was; "" is nobody's."""
+    """Say who sent a command or made a decision; "" is nobody."""
     return formatting.SOURCE_WORDS[Source(source)] if source else "nobody"
 
 

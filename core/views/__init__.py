@@ -1,1 +1,2 @@
-"""What a person sees in the browser. Views read through the models, act through core.tasks, and answer a POST by a redirect."""
+"""Pages for the browser. Views read through the models, act through core.tasks,
+and answer a POST with a redirect."""

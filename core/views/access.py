@@ -1,4 +1,4 @@
-"""Who may see and do what, and where a person goes afterwards."""
+"""Permissions of views, and redirects after a POST."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -18,7 +18,7 @@ View = Callable[Concatenate[HttpRequest, Path], HttpResponse]
 
 
 def readable(view: View[Path]) -> View[Path]:
-    """Anybody may read while PUBLIC_STATUS is on; else whoever is logged in."""
+    """Let in everybody while PUBLIC_STATUS is on, else only users who are logged in."""
 
     @wraps(view)
     def checked(request: HttpRequest, /, *path: Path.args, **named: Path.kwargs) -> HttpResponse:
@@ -30,7 +30,7 @@ def readable(view: View[Path]) -> View[Path]:
 
 
 def permitted(permission: str) -> Callable[[View[Path]], View[Path]]:
-    """Only for people who have the permission; others are asked to log in, or told no."""
+    """Let in only users who have the permission; others get the log-in page or a 403."""
 
     def wrap(view: View[Path]) -> View[Path]:
         @wraps(view)
@@ -38,12 +38,10 @@ def permitted(permission: str) -> Callable[[View[Path]], View[Path]]:
             request: HttpRequest, /, *path: Path.args, **named: Path.kwargs
         ) -> HttpResponse:
             if not request.user.is_authenticated:
-                # After the log-in a page is shown, so a form that was sent leads back to where it stood.
-                return redirect_to_login(
-                    own_path(request, "status")
-                    if request.method == "POST"
-                    else request.get_full_path()
-                )
+                # A log-in leads on by GET, so after a POST it leads to the page with the form.
+                if request.method == "POST":
+                    return redirect_to_login(own_path(request, "status"))
+                return redirect_to_login(request.get_full_path())
             require(request, permission)
             return view(request, *path, **named)
 
@@ -55,17 +53,18 @@ def permitted(permission: str) -> Callable[[View[Path]], View[Path]]:
 def require(request: HttpRequest, permission: str) -> None:
     if not request.user.has_perm(permission):
         raise PermissionDenied(
-            f"Your account lacks the permission {permission}. Somebody who manages users can give it."
+            f"Your account lacks the permission {permission}. "
+            "Somebody who manages users can give it."
         )
 
 
 def person(request: HttpRequest) -> User:
-    """The logged-in user of a view that is `permitted`."""
+    """Return the logged-in user of a view that is `permitted`."""
     return cast(User, request.user)
 
 
 def own_path(request: HttpRequest, default: str, *parts: object) -> str:
-    """Where the form says it stood, if that is on this site; else the default page."""
+    """Return the form's `next` path if it is on this site, else the default page."""
     wanted = request.POST.get("next", "")
     if url_has_allowed_host_and_scheme(
         wanted, allowed_hosts=None, require_https=request.is_secure()

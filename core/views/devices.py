@@ -1,4 +1,4 @@
-"""One device: everything it reports and accepts, its charts, what was ordered, and the buttons."""
+"""The device page: attributes, charts, commands, and the buttons; change and remove."""
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
@@ -17,9 +17,9 @@ from core.readings import Unacceptable
 from core.tasks import gateways, poll
 from core.tasks.orders import send
 from core.views.access import back, permitted, person, readable
-from core.views.decides import decided
+from core.views.decisions import decided
 from core.views.history import SPANS, history
-from core.views.sparks import sparks_of
+from core.views.sparklines import sparks_of
 from core.views.status import attributes_of
 
 COMMANDS_SHOWN = 20
@@ -39,17 +39,14 @@ def _present(pk: int) -> Device:
 @readable
 @require_safe
 def device(request: HttpRequest, pk: int) -> HttpResponse:
-    now, last_event = (
-        timezone.now(),
-        follower.last,
-    )  # before anything is read: what changes meanwhile is told again
+    # The event id is taken before any query: changes during this request are sent again.
+    now, last_event = timezone.now(), follower.last
     device = _present(pk)
     attributes = attributes_of([device], now)[device.pk]
     sparks = sparks_of([one for one in attributes if one.has_chart][:MOST_SPARKS], now)
     wanted = ChooseChart(request.GET).wanted()
-    chosen = next(
-        (one for one in attributes if one.pk == wanted["attribute"]), formatting.drawn(attributes)
-    )
+    by_pk = {attribute.pk: attribute for attribute in attributes}
+    chosen = by_pk.get(wanted["attribute"]) or formatting.drawn(attributes)
     chosen = chosen or next(iter(attributes), None)
     may_order = request.user.has_perm("core.add_devicecommand") and not device.is_paused
     commands = DeviceCommand.objects.filter(attribute__in=attributes).select_related(
@@ -85,7 +82,7 @@ def device(request: HttpRequest, pk: int) -> HttpResponse:
 @require_POST
 @permitted("core.add_devicecommand")
 def order(request: HttpRequest, pk: int) -> HttpResponse:
-    """Commit the order, send it in this request, and tell what became of it."""
+    """Commit the command, send it in this request, and show the outcome as a message."""
     attribute = get_object_or_404(Attribute.objects.select_related("device__gateway"), pk=pk)
     form = OrderForm(attribute, request.POST)
     if form.is_valid():
@@ -111,19 +108,21 @@ def _order(request: HttpRequest, attribute: Attribute, form: OrderForm) -> None:
         return
     command = next(iter(send.send([command.pk])), command)
     command.attribute = attribute
-    told = f"{attribute.device}, {formatting.command_text(command)}."
-    said = " ".join(part for part in (told, command.error, _held(attribute.device_id)) if part)
-    messages.add_message(request, LEVELS.get(State(command.state), messages.INFO), said)
+    outcome = f"{attribute.device}, {formatting.command_text(command)}."
+    parts = (outcome, command.error, _held(attribute.device_id))
+    level = LEVELS.get(State(command.state), messages.INFO)
+    messages.add_message(request, level, " ".join(part for part in parts if part))
 
 
 def _held(device_pk: int) -> str:
-    """What the press means to the device's rule, if it has one."""
+    """Say for how long the command holds the device, if it has a rule."""
     now, device = timezone.now(), Device.objects.get(pk=device_pk)
     if not device.has_decider or not device.is_held(now):
         return ""
     if device.held_until is None:
-        return "No rule touches it until it is released."
-    return f"No rule touches it for {formatting.span_text((device.held_until - now).total_seconds() / 60)}."
+        return "Rules do not switch it until it is released."
+    minutes = (device.held_until - now).total_seconds() / 60
+    return f"Rules do not switch it for {formatting.span_text(minutes)}."
 
 
 @require_POST
@@ -132,11 +131,13 @@ def ask(request: HttpRequest, pk: int) -> HttpResponse:
     device = _present(pk)
     asked = poll.poll(device.gateway_id, force=True).asked
     for _, why in asked.failed:
-        messages.error(request, f"{device.gateway} was asked and did not answer: {why}")
+        messages.error(request, f"{device.gateway} was polled and did not answer: {why}")
     if asked.busy:
-        messages.info(request, f"{device.gateway} is being asked already: its answer appears here.")
+        messages.info(
+            request, f"{device.gateway} is being polled already: its values will appear here."
+        )
     elif not asked.gateways:
-        messages.info(request, f"{device.gateway} has no device to ask for.")
+        messages.info(request, f"{device.gateway} has no device to poll.")
     elif not asked.failed:
         messages.success(request, f"{device.gateway} answered.")
     return back(request, "device", pk)
@@ -164,7 +165,7 @@ def _changed(device: Device, form: DeviceForm, seen: Seen) -> bool:
     try:
         gateways.change_device(device.pk, version=seen.wanted(), **form.cleaned_data)
     except gateways.VersionConflict as refused:
-        seen.meet(refused.there, stored(DeviceForm(instance=refused.there)), typed(form))
+        seen.show_conflict(refused.there, stored(DeviceForm(instance=refused.there)), typed(form))
         return False
     return True
 

@@ -1,4 +1,4 @@
-"""Gateways: the list, adding one (tried before it is saved), changing, asking again what it has, removing."""
+"""Gateway pages: the list, add (tested before it is saved), change, discover, remove."""
 
 from typing import Any, cast
 
@@ -54,7 +54,7 @@ def add(request: HttpRequest) -> HttpResponse:
 
 
 def _tried(form: Form) -> discovery.Discovered | None:
-    """Ask the gateway who it is. What goes wrong is said at the field that it is about."""
+    """Test the connection and add the gateway. An error is shown at the field it concerns."""
     try:
         return gateways.add(**form.cleaned_data)
     except WRONG as error:
@@ -69,7 +69,7 @@ def _complain(form: Form, error: Exception) -> None:
 
 def _ask(request: HttpRequest, gateway: Gateway) -> None:
     for _, why in poll.poll(gateway.pk, force=True).asked.failed:
-        messages.error(request, f"{gateway} was asked for values and failed: {why}")
+        messages.error(request, f"{gateway} was polled and failed: {why}")
 
 
 def _devices(count: int) -> str:
@@ -88,13 +88,14 @@ def change(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 def _changed(gateway: Gateway, form: GatewayForm, seen: Seen) -> bool:
-    told = form.cleaned_data
-    credential, address = told["credential"] or None, told["address"].strip().rstrip("/")
+    cleaned = form.cleaned_data
+    credential = cleaned["credential"] or None
+    address = cleaned["address"].strip().rstrip("/")
     try:
         changed = gateways.change(
             gateway.pk,
-            name=told["name"],
-            enabled=told["enabled"],
+            name=cleaned["name"],
+            enabled=cleaned["enabled"],
             credential=credential,
             version=seen.wanted(),
         )
@@ -102,7 +103,9 @@ def _changed(gateway: Gateway, form: GatewayForm, seen: Seen) -> bool:
             seen.renew(changed)  # saved already, but for the address
             gateways.move(gateway.pk, address)
     except gateways.VersionConflict as refused:
-        seen.meet(refused.there, stored(GatewayForm(cast(Gateway, refused.there))), typed(form))
+        seen.show_conflict(
+            refused.there, stored(GatewayForm(cast(Gateway, refused.there))), typed(form)
+        )
         return False
     except WRONG as error:
         _complain(form, error)
@@ -122,16 +125,16 @@ def _page(request: HttpRequest, gateway: Gateway, **context: Any) -> HttpRespons
 @require_POST
 @permitted("core.change_gateway")
 def discover(request: HttpRequest, pk: int) -> HttpResponse:
-    """Ask it again what devices it has; with `restore` those come back that a person removed."""
+    """Discover its devices again; with `restore` also those that a person removed."""
     gateway = _present(pk)
     try:
         found = discovery.discover(pk, restore="restore" in request.POST)
     except WRONG as error:
-        messages.error(request, f"{gateway} could not be asked: {error}")
+        messages.error(request, f"{gateway} could not be reached: {error}")
         return redirect("gateway", pk)
     parts = [f"{_devices(len(found.new))} new, {len(found.known)} known."]
     if found.left_out:
-        parts.append(f"{len(found.left_out)} removed by a person earlier, left out.")
+        parts.append(f"{len(found.left_out)} removed earlier, skipped.")
     if found.missing:
         parts.append(
             f"{len(found.missing)} no longer listed by it: {', '.join(found.missing[:5])}."

@@ -1,4 +1,7 @@
-"""For monitors: is polling alive? Not for liveness probes, which would restart a web process because a vendor is away."""
+"""/healthz for monitors: 200 while polling works.
+
+Not for liveness probes: they would restart the web process because a vendor is away.
+"""
 
 import logging
 
@@ -20,9 +23,9 @@ def healthz(request: HttpRequest) -> HttpResponse:
         health = runs.health(timezone.now())
     except DatabaseAway as error:
         logger.error("healthz: the database does not answer: %s", error)
-        return _told(f"The database does not answer ({type(error).__name__}).", 503)
-    return _told("ok" if health.ok else health.reason, 200 if health.ok else 503)
+        return _answer(f"The database does not answer ({type(error).__name__}).", 503)
+    return _answer("ok" if health.ok else health.reason, 200 if health.ok else 503)
 
 
-def _told(words: str, status: int) -> HttpResponse:
-    return HttpResponse(f"{words}\n", status=status, content_type="text/plain; charset=utf-8")
+def _answer(text: str, status: int) -> HttpResponse:
+    return HttpResponse(f"{text}\n", status=status, content_type="text/plain; charset=utf-8")

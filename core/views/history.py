@@ -1,4 +1,4 @@
-"""What one attribute was over a span of time: a chart, and the same as a table."""
+"""History of one attribute over a span of time: a chart, and the same as a table."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -67,25 +67,28 @@ def history(attribute: Attribute, span: Span, now: datetime) -> History:
     if len(points) > MOST_RAW or len(silences) > MOST_SILENCES:
         times = [start + (until - start) * place / (SAMPLES - 1) for place in range(SAMPLES)]
         samples = stored.sample([attribute.pk], times)[attribute.pk]
-        told = [
-            (time, value) for time, value in zip(times, samples, strict=True) if value is not None
-        ]
+        pairs = zip(times, samples, strict=True)
+        values = [(time, value) for time, value in pairs if value is not None]
         how = f"sampled at {SAMPLES} points: more than {MOST_RAW:,} values are stored"
-        return _drawn(attribute, from_samples(times, samples), told, start, now, how)
+        return _drawn(attribute, from_samples(times, samples), values, start, now, how)
     before = (
         stored.filter(observed_at__lte=start)
         .order_by("-observed_at")
         .values_list("observed_at", "number")[:1]
     )
-    told = [(time, float(number)) for time, number in (*before, *points) if number is not None]
+    both = (*before, *points)
+    values = [(time, float(number)) for time, number in both if number is not None]
     how = f"{len(points):,} value{'' if len(points) == 1 else 's'} stored"
-    return _drawn(attribute, held(told, silences, start, until), told, start, now, how)
+    return _drawn(attribute, held(values, silences, start, until), values, start, now, how)
 
 
 def _silences(
     attribute: Attribute, start: datetime, end: datetime
 ) -> list[tuple[datetime, datetime]]:
-    """Those that reach into the span, in order. They do not overlap, so reading backwards can stop at the first before it."""
+    """Return the silences in the span, in order of time.
+
+    They do not overlap, so reading backwards can stop at the first before the span.
+    """
     newest = Silence.objects.filter(attribute=attribute, starts_at__lt=end).order_by("-starts_at")
     rows = newest.values_list("starts_at", "ends_at")[: MOST_SILENCES + 1]
     return list(takewhile(lambda row: row[1] > start, rows))[::-1]
@@ -94,20 +97,20 @@ def _silences(
 def _drawn(
     attribute: Attribute,
     pieces: Sequence[Piece],
-    told: Sequence[tuple[datetime, float]],
+    values: Sequence[tuple[datetime, float]],
     start: datetime,
     end: datetime,
     how: str,
 ) -> History:
     is_switch = attribute.kind == Kind.BOOLEAN
     chart = draw(pieces, start, end, words=("off", "on") if is_switch else None)
-    every = max(1, ceil(len(told) / TABLE_ROWS))
+    every = max(1, ceil(len(values) / TABLE_ROWS))
     return History(
         start=start,
         end=end,
         chart=chart if pieces else None,
         readouts=[Readout(column, _readout(attribute, column)) for column in chart.columns],
-        table=[(time, _say(attribute, number)) for time, number in told[::-1][::every]],
+        table=[(time, _say(attribute, number)) for time, number in values[::-1][::every]],
         how=how + (f"; the table shows one in {every}" if every > 1 else ""),
     )
 

@@ -33,7 +33,7 @@ def hold(request: HttpRequest, pk: int) -> HttpResponse:
         holds.hold(pk, form.until(timezone.now()), f"held by {person(request)}")
         minutes = form.cleaned_data["minutes"]
         lasts = f"for {formatting.span_text(minutes)}" if minutes else "until released"
-        messages.success(request, f"{device} stays as it is {lasts}.")
+        messages.success(request, f"{device} is held {lasts}.")
     else:
         messages.error(
             request,
@@ -47,10 +47,6 @@ def hold(request: HttpRequest, pk: int) -> HttpResponse:
 def release(request: HttpRequest, pk: int) -> HttpResponse:
     device = get_object_or_404(Device.objects.present(), pk=pk)
     holds.release(pk)
-    decides = (
-        "Its rule decides again at the next run."
-        if device.has_decider
-        else "Nobody decides for it."
-    )
+    decides = "Its rule decides again at the next run." if device.has_decider else "It has no rule."
     messages.success(request, f"{device} is released. {decides}")
     return back(request, "device", pk)

@@ -1,4 +1,4 @@
-"""The plan of a device over what is expected and what was measured: a chart, and the same as a table."""
+"""The plan of a device with forecast and measurements: a chart, and the same as a table."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -43,7 +43,10 @@ class Readout:
 
 @dataclass(frozen=True)
 class Planned:
-    """`expected` and `measured` share a scale. Places are in percent of the width; `at` is the column that holds now."""
+    """All that the plan section shows. `expected` and `measured` share a scale.
+
+    Places are in percent of the width; `at` is the index of the column that contains now.
+    """
 
     plan: Plan | None
     windows: tuple[Window, ...]
@@ -97,8 +100,10 @@ class _Lines:
 def planned(
     device: Device, plan: Plan | None, attributes: Sequence[Attribute], now: datetime
 ) -> Planned | None:
-    """None where nothing outside matters to the device. Raises LookupError or ValueError with a sentence: why nothing of it
-    can be shown."""
+    """Return the plan section; None where no forecast concerns the device.
+
+    Raises LookupError or ValueError with a sentence for people where it cannot be shown.
+    """
     if (looks := _looks(device, plan)) is None:
         return None
     signal, region = looks
@@ -118,8 +123,10 @@ def planned(
 
 
 def _looks(device: Device, plan: Plan | None) -> tuple[Signal, Region] | None:
-    """The signal that is drawn, and where it comes from: the plan's, else the first that its rule or guard looks at and a feed
-    tells."""
+    """Return the signal to draw and its region.
+
+    The plan's, else the first that its rule or guard uses and a feed provides.
+    """
     if plan:
         return Signal(plan.signal), Region(*plan.region.partition(":")[::2])
     signals = list(_signals(device))
@@ -128,7 +135,7 @@ def _looks(device: Device, plan: Plan | None) -> tuple[Signal, Region] | None:
             return signal, region
     if signals:
         raise LookupError(
-            f"No feed tells the {formatting.SIGNAL_WORDS[signals[0]]}: name one in FEEDS."
+            f"No feed provides the {formatting.SIGNAL_WORDS[signals[0]]}: name one in FEEDS."
         )
     return None
 
@@ -146,7 +153,7 @@ def _pieces(slots: Sequence[Slot], start: datetime, end: datetime) -> list[Piece
 
 
 def _ran(switch: Attribute | None, start: datetime, now: datetime) -> list[Piece]:
-    """When it was on, as far as anybody heard; sampled, so that a page costs the same whatever is stored."""
+    """Return when it was on. Sampled, so that the cost does not depend on the history."""
     if switch is None or switch.heard_at is None or switch.heard_at <= start:
         return []
     until = min(now, switch.heard_at)
@@ -199,13 +206,13 @@ def plan_unit(plan: Plan | None) -> str:
 
 def _readout(expected: Column, measured: Column, lines: _Lines) -> str:
     """Without the unit: it stands beside it."""
-    told = [
+    values = [
         f"{name} {formatting.number_text(column.value)}"
         for name, column in (("forecast", expected), ("measured", measured))
         if column.value is not None
     ]
     does = _does(lines, expected.at)
-    return ", ".join([*(told or ["nothing known"]), *([does] if does else [])])
+    return ", ".join([*(values or ["no data"]), *([does] if does else [])])
 
 
 def _does(lines: _Lines, at: datetime) -> str:

@@ -1,4 +1,4 @@
-"""Which rule decides for a device, and which guard goes before it: chosen, then given its options."""
+"""The rule page: choose the rule and the guard of a device, and set their options."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from core.views.access import permitted
 
 @dataclass(frozen=True)
 class Choice:
-    """One of the two places of a device, and what the page shows for it. `form` is None where nobody is to decide."""
+    """One of the two forms of the page, rule or guard. `form` is None where none is chosen."""
 
     place: str
     about: str
@@ -39,11 +39,11 @@ class Choice:
 
 
 WORDS = {
-    "rule": ("Which rule", "Decides when the device runs.", "none: nobody decides"),
+    "rule": ("Which rule", "Decides when the device runs.", "no rule"),
     "guard": (
         "Which guard",
-        "Averts harm, and goes before the rule: it does not wait for minimum times.",
-        "none: nothing guards it",
+        "Prevents damage. It overrides the rule and ignores minimum times.",
+        "no guard",
     ),
 }
 
@@ -51,7 +51,7 @@ WORDS = {
 @require_http_methods(["GET", "HEAD", "POST"])
 @permitted("core.change_device")
 def rule(request: HttpRequest, pk: int) -> HttpResponse:
-    """A GET chooses (?rule=NAME, ?guard=NAME), a POST of one of the two stores it with its options."""
+    """Choose by GET (?rule=NAME, ?guard=NAME); store one of the two by POST."""
     device = get_object_or_404(Device.objects.present().select_related("gateway"), pk=pk)
     place = request.POST.get("place", "")
     sent = request.POST if request.method == "POST" and place in WORDS else None
@@ -101,17 +101,15 @@ def _form(name: str, sent: QueryDict | None, given: Mapping[str, Any], place: st
 
 
 def _as_typed(value: object) -> object:
-    return (
-        ("on" if value else "off")
-        if isinstance(value, bool)
-        else f"{value:.12g}"
-        if isinstance(value, float)
-        else value
-    )
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, float):
+        return f"{value:.12g}"
+    return value
 
 
 def _store(request: HttpRequest, device: Device, choice: Choice) -> bool:
-    """Store what was sent, if it makes sense; else the form tells."""
+    """Store what was sent if it is valid; else the form shows the errors."""
     if not choice.chooser.is_valid() or choice.form is not None and not choice.form.is_valid():
         return False
     options = choice.form.cleaned_data if choice.form else {}
@@ -129,11 +127,10 @@ def _store(request: HttpRequest, device: Device, choice: Choice) -> bool:
     except ValueError as error:
         (choice.form or choice.chooser).add_error(None, str(error))
         return False
-    decides = (
-        f"the {choice.place} {choice.label} decides"
-        if choice.chosen
-        else f"it has no {choice.place}"
-    )
+    if choice.chosen:
+        decides = f"the {choice.place} {choice.label} decides"
+    else:
+        decides = f"it has no {choice.place}"
     messages.success(request, f"{device}: {decides} from now on.")
     return True
 
@@ -145,4 +142,4 @@ def _meet(choice: Choice, there: Device) -> None:
         stored(_form(name, None, given, choice.place)) if name else {}
     )
     yours = {WORDS[choice.place][0]: choice.label} | (typed(choice.form) if choice.form else {})
-    choice.seen.meet(there, theirs, yours)
+    choice.seen.show_conflict(there, theirs, yours)

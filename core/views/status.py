@@ -1,5 +1,7 @@
-"""The first page: what is wrong first, then everything else. Six queries, whatever the history; one more while a
-gateway fails."""
+"""The status page: problems first, then all devices.
+
+Six queries, whatever the history; one more while a gateway fails.
+"""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -23,8 +25,8 @@ from core.models.device_command import OPEN
 from core.models.gateway import GatewayQuerySet
 from core.tasks import runs
 from core.views.access import readable
-from core.views.outside import outside
-from core.views.sparks import Spark, sparks_of
+from core.views.forecasts import forecasts_shown
+from core.views.sparklines import Spark, sparks_of
 
 DEVICES_A_PAGE = 50
 VALUES_A_DEVICE = 4
@@ -45,7 +47,7 @@ class DeviceRow:
 
     @property
     def command(self) -> DeviceCommand | None:
-        """What became of the last order to its switch, if it is open or of this day."""
+        """The last command to its switch, if it is open or of this day."""
         command: DeviceCommand | None = getattr(self.switch, "last_command", None)
         if command and self.switch:
             command.attribute = self.switch
@@ -84,10 +86,8 @@ class Pages:
 @readable
 @require_safe
 def status(request: HttpRequest) -> HttpResponse:
-    now, last_event = (
-        timezone.now(),
-        follower.last,
-    )  # before anything is read: what changes meanwhile is told again
+    # The event id is taken before any query: changes during this request are sent again.
+    now, last_event = timezone.now(), follower.last
     found = FindDevices(request.GET).wanted()
     devices = Device.objects.present()
     if found["q"]:
@@ -104,12 +104,11 @@ def status(request: HttpRequest) -> HttpResponse:
         devices.worst_first(now).select_related("gateway").annotate(is_any_broken=Exists(_broken()))
     )
     shown = list(devices[pages.start : pages.start + DEVICES_A_PAGE]) if total else []
-    is_any_broken = shown[0].is_any_broken if shown else True  # type: ignore[attr-defined]  # annotated
-    broken = (
-        list(_broken().order_by("-refused", "name", "pk")[: BROKEN_SHOWN + 1])
-        if is_any_broken
-        else []
-    )
+    # Annotated on every row, so that the query is saved while all gateways answer.
+    may_be_broken = not shown or shown[0].is_any_broken  # type: ignore[attr-defined]
+    broken: list[Gateway] = []
+    if may_be_broken:
+        broken = list(_broken().order_by("-refused", "name", "pk")[: BROKEN_SHOWN + 1])
     health = runs.health(now)
     return render(
         request,
@@ -133,7 +132,7 @@ def status(request: HttpRequest) -> HttpResponse:
             "more_broken": len(broken) > BROKEN_SHOWN,
             "health": health,
             "pace": _pace(health),
-            "outside": outside(now),
+            "forecasts": forecasts_shown(now),
         },
     )
 
@@ -168,7 +167,7 @@ def rows(devices: Sequence[Device], now: datetime) -> list[DeviceRow]:
 
 
 def attributes_of(devices: Iterable[Device], now: datetime) -> dict[int, list[Attribute]]:
-    """Attributes by device, each with `last_command`, the newest order if it is open or of this day."""
+    """Return attributes by device, each with `last_command`: the newest, if open or of this day."""
     by_pk = {device.pk: device for device in devices}
     newest = (
         DeviceCommand.objects.filter(attribute=OuterRef("pk"))
@@ -184,7 +183,8 @@ def attributes_of(devices: Iterable[Device], now: datetime) -> dict[int, list[At
             "commands", condition=Q(commands__pk=Subquery(newest)) & matters
         )
     )
-    for attribute in found.select_related("last_command").order_by("pk"):  # type: ignore[misc]  # stubs miss FilteredRelation
+    related = found.select_related("last_command")  # type: ignore[misc]  # stubs miss it
+    for attribute in related.order_by("pk"):
         attribute.device = by_pk[attribute.device_id]
         grouped[attribute.device_id].append(attribute)
     return grouped

@@ -148,7 +148,7 @@ def test_a_silent_device_becomes_late_by_itself(browse, device, database_url, se
         for page, place in ((status, ".device .state"), (own, ".about .state")):
             expect(page.locator(place)).to_have_text(re.compile("late"), timeout=12_000)
         expect(status.locator(".device .because")).to_have_text(
-            "Nobody asked for more than two intervals"
+            "Not polled for more than two intervals"
         )
         expect(status.locator(".counts .state-late")).to_contain_text("1", timeout=6_000)
         poll.poll(device.gateway_id, force=True)
@@ -161,10 +161,10 @@ def test_a_gateway_that_fails_and_recovers_is_told(browse, web, device, simulato
     page = live(browse(web.site))
     simulator.devices[0].faults = [Fault("500")]
     poll.poll(device.gateway_id, force=True)
-    expect(page.get_by_role("heading", name="Gateways that fail")).to_be_visible(timeout=2 * BLINK)
+    expect(page.get_by_role("heading", name="Failing gateways")).to_be_visible(timeout=2 * BLINK)
     simulator.devices[0].faults = []
     poll.poll(device.gateway_id, force=True)
-    expect(page.get_by_role("heading", name="Gateways that fail")).to_be_hidden(timeout=2 * BLINK)
+    expect(page.get_by_role("heading", name="Failing gateways")).to_be_hidden(timeout=2 * BLINK)
     assert page.evaluate("window.isSame")
 
 
@@ -232,7 +232,7 @@ def test_nothing_moves_away_under_the_hand(browse, web, device, simulator):
     simulator.devices[1].faults = [Fault("500")]
     Device.objects.filter(gateway=other).update(heard_at=timezone.now() - timedelta(days=1))
     poll.poll(other.pk, force=True)
-    expect(page.get_by_role("heading", name="Gateways that fail")).to_be_visible(timeout=2 * BLINK)
+    expect(page.get_by_role("heading", name="Failing gateways")).to_be_visible(timeout=2 * BLINK)
     expect(page.locator(".device h2")).to_have_text(["Heater", "Zebra"])
     page.mouse.move(0, 0)
     call(page, "refresh", "script.refreshIn(0)")

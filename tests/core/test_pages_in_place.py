@@ -75,9 +75,9 @@ def test_a_hold_and_its_release_leave_the_page_where_it_is(browse, web, device):
     page.get_by_role("button", name="for 1 h").focus()
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name="Held until")).to_be_visible(timeout=BLINK)
-    expect(message(page)).to_contain_text("Heater stays as it is for 1 h.", timeout=BLINK)
+    expect(message(page)).to_contain_text("Heater is held for 1 h.", timeout=BLINK)
     expect(message(page)).to_be_in_viewport()
-    expect(page.locator("#said")).to_have_text("Heater stays as it is for 1 h.")
+    expect(page.locator("#said")).to_have_text("Heater is held for 1 h.")
     expect(page.locator(".holding")).to_be_focused()
     expect(other.get_by_role("heading", name="Held until")).to_be_visible(timeout=BLINK)
     page.keyboard.press("Tab")
@@ -95,7 +95,7 @@ def test_asking_now_leaves_the_page_where_it_is(browse, web, device, simulator):
     page.evaluate("window.scrollTo(0, 60)")
     simulator.devices[0].on = True
     simulator.devices[0].faults = [Fault("latency", 0.5)]
-    button = page.get_by_role("button", name="Ask now")
+    button = page.get_by_role("button", name="Poll now")
     button.focus()
     page.keyboard.press("Enter")
     expect(button).to_have_attribute("aria-busy", "true")
@@ -111,7 +111,7 @@ def test_a_double_press_is_one_request(browse, web, device, simulator):
     page = live(browse(web.site, own(device)))
     sent = posted(page)
     simulator.devices[0].faults = [Fault("latency", 0.5)]
-    page.get_by_role("button", name="Ask now").dblclick()
+    page.get_by_role("button", name="Poll now").dblclick()
     expect(message(page)).to_contain_text("answered.", timeout=2 * BLINK)
     page.wait_for_timeout(500)
     assert len(sent) == 1
@@ -161,7 +161,7 @@ def test_messages_do_not_pile_up(browse, web, device):
     page = live(browse(web.site, own(device)))
     for _ in range(3):
         page.get_by_role("button", name="until released").click()
-        expect(message(page).last).to_contain_text("stays as it is", timeout=BLINK)
+        expect(message(page).last).to_contain_text("is held", timeout=BLINK)
         page.get_by_role("button", name="Release").click()
         expect(message(page).last).to_contain_text("is released", timeout=BLINK)
     expect(message(page)).to_have_count(2)
@@ -179,7 +179,7 @@ def test_messages_do_not_pile_up(browse, web, device):
 def test_an_answer_that_is_no_page_is_told(browse, web, device, answer, said):
     page = live(browse(web.site, own(device)))
     page.route("**/ask/", answer)
-    button = page.get_by_role("button", name="Ask now")
+    button = page.get_by_role("button", name="Poll now")
     button.click()
     expect(message(page)).to_contain_text(said, timeout=BLINK)
     expect(button).not_to_have_attribute("aria-busy", "true")
@@ -228,7 +228,7 @@ def test_without_sockets_everything_is_in_place_too(browse, live_server, device,
     page.evaluate("() => { window.isSame = true; }")
     page.get_by_role("button", name="until released").click()
     expect(page.get_by_role("heading", name="Held until released")).to_be_visible(timeout=BLINK)
-    page.get_by_role("button", name="Ask now").click()
+    page.get_by_role("button", name="Poll now").click()
     expect(message(page).last).to_contain_text("answered.", timeout=2 * BLINK)
     page.get_by_role("button", name="Turn on").click()
     expect(message(page).last).to_contain_text("Heater, on: confirmed", timeout=3 * BLINK)

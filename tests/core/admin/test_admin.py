@@ -92,7 +92,8 @@ def outside(series, now):
 def decided(device, now):
     plan = Plan.objects.create(
         device=device, rule="awesome", signal="carbon_intensity", region="replay", opens_at=now,
-        deadline=now + timedelta(hours=1), job={"minutes": 30}, windows=[], unit="gCO2", made_at=now, counted_until=now,
+        deadline=now + timedelta(hours=1), job={"minutes": 30}, windows=[], unit="gCO2",
+        made_at=now, counted_until=now,
     )  # fmt: skip
     Receipt.objects.create(
         device=device,

@@ -112,7 +112,7 @@ def test_the_same_value_told_again_is_no_gap(client, plug):
 
 
 def test_an_attribute_that_was_never_heard_has_an_empty_chart(client, plug):
-    assert "Nothing was heard in this time" in page(client, f"/devices/{plug.pk}/")
+    assert "No data in this period" in page(client, f"/devices/{plug.pk}/")
 
 
 def test_text_is_listed_instead_of_drawn(client, thermostat):
@@ -160,7 +160,7 @@ def test_a_press_keeps_the_rule_away_and_says_so(owner, heater):
     Device.objects.filter(pk=heater.pk).update(rule="awesome")
     on = heater.attributes.get(name="on")
     shown = owner.post(f"/attributes/{on.pk}/order/", {"value": "on"}, follow=True).content.decode()
-    assert "No rule touches it for 2 h." in shown
+    assert "Rules do not switch it for 2 h." in shown
     assert "Held until" in shown
 
 
@@ -238,7 +238,7 @@ def test_ask_now_tells_why_it_failed(owner, heater, simulator):
 def test_ask_now_does_not_ask_twice_at_once(owner, heater):
     Gateway.objects.filter(pk=heater.gateway_id).update(claimed_until=timezone.now() + MINUTE)
     assert (
-        "is being asked already"
+        "is being polled already"
         in owner.post(f"/devices/{heater.pk}/ask/", follow=True).content.decode()
     )
 
@@ -246,7 +246,7 @@ def test_ask_now_does_not_ask_twice_at_once(owner, heater):
 def test_ask_now_has_nothing_to_ask_where_everything_is_disabled(owner, heater):
     Device.objects.filter(pk=heater.pk).update(enabled=False)
     assert (
-        "has no device to ask for"
+        "has no device to poll"
         in owner.post(f"/devices/{heater.pk}/ask/", follow=True).content.decode()
     )
 
@@ -319,7 +319,7 @@ def test_a_save_over_a_newer_change_is_refused_once_with_both_versions(owner, pl
     assert told == {"Name": ("Boiler", "Teapot"), "Place": ("", "Hall"), "Enabled": ("no", "yes")}
     shown = refused.content.decode()
     for words in (
-        "Boiler was changed by somebody else meanwhile",
+        "Boiler was changed by somebody else in the meantime",
         'value="Teapot"',
         "<h1>Change Boiler</h1>",
     ):
@@ -353,7 +353,7 @@ def test_a_save_that_tells_no_version_is_saved(owner, plug):
 def test_where_nothing_differs_in_the_form_that_is_said(owner, plug):
     gateways.set_rule(plug.pk, "awesome", {})
     assert (
-        "What you typed here is as it is stored."
+        "Your values are the same as the stored ones."
         in save(owner, plug, version=plug.version).content.decode()
     )
 

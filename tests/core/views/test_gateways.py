@@ -31,7 +31,7 @@ def test_the_list_tells_how_each_does(client, hub):
     make_device(hub)
     Gateway.objects.filter(pk=hub.pk).update(failures=2, error="401: no entry", refused=True)
     shown = page(client, "/gateways/")
-    for words in ("Hall hub", "refused", "401: no entry", "2 times in a row", "A person must act"):
+    for words in ("Hall hub", "refused", "401: no entry", "2 times in a row", "Needs attention"):
         assert words in shown
 
 
@@ -176,10 +176,7 @@ def test_who_saved_but_for_the_address_is_not_refused_for_their_own_change(owner
 def test_discovering_again_tells_what_is_new_and_what_was_left_out(owner, heater):
     Device.objects.filter(pk=heater.pk).update(removed_at=timezone.now())
     address = f"/gateways/{heater.gateway_id}/discover/"
-    assert (
-        "1 removed by a person earlier, left out"
-        in owner.post(address, follow=True).content.decode()
-    )
+    assert "1 removed earlier, skipped" in owner.post(address, follow=True).content.decode()
     owner.post(address, {"restore": "1"})
     assert Device.objects.present().exists()
 
@@ -192,7 +189,7 @@ def test_discovering_again_tells_what_is_no_longer_there(owner, heater):
 
 def test_discovering_at_one_that_is_away_is_told(owner, hub):
     assert (
-        "could not be asked"
+        "could not be reached"
         in owner.post(f"/gateways/{hub.pk}/discover/", follow=True).content.decode()
     )
 

@@ -34,7 +34,7 @@ def lasts(device):
 )
 def test_a_device_is_held(owner, plug, minutes, held, says):
     shown = post(owner, plug, "hold", minutes=minutes)
-    assert f"Kettle stays as it is {says}." in shown
+    assert f"Kettle is held {says}." in shown
     assert "Held by user-6" in shown
     assert lasts(plug) == held
 

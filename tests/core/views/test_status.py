@@ -126,7 +126,7 @@ def test_the_outside_signal_is_told_now_and_ahead(client, now):
     shown = page(client)
     for words in (
         "<b>200</b> gCO2/kWh now, falling",
-        "Least of the next 3 h 30 min: <b>100</b> at",
+        "Lowest in the next 3 h 30 min: <b>100</b> at",
         "next 3 h 30 min: 100 to 200",
     ):
         assert words in shown
@@ -142,7 +142,7 @@ def test_of_a_danger_the_most_is_told(client, now):
     expect_outside(now, [0.0, 7.0, 40.0], signal="lightning", unit="flashes/h")
     shown = page(client)
     assert "Lightning nearby" in shown
-    assert "Most of the next 2 h 30 min: <b>40</b>" in shown
+    assert "Highest in the next 2 h 30 min: <b>40</b>" in shown
 
 
 def test_the_newest_forecast_counts(client, now):
@@ -165,14 +165,14 @@ def test_the_first_feed_that_is_configured_is_shown(client, settings, now):
 @pytest.mark.parametrize("configured", [[], ["gone"], ["replay"]])
 def test_without_a_forecast_nothing_is_said_of_outside(client, settings, configured):
     settings.FEEDS = configured
-    assert "Outside" not in page(client)
+    assert "Forecasts" not in page(client)
 
 
 def test_a_forecast_that_is_over_says_that_nothing_is_known(client, now):
     forecast = expect_outside(now, [200.0])
     forecast.slots = [[0, 3600, 200.0]]
     forecast.save()
-    assert "Nothing is known of now." in page(client)
+    assert "No value for now." in page(client)
 
 
 def test_a_held_device_says_until_when_and_by_whom(client, gateway, now):
@@ -287,7 +287,7 @@ def test_the_last_order_is_told_with_what_became_of_it(client, gateway, now, sta
     order(device, now, state)
     shown = page(client).split("</main>")[0]
     assert words in shown
-    assert "replaced by a newer order" not in shown
+    assert "replaced by a newer command" not in shown
 
 
 def test_an_order_of_last_week_is_no_news(client, gateway, now):

@@ -1,4 +1,4 @@
-"""A day of one attribute as a small drawing."""
+"""Sparklines: the last day of an attribute."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,8 +14,10 @@ SPARK_POINTS = 48
 
 @dataclass(frozen=True)
 class Spark:
-    """A day of one attribute as a small drawing, and the same in words. With its `attribute` and the range that is drawn it
-    is extended in the browser."""
+    """The last day of an attribute as an SVG path, and the same in words.
+
+    The page's script extends it, for which it needs `attribute` and the range.
+    """
 
     path: str
     words: str
@@ -29,7 +31,7 @@ class Spark:
 
 
 def sparks_of(attributes: Sequence[Attribute], now: datetime) -> dict[int, Spark]:
-    """The last day of each attribute, from one bounded query."""
+    """Return sparklines by attribute, from one bounded query."""
     times = [now - DAY + DAY * place / (SPARK_POINTS - 1) for place in range(SPARK_POINTS)]
     samples = Observation.objects.all().sample([attribute.pk for attribute in attributes], times)
     return {
@@ -44,14 +46,14 @@ def _spark(
     kept = [value if time <= until else None for time, value in zip(times, values, strict=True)]
     known = [value for value in kept if value is not None]
     if not known:
-        return Spark("", f"{formatting.label(attribute)}: nothing heard in the last day")
-    told = " to ".join(
+        return Spark("", f"{formatting.label(attribute)}: no data in the last day")
+    extent = " to ".join(
         dict.fromkeys(
             formatting.value_text(_as_told(attribute, value), attribute.unit)
             for value in (min(known), max(known))
         )
     )
-    said = f"{formatting.label(attribute)}, last day: {told}"
+    said = f"{formatting.label(attribute)}, last day: {extent}"
     return Spark(charts.sparkline(kept), said, attribute, min(known), max(known))
 
 

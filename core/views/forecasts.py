@@ -1,4 +1,4 @@
-"""The outside signals now and ahead, from what is stored: no page asks a feed. One query for all of them."""
+"""Forecasts on the status page, from the database: no page fetches a feed. One query."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from core.feeds import Signal, Slot
 from core.models import Forecast, Series
 from core.planning.forecast import Outlook, Rung, outlook
 from core.tasks.forecasts.regions import Region, configured
-from core.views.sparks import Spark
+from core.views.sparklines import Spark
 
 AHEAD = timedelta(hours=48)
 MINUTE = timedelta(minutes=1)
@@ -27,9 +27,12 @@ SIGNALS = CLEAN + STORM
 
 
 @dataclass(frozen=True)
-class Outside:
-    """One signal as the status page shows it. `extreme` is the best slot ahead of a price or an intensity, the worst one of a
-    danger; None where it stays the same."""
+class SignalForecast:
+    """One signal as the status page shows it.
+
+    `extreme` is the lowest slot ahead of a price or an intensity, the highest of a danger;
+    None where all are equal.
+    """
 
     outlook: Outlook
     region: str
@@ -49,18 +52,18 @@ class Outside:
         return self.outlook.signal in STORM
 
 
-def outside(now: datetime) -> list[Outside]:
-    """The first configured signal that tells when to run, and the first that tells of danger; nothing where none is stored."""
+def forecasts_shown(now: datetime) -> list[SignalForecast]:
+    """Return the first configured price or intensity and the first danger that are stored."""
     stored = _stored(now)
     chosen = [
         next((series for series in stored if series.signal in kind), None)
         for kind in (CLEAN, STORM)
     ]
-    return [_outside(series, now) for series in chosen if series]
+    return [_signal_forecast(series, now) for series in chosen if series]
 
 
 def _stored(now: datetime) -> list[Series]:
-    """Series of the configured feeds that have a forecast, `newest`; as FEEDS names them, then as the feed does."""
+    """Return series with a forecast (`newest`), in the order of FEEDS, then of SIGNALS."""
     regions = [region for region in configured() if region.feed in feeds.names()]
     if not regions:
         return []
@@ -68,49 +71,51 @@ def _stored(now: datetime) -> list[Series]:
     found = Series.objects.filter(_any(regions), signal__in=SIGNALS).annotate(
         newest=FilteredRelation("forecasts", condition=Q(forecasts__pk=Subquery(known)))
     )
-    rows = found.select_related("source", "newest").order_by("pk")[:MOST_SERIES]  # type: ignore[misc]  # stubs miss it
+    related = found.select_related("source", "newest")  # type: ignore[misc]  # stubs miss it
+    rows = related.order_by("pk")[:MOST_SERIES]
     places = {region.feed: place for place, region in reversed(list(enumerate(regions)))}
-    told = [series for series in rows if getattr(series, "newest", None)]
+    with_forecast = [series for series in rows if getattr(series, "newest", None)]
     return sorted(
-        told, key=lambda one: (places[one.source.feed], SIGNALS.index(Signal(one.signal)), one.pk)
+        with_forecast,
+        key=lambda one: (places[one.source.feed], SIGNALS.index(Signal(one.signal)), one.pk),
     )
 
 
 def _any(regions: Sequence[Region]) -> Q:
-    """Without a region of its own, whatever region of the feed was asked first."""
+    """Match the configured regions; a feed without one matches all its regions."""
     wanted = Q()
     for feed, region in regions:
         wanted |= Q(source__feed=feed, source__region=region) if region else Q(source__feed=feed)
     return wanted
 
 
-def _outside(series: Series, now: datetime) -> Outside:
+def _signal_forecast(series: Series, now: datetime) -> SignalForecast:
     forecast: Forecast = series.newest  # type: ignore[attr-defined]  # by FilteredRelation
     forecast.series = series
     every = feeds.load(series.source.feed).every
-    told = outlook(Signal(series.signal), now, now + AHEAD, forecast.as_slots(), (), every)
-    return Outside(
-        outlook=told,
+    ahead = outlook(Signal(series.signal), now, now + AHEAD, forecast.as_slots(), (), every)
+    return SignalForecast(
+        outlook=ahead,
         region=series.source.region,
-        now=told.at(now),
-        extreme=_extreme(told),
-        trend=_trend(told, now),
-        reach=formatting.span_text(_reach(told, now) / MINUTE),
-        spark=_spark(told, now),
-        source="" if told.rung is Rung.LIVE else told.source(now),
+        now=ahead.at(now),
+        extreme=_extreme(ahead),
+        trend=_trend(ahead, now),
+        reach=formatting.span_text(_reach(ahead, now) / MINUTE),
+        spark=_spark(ahead, now),
+        source="" if ahead.rung is Rung.LIVE else ahead.source(now),
     )
 
 
-def _extreme(told: Outlook) -> Slot | None:
-    """The first of the best, or of the worst."""
-    if len({slot.value for slot in told.slots}) < 2:
+def _extreme(ahead: Outlook) -> Slot | None:
+    """Return the first lowest slot, or the first highest of a danger."""
+    if len({slot.value for slot in ahead.slots}) < 2:
         return None
-    sign = 1 if told.signal in CLEAN else -1
-    return min(told.slots, key=lambda slot: (sign * slot.value, slot.starts_at))
+    sign = 1 if ahead.signal in CLEAN else -1
+    return min(ahead.slots, key=lambda slot: (sign * slot.value, slot.starts_at))
 
 
-def _trend(told: Outlook, now: datetime) -> str:
-    here, soon = told.at(now), told.at(now + SOON)
+def _trend(ahead: Outlook, now: datetime) -> str:
+    here, soon = ahead.at(now), ahead.at(now + SOON)
     if here is None or soon is None:
         return ""
     if abs(soon.value - here.value) <= abs(here.value) * 0.05:
@@ -118,21 +123,20 @@ def _trend(told: Outlook, now: datetime) -> str:
     return "rising" if soon.value > here.value else "falling"
 
 
-def _reach(told: Outlook, now: datetime) -> timedelta:
-    """Up to when something is known, in whole half-hours."""
-    end = max((slot.ends_at for slot in told.slots), default=now)
+def _reach(ahead: Outlook, now: datetime) -> timedelta:
+    """Return how far ahead the forecast goes, in whole half-hours."""
+    end = max((slot.ends_at for slot in ahead.slots), default=now)
     return round((end - now) / HALF_HOUR) * HALF_HOUR
 
 
-def _spark(told: Outlook, now: datetime) -> Spark:
-    span = _reach(told, now)
-    label = formatting.SIGNAL_WORDS[told.signal].capitalize()
+def _spark(ahead: Outlook, now: datetime) -> Spark:
+    span = _reach(ahead, now)
+    label = formatting.SIGNAL_WORDS[ahead.signal].capitalize()
     if not span:
-        return Spark("", f"{label}: nothing known")
-    slots = [told.at(now + span * place / SPARK_POINTS) for place in range(SPARK_POINTS)]
-    values = [slot.value for slot in told.slots]
+        return Spark("", f"{label}: no data")
+    slots = [ahead.at(now + span * place / SPARK_POINTS) for place in range(SPARK_POINTS)]
+    values = [slot.value for slot in ahead.slots]
     low, high = (formatting.number_text(value) for value in (min(values), max(values)))
-    said = (
-        f"{label}, next {formatting.span_text(span / MINUTE)}: {low} to {high} {told.slots[0].unit}"
-    )
+    extent = f"{low} to {high} {ahead.slots[0].unit}"
+    said = f"{label}, next {formatting.span_text(span / MINUTE)}: {extent}"
     return Spark(charts.sparkline([slot.value if slot else None for slot in slots]), said)

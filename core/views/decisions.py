@@ -1,5 +1,4 @@
-"""What decides for a device, in words: its rule, its guard, the limits they keep to, what happens if we die; and what was
-decided, planned and saved."""
+"""Decisions on the device page: rule, guard and limits, plan, receipts, results."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -28,7 +27,7 @@ class Option:
 
 @dataclass(frozen=True)
 class Decider:
-    """A rule or a guard as a device has it. `complaint`: why it cannot decide any more."""
+    """A rule or a guard of a device. `complaint`: why it cannot decide any more."""
 
     label: str
     options: list[Option]
@@ -37,7 +36,7 @@ class Decider:
 
 @dataclass(frozen=True)
 class Saved:
-    """A plan that is over: against switching on at once, and against the best plan with hindsight. `share` in percent."""
+    """A finished plan with its costs. `share`: of the best possible saving, in percent."""
 
     plan: Plan
     costs: Costs
@@ -48,17 +47,17 @@ class Saved:
 
 
 def decided(device: Device, attributes: Sequence[Attribute], now: datetime) -> dict[str, Any]:
-    """What the device page shows of it. For a device that nobody decides for, what is stored of earlier times."""
+    """Return the template context. A device without a rule still shows its stored history."""
     rows = list(Plan.objects.filter(device=device).order_by("-deadline")[:PLANS_SHOWN])
     going_on = (row for row in rows if now < row.deadline and row.rule == device.rule)
     current = max(going_on, key=lambda row: row.made_at, default=None)
     is_ruled = device.has_decider
-    told = deciders(device)
-    can_decide = told and not any(decider.complaint for _, decider in told)
+    found = deciders(device)
+    can_decide = found and not any(decider.complaint for _, decider in found)
     planned, complaint = _planned(device, current, attributes, now) if can_decide else (None, "")
     return {
         "is_ruled": is_ruled,
-        "deciders": told,
+        "deciders": found,
         "limits": limits(device),
         "lengths": lengths(),
         "planned": planned,
@@ -78,12 +77,14 @@ def saved(rows: Sequence[Plan]) -> list[Saved]:
 
 
 def _score(device: Device, now: datetime) -> list[str]:
-    """Of the last 30 days, in lines: what its plans came to, how right its guard was."""
-    told = scorecard.scores([device], now)
-    jobs = [line for one in told if one.jobs for line in one.jobs.in_words()]
-    guards = [
-        line.replace("_", " ") for one in told for guard in one.guards for line in guard.in_words()
-    ]
+    """Return lines about the last 30 days: results of its plans, accuracy of its guard."""
+    jobs: list[str] = []
+    guards: list[str] = []
+    for score in scorecard.scores([device], now):
+        if score.jobs:
+            jobs.extend(score.jobs.in_words())
+        for guard in score.guards:
+            guards.extend(line.replace("_", " ") for line in guard.in_words())
     return [*jobs, *guards]
 
 
@@ -97,7 +98,7 @@ def _planned(
 
 
 def deciders(device: Device) -> list[tuple[str, Decider]]:
-    """What is asked for this device, in the order in which it is heard."""
+    """Return its guard and rule, in order of precedence."""
     asked = (("Guard", device.guard, device.guard_options), ("Rule", device.rule, device.options))
     return [(role, _decider(name, options)) for role, name, options in asked if name]
 
@@ -109,58 +110,58 @@ def _decider(name: str, given: Mapping[str, object]) -> Decider:
         options = rule.read(given)
     except (rules.UnknownRule, ValueError) as error:
         return Decider(label, [], str(error))
-    except (
-        Exception
-    ) as error:  # a rule's file is a newcomer's code: the page says what is wrong with it
+    except Exception as error:
+        # A rule's file is a plug-in and may fail in any way: the page shows the error.
         return Decider(label, [], f"{type(error).__name__}: {error}")
-    return Decider(
-        label,
-        [
-            _option(one, getattr(options, one.name), one.name in given)
-            for one in fields(rule.options)
-        ],
-    )
+    shown = []
+    for option in fields(rule.options):
+        value = getattr(options, option.name)
+        shown.append(_option(option, value, is_given=option.name in given))
+    return Decider(label, shown)
 
 
 def _option(option: Any, value: object, is_given: bool) -> Option:
-    told = option.metadata
+    metadata = option.metadata
     return Option(
         formatting.option_label(option.name),
-        formatting.option_text(value, told.get("unit", "")),
+        formatting.option_text(value, metadata.get("unit", "")),
         is_given,
-        told.get("help", ""),
+        metadata.get("help", ""),
     )
 
 
 def limits(device: Device) -> list[str]:
-    """A sentence for each."""
+    """Return one sentence for each limit."""
     return [*_switching(device), _fail_safe(device), _hold(device), way_back(device)]
 
 
 def _switching(device: Device) -> Iterator[str]:
     for state, minutes in (("on", device.min_on_minutes), ("off", device.min_off_minutes)):
         if minutes:
-            yield f"Once {state}, a rule leaves it {state} for at least {formatting.span_text(minutes)}."
+            least = formatting.span_text(minutes)
+            yield f"Once {state}, a rule keeps it {state} for at least {least}."
     if not (device.min_on_minutes or device.min_off_minutes):
         yield "A rule may switch it on and off at any time."
     most = device.most_switches_an_hour
-    yield f"At most {most} switches an hour." if most else "No limit to switches an hour."
+    yield f"At most {most} switches an hour." if most else "No limit on switches an hour."
 
 
 def _fail_safe(device: Device) -> str:
     if device.fail_safe == FailSafe.KEEP:
         return "When no decision is possible it stays as it is."
-    return f"When no decision was possible for {formatting.span_text(device.fail_safe_minutes)}, it goes {device.fail_safe}."
+    wait = formatting.span_text(device.fail_safe_minutes)
+    return f"When no decision was possible for {wait}, it goes {device.fail_safe}."
 
 
 def _hold(device: Device) -> str:
     if not device.hold_minutes:
-        return "A change by a person does not keep rules away."
-    return f"A change by a person, here or at the device, keeps rules away for {formatting.span_text(device.hold_minutes)}."
+        return "A change by hand does not hold it."
+    length = formatting.span_text(device.hold_minutes)
+    return f"A change by a person, here or at the device, holds it for {length}."
 
 
 def way_back(device: Device) -> str:
-    """What becomes of it if nobody is there to decide any more."""
+    """Say what happens to the device if this server stops."""
     if device.fail_safe == FailSafe.KEEP:
         return "If this server dies it stays as it is: its fail-safe says so."
     if _has_timer(device.gateway.vendor):

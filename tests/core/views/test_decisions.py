@@ -67,8 +67,8 @@ def make_plan(device, opens_at, deadline, windows=(), **fields):
     packed = [[start.timestamp(), end.timestamp()] for start, end in windows]
     with publishing():
         return Plan.objects.create(
-            device=device, opens_at=opens_at, deadline=deadline, counted_until=opens_at, windows=packed,
-            job={"minutes": 90, "watts": 2000}, **given | fields,
+            device=device, opens_at=opens_at, deadline=deadline, counted_until=opens_at,
+            windows=packed, job={"minutes": 90, "watts": 2000}, **given | fields,
         )  # fmt: skip
 
 
@@ -97,7 +97,7 @@ def test_the_rule_and_its_options_are_told_in_words(client, heater):
         "90 min",
         "2,000 W",
         "How long it has to run every day",
-        "as usual",
+        '<span class="muted">default</span>',
     ):
         assert words in shown, words
     assert "Guard:" not in shown
@@ -105,7 +105,7 @@ def test_the_rule_and_its_options_are_told_in_words(client, heater):
 
 def test_without_a_rule_nobody_decides(client, owner):
     plug = make_device(make_gateway("Hall hub"))
-    assert "No rule: nobody decides for it but people." in page(client, plug)
+    assert "No rule: this device is switched by hand only." in page(client, plug)
     assert f'href="/devices/{plug.pk}/rule/"' in page(owner, plug)
     assert f'href="/devices/{plug.pk}/rule/"' not in page(client, plug)
 
@@ -113,15 +113,15 @@ def test_without_a_rule_nobody_decides(client, owner):
 @pytest.mark.parametrize(
     ("fields", "says"),
     [
-        ({"min_on_minutes": 90}, "Once on, a rule leaves it on for at least 1 h 30 min."),
-        ({"min_off_minutes": 5}, "Once off, a rule leaves it off for at least 5 min."),
+        ({"min_on_minutes": 90}, "Once on, a rule keeps it on for at least 1 h 30 min."),
+        ({"min_off_minutes": 5}, "Once off, a rule keeps it off for at least 5 min."),
         ({}, "A rule may switch it on and off at any time."),
         ({"most_switches_an_hour": 4}, "At most 4 switches an hour."),
-        ({"most_switches_an_hour": 0}, "No limit to switches an hour."),
+        ({"most_switches_an_hour": 0}, "No limit on switches an hour."),
         ({"fail_safe_minutes": 30}, "When no decision was possible for 30 min, it goes off."),
         ({"fail_safe": "keep"}, "When no decision is possible it stays as it is."),
-        ({"hold_minutes": 60}, "keeps rules away for 1 h."),
-        ({"hold_minutes": 0}, "A change by a person does not keep rules away."),
+        ({"hold_minutes": 60}, "holds it for 1 h."),
+        ({"hold_minutes": 0}, "A change by hand does not hold it."),
         ({}, "Its own timer brings it back to off if this server dies."),
         ({"fail_safe": "keep"}, "If this server dies it stays as it is: its fail-safe says so."),
     ],
@@ -168,7 +168,7 @@ def test_the_plan_is_drawn_over_forecast_and_measurement(client, heater, series,
 
 def test_the_plan_of_a_rule_that_is_gone_is_not_drawn(client, heater, series, now):
     make_plan(heater, now - HOUR, now + HOUR, rule="another")
-    assert "Its plan" not in page(client, heater)
+    assert '<h2 id="planned">Plan</h2>' not in page(client, heater)
 
 
 def test_of_two_plans_the_one_that_was_made_last_is_drawn(client, heater, series, now):
@@ -197,7 +197,7 @@ def test_when_it_ran_is_drawn_too(client, heater, series, now):
 def test_without_a_plan_the_signal_is_drawn_alone(client, heater, series, now):
     expect(series, now, 24)
     shown = page(client, heater)
-    assert "What is expected outside" in shown
+    assert '<h2 id="planned">Forecast</h2>' in shown
     assert "live forecast, issued" in shown
     assert "deadline</text>" not in shown
 
@@ -208,7 +208,7 @@ def test_without_anything_stored_the_page_says_what_to_run(client, heater):
 
 def test_a_signal_that_no_feed_offers_is_said(client, heater, settings):
     settings.FEEDS = []
-    assert "No feed tells the carbon intensity of the grid" in page(client, heater)
+    assert "No feed provides the carbon intensity of the grid" in page(client, heater)
 
 
 def test_a_place_that_is_missing_is_said(client, heater, settings):
@@ -228,7 +228,7 @@ def test_settled_plans_are_told_with_their_sum(client, heater, now):
     }
     make_plan(heater, now - 30 * HOUR, now - 6 * HOUR, delivered=90, **costs)
     shown = page(client, heater)
-    for words in ("Was it worth it?", "<b>90</b> gCO2", "90%", "Saved 90 gCO2"):
+    for words in ("Results", "<b>90</b> gCO2", "90%", "Saved 90 gCO2"):
         assert words in shown, words
 
 
