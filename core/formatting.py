@@ -154,5 +154,6 @@ def _prominence(attribute: Attribute, places: dict[str, int]) -> int:
 
 
 def counted(count: int, one: str, more: str = "") -> str:
-    """Write a number with its noun: 1 device, 2 devices, 3 switches (`more` where an s is not enough)."""
+    """Write a number with its noun: 1 device, 2 devices, 3 switches (`more` where an s is not
+    enough)."""
     return f"{count:,} {one if count == 1 else more or one + 's'}"

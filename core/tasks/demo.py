@@ -128,7 +128,7 @@ def _add_home(addresses: list[str]) -> None:
 
 def _poll(say: Say) -> None:
     try:
-        summary = poll.poll(force=True)
+        summary = poll.poll_devices(force=True)
     except AlreadyRunning:
         return  # by another demo, or a scheduler
     for name, why in summary.asked.failed:

@@ -69,7 +69,7 @@ class PollSummary:
         return "\n".join(lines)
 
 
-def poll(
+def poll_devices(
     gateway_pk: int | None = None, *, force: bool = False, progress: Progress | None = None
 ) -> PollSummary:
     """Poll all gateways that are due, as the one scheduled run, or one gateway at once.

@@ -57,8 +57,8 @@ class Vendor(ABC):
     """A client for one gateway, made for one piece of work and thrown away; used by one thread.
 
     Every method that asks the vendor raises `core.net.errors.ApiError` (try again later) or
-    `core.net.errors.ApiRefused` (a person must act). Attribute names are plain words in snake case: on,
-    power, energy, voltage, current, temperature, humidity, brightness, locked, mode.
+    `core.net.errors.ApiRefused` (a person must act). Attribute names are plain words in snake case:
+    on, power, energy, voltage, current, temperature, humidity, brightness, locked, mode.
     """
 
     label: ClassVar[str]

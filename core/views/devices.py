@@ -129,7 +129,7 @@ def _held(device_pk: int) -> str:
 @permitted("core.change_device")
 def ask(request: HttpRequest, pk: int) -> HttpResponse:
     device = _present(pk)
-    asked = poll.poll(device.gateway_id, force=True).asked
+    asked = poll.poll_devices(device.gateway_id, force=True).asked
     for _, why in asked.failed:
         messages.error(request, f"{device.gateway} was polled and did not answer: {why}")
     if asked.busy:

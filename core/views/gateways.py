@@ -68,7 +68,7 @@ def _complain(form: Form, error: Exception) -> None:
 
 
 def _ask(request: HttpRequest, gateway: Gateway) -> None:
-    for _, why in poll.poll(gateway.pk, force=True).asked.failed:
+    for _, why in poll.poll_devices(gateway.pk, force=True).asked.failed:
         messages.error(request, f"{gateway} was polled and failed: {why}")
 
 

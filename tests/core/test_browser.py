@@ -1,4 +1,5 @@
-"""The pages in a real browser: the script, the policy, the keyboard, and without any script at all."""
+"""The pages in a real browser: the script, the policy, the keyboard, and without any script at
+all."""
 
 import re
 from datetime import timedelta
@@ -31,7 +32,7 @@ def simulator():
 @pytest.fixture
 def device(chromium, transactional_db, simulator):
     found = gateways.add("shelly", simulator.address(0))
-    poll.poll(found.gateway.pk)
+    poll.poll_devices(found.gateway.pk)
     return found.gateway.devices.get()
 
 
@@ -129,9 +130,18 @@ def plan(device):
     ]
     with publishing():
         Plan.objects.create(
-            device=device, rule="cleanest_hours", signal="carbon_intensity", region="replay", opens_at=opens_at,
-            deadline=deadline, job={"minutes": 180}, windows=windows, unit="gCO2", made_at=opens_at, counted_until=now,
-        )  # fmt: skip
+            device=device,
+            rule="cleanest_hours",
+            signal="carbon_intensity",
+            region="replay",
+            opens_at=opens_at,
+            deadline=deadline,
+            job={"minutes": 180},
+            windows=windows,
+            unit="gCO2",
+            made_at=opens_at,
+            counted_until=now,
+        )
 
 
 def test_a_plan_is_read_with_the_arrow_keys_from_now_on(visit, device):

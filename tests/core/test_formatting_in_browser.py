@@ -63,8 +63,16 @@ TINY = [
 ]
 CASES = [
     *((number, "") for number in [*PLAIN, *HALVES, *TINY]),
-    (True, ""), (False, "W"), (None, "W"), ("heat", ""), ("heat", "x"), (21.5, "°C"), (50.0, "%"), (180.0, "°"), (5, "W"),
-]  # fmt: skip
+    (True, ""),
+    (False, "W"),
+    (None, "W"),
+    ("heat", ""),
+    ("heat", "x"),
+    (21.5, "°C"),
+    (50.0, "%"),
+    (180.0, "°"),
+    (5, "W"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -107,10 +115,12 @@ def test_freshness_is_reckoned_as_python_reckons_it(script):
         {
             "heard": (now - heard).timestamp() if heard is not None else 0,
             "measured": (now - measured).timestamp() if measured is not None else 0,
-            "isAvailable": available, "isFailing": failures > 0, "isPaused": False,
+            "isAvailable": available,
+            "isFailing": failures > 0,
+            "isPaused": False,
         }
         for heard, measured, available, failures in cases
-    ]  # fmt: skip
+    ]
     said = script.evaluate(
         "(script, [cases, now, late]) => cases.map((one) => script.freshness(one, now, late))",
         [told, now.timestamp(), late.total_seconds()],

@@ -1,4 +1,5 @@
-"""Pages that change by themselves: a real gunicorn, real browsers, other processes that poll, and a server that is killed."""
+"""Pages that change by themselves: a real gunicorn, real browsers, other processes that poll, and a
+server that is killed."""
 
 import json
 import os
@@ -43,7 +44,7 @@ def simulator():
 @pytest.fixture
 def device(chromium, transactional_db, simulator):
     found = gateways.add("shelly", simulator.address(0))
-    poll.poll(found.gateway.pk)
+    poll.poll_devices(found.gateway.pk)
     return found.gateway.devices.get()
 
 
@@ -51,8 +52,11 @@ def manage(database_url, *command):
     """In a process of its own, as the scheduler does."""
     subprocess.run(
         [sys.executable, "manage.py", *command],
-        cwd=ROOT, env=os.environ | {"DATABASE_URL": database_url, "DEBUG": "1"}, check=True, capture_output=True,
-    )  # fmt: skip
+        cwd=ROOT,
+        env=os.environ | {"DATABASE_URL": database_url, "DEBUG": "1"},
+        check=True,
+        capture_output=True,
+    )
 
 
 def rename(admin, device, name):
@@ -107,13 +111,13 @@ def test_a_killed_server_loses_nothing_and_tells_nothing_twice(
     simulator.devices[0].on = True
     for name in ("one", "two", "three"):
         gateways.change_device(device.pk, name=name)
-        poll.poll(device.gateway_id, force=True)
+        poll.poll_devices(device.gateway_id, force=True)
     for page in pages:
         expect(page.locator("#connection")).not_to_have_text("live", timeout=BLINK)
     web.start()
     for page in pages:
         expect(page.locator("#connection")).to_have_text("live", timeout=15_000)
-    poll.poll(device.gateway_id, force=True)
+    poll.poll_devices(device.gateway_id, force=True)
     expected = list(Event.objects.after(began).values_list("pk", flat=True))
     for page in pages:
         expect(page.get_by_role("link", name="three")).to_be_visible(timeout=BLINK)
@@ -142,7 +146,7 @@ def test_a_silent_device_becomes_late_by_itself(browse, device, database_url, se
     server = Web(database_url, POLL_INTERVAL_MINUTES="0.05")
     server.start()
     try:
-        poll.poll(device.gateway_id, force=True)
+        poll.poll_devices(device.gateway_id, force=True)
         status, own = live(browse(server.site)), live(browse(server.site, f"/devices/{device.pk}/"))
         expect(status.locator(".device")).to_have_class(re.compile("state-fresh"))
         for page, place in ((status, ".device .state"), (own, ".about .state")):
@@ -151,7 +155,7 @@ def test_a_silent_device_becomes_late_by_itself(browse, device, database_url, se
             "Not polled for more than two intervals"
         )
         expect(status.locator(".counts .state-late")).to_contain_text("1", timeout=6_000)
-        poll.poll(device.gateway_id, force=True)
+        poll.poll_devices(device.gateway_id, force=True)
         expect(status.locator(".device .state")).to_have_text(re.compile("fresh"), timeout=BLINK)
     finally:
         server.end()
@@ -160,10 +164,10 @@ def test_a_silent_device_becomes_late_by_itself(browse, device, database_url, se
 def test_a_gateway_that_fails_and_recovers_is_told(browse, web, device, simulator):
     page = live(browse(web.site))
     simulator.devices[0].faults = [Fault("500")]
-    poll.poll(device.gateway_id, force=True)
+    poll.poll_devices(device.gateway_id, force=True)
     expect(page.get_by_role("heading", name="Failing gateways")).to_be_visible(timeout=2 * BLINK)
     simulator.devices[0].faults = []
-    poll.poll(device.gateway_id, force=True)
+    poll.poll_devices(device.gateway_id, force=True)
     expect(page.get_by_role("heading", name="Failing gateways")).to_be_hidden(timeout=2 * BLINK)
     assert page.evaluate("window.isSame")
 
@@ -175,7 +179,7 @@ def test_new_and_removed_devices_come_and_go(browse, web, device, simulator):
     page.wait_for_timeout(2000)  # what the page is fetched for is over
     page.route("**/*", lambda route: route.abort())
     simulator.devices[1].on = True
-    poll.poll(other.pk, force=True)
+    poll.poll_devices(other.pk, force=True)
     expect(page.locator(f"#device-{other.devices.get().pk} .now")).to_have_text("on", timeout=BLINK)
     page.unroute("**/*")
     gateways.remove(other.pk)
@@ -192,9 +196,9 @@ def test_a_page_is_told_the_readings_of_the_devices_that_it_shows(browse, web, d
     page.goto(f"/?gateway={device.gateway_id}")
     live(page)
     other = gateways.add("shelly", simulator.address(1)).gateway
-    poll.poll(other.pk, force=True)
+    poll.poll_devices(other.pk, force=True)
     simulator.devices[0].on = True
-    poll.poll(device.gateway_id, force=True)
+    poll.poll_devices(device.gateway_id, force=True)
     expect(page.locator(f"#device-{device.pk} .now")).to_have_text("on", timeout=BLINK)
     events = [event for message in told if isinstance(message, list) for event in message]
     heard = {(event["kind"], event["device"]) for event in events}
@@ -210,10 +214,10 @@ def test_the_gateways_page_tells_who_answers(browse, web, device, simulator):
     page = live(browse(web.site, "/gateways/"))
     before = page.locator(".answered time").get_attribute("datetime")
     page.wait_for_timeout(1000)
-    poll.poll(device.gateway_id)
+    poll.poll_devices(device.gateway_id)
     expect(page.locator(".answered time")).not_to_have_attribute("datetime", before, timeout=BLINK)
     simulator.devices[0].faults = [Fault("500")]
-    poll.poll(device.gateway_id)
+    poll.poll_devices(device.gateway_id)
     expect(page.get_by_text("failing")).to_be_visible(timeout=BLINK)
 
 
@@ -226,12 +230,12 @@ def test_a_page_of_what_was_removed_says_so(browse, web, device):
 def test_nothing_moves_away_under_the_hand(browse, web, device, simulator):
     other = gateways.add("shelly", simulator.address(1)).gateway
     gateways.change_device(other.devices.get().pk, name="Zebra")
-    poll.poll(other.pk)
+    poll.poll_devices(other.pk)
     page = live(browse(web.site))
     page.locator(".device").nth(1).hover()
     simulator.devices[1].faults = [Fault("500")]
     Device.objects.filter(gateway=other).update(heard_at=timezone.now() - timedelta(days=1))
-    poll.poll(other.pk, force=True)
+    poll.poll_devices(other.pk, force=True)
     expect(page.get_by_role("heading", name="Failing gateways")).to_be_visible(timeout=2 * BLINK)
     expect(page.locator(".device h2")).to_have_text(["Heater", "Zebra"])
     page.mouse.move(0, 0)
@@ -248,7 +252,7 @@ def test_a_small_drawing_grows_as_the_server_would_draw_it(browse, web, device, 
     spark = f"[data-spark='{power.pk}']"
     page = live(browse(web.site))
     simulator.devices[0].on = True
-    poll.poll(device.gateway_id)
+    poll.poll_devices(device.gateway_id)
     expect(page.locator(spark)).to_have_attribute(
         "aria-label", re.compile("0 W to 1,"), timeout=BLINK
     )
@@ -257,8 +261,10 @@ def test_a_small_drawing_grows_as_the_server_would_draw_it(browse, web, device, 
         page.locator(spark).get_attribute("aria-label"),
     ]
     page.reload()
-    numbers = [[float(number) for number in re.findall(r"[\d.]+", path)] for path in
-               (drawn[0], page.locator(f"{spark} path").get_attribute("d"))]  # fmt: skip
+    numbers = [
+        [float(number) for number in re.findall(r"[\d.]+", path)]
+        for path in (drawn[0], page.locator(f"{spark} path").get_attribute("d"))
+    ]
     assert numbers[0] == pytest.approx(numbers[1], abs=0.2)  # it is drawn to a tenth
     assert page.locator(spark).get_attribute("aria-label") == drawn[1]
 

@@ -35,7 +35,7 @@ def simulator():
 def device(chromium, transactional_db, simulator):
     """That a rule decides for."""
     found = gateways.add("shelly", simulator.address(0))
-    poll.poll(found.gateway.pk)
+    poll.poll_devices(found.gateway.pk)
     return gateways.set_rule(found.gateway.devices.get().pk, "awesome", {})
 
 
@@ -170,12 +170,21 @@ def test_messages_do_not_pile_up(browse, web, device):
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
-        (lambda route: route.abort(), "No answer came. Look whether it took effect before you press again."),
-        (lambda route: route.fulfill(status=500, body="<h1>Oh</h1>"), "The server's answer was no page (500)."),
-        (lambda route: route.fulfill(status=200, body="Pay for this network"), "The server's answer was no page (200)."),
+        (
+            lambda route: route.abort(),
+            "No answer came. Look whether it took effect before you press again.",
+        ),
+        (
+            lambda route: route.fulfill(status=500, body="<h1>Oh</h1>"),
+            "The server's answer was no page (500).",
+        ),
+        (
+            lambda route: route.fulfill(status=200, body="Pay for this network"),
+            "The server's answer was no page (200).",
+        ),
     ],
     ids=["no network", "a broken server", "a gate before the network"],
-)  # fmt: skip
+)
 def test_an_answer_that_is_no_page_is_told(browse, web, device, answer, said):
     page = live(browse(web.site, own(device)))
     page.route("**/ask/", answer)
@@ -191,7 +200,8 @@ def test_an_answer_that_is_no_page_is_told(browse, web, device, answer, said):
 def test_an_answer_that_never_comes_is_not_waited_for(browse, web, device):
     page = live(browse(web.site, own(device)))
     page.evaluate(
-        "() => { const signal = AbortSignal.timeout; AbortSignal.timeout = (most) => signal.call(AbortSignal, most / 100); }"
+        "() => { const signal = AbortSignal.timeout; AbortSignal.timeout = (most) => "
+        "signal.call(AbortSignal, most / 100); }"
     )
     page.route("**/hold/", lambda route: None)
     page.get_by_role("button", name="for 1 h").click()
@@ -323,7 +333,7 @@ def test_nothing_moves_for_those_who_do_not_want_it(
         page, "refresh", "script.page.isLeaving = true"
     )  # it is not written anew while it is looked at
     simulator.devices[0].on = True
-    poll.poll(device.gateway_id, force=True)
+    poll.poll_devices(device.gateway_id, force=True)
     now = page.locator(".now")
     expect(now).to_have_text("on", timeout=BLINK)
     expect(now).to_have_class(re.compile("changed"))

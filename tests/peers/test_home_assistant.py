@@ -222,7 +222,7 @@ def test_a_wrong_token_stores_nothing(transactional_db):
 
 
 def test_a_poll_stores_what_it_says_and_refuses_nothing(gateway):
-    recorded = poll.poll().asked.recorded
+    recorded = poll.poll_devices().asked.recorded
     assert recorded.complaints == []
     assert (recorded.refused, recorded.unknown) == (0, 0)
     assert attribute(gateway, POWER, "power").value == 0.4
@@ -230,14 +230,14 @@ def test_a_poll_stores_what_it_says_and_refuses_nothing(gateway):
 
 
 def test_a_second_poll_stores_nothing_again(gateway):
-    poll.poll()
-    again = poll.poll().asked.recorded
+    poll.poll_devices()
+    again = poll.poll_devices().asked.recorded
     assert again.duplicates >= LEAST_DEVICES
     assert again.stored < 5
 
 
 def test_an_order_is_confirmed_and_the_power_follows(gateway):
-    poll.poll()
+    poll.poll_devices()
     command = send.order(
         attribute(gateway, HEATER, "on").pk,
         True,
@@ -246,12 +246,12 @@ def test_an_order_is_confirmed_and_the_power_follows(gateway):
     )
     [command] = send.send([command.pk])
     assert command.state == State.CONFIRMED
-    poll.poll()
+    poll.poll_devices()
     assert attribute(gateway, POWER, "power").value == 1850
 
 
 def test_an_unavailable_switch_never_confirms(gateway, away):
-    poll.poll()
+    poll.poll_devices()
     command = send.order(
         attribute(gateway, HEATER, "on").pk,
         True,
@@ -261,7 +261,7 @@ def test_an_unavailable_switch_never_confirms(gateway, away):
     [command] = send.send([command.pk])
     assert command.state == State.ACCEPTED
     with time_machine.travel(timezone.now() + timedelta(minutes=15)):
-        poll.poll()
+        poll.poll_devices()
     command.refresh_from_db()
     assert command.state in (State.UNCONFIRMED, State.FAILED)
     assert not attribute(gateway, HEATER, "on").available
@@ -377,7 +377,7 @@ def sent(command):
 def polled(command, after: timedelta = timedelta()):
     """The command as it is after a poll, so much later."""
     with time_machine.travel(timezone.now() + after):
-        poll.poll(force=True)
+        poll.poll_devices(force=True)
     command.refresh_from_db()
     return command
 
@@ -399,7 +399,7 @@ def relay_since(moment: datetime) -> list[Value | None]:
 
 
 def test_an_order_that_outlives_a_restart_is_confirmed(gateway, peer, in_the_middle):
-    poll.poll()
+    poll.poll_devices()
     in_the_middle(peer.restart)
     command = sent(order(gateway))
     assert value(HEATER, "on") is True
@@ -409,7 +409,7 @@ def test_an_order_that_outlives_a_restart_is_confirmed(gateway, peer, in_the_mid
 
 def test_an_order_that_a_crash_undid_is_never_confirmed(gateway, peer, in_the_middle):
     peer.restart()  # what it knows of the relay from now on is that it is off
-    poll.poll(force=True)
+    poll.poll_devices(force=True)
     in_the_middle(lambda: peer.restart(signal.SIGKILL))
     command = sent(order(gateway))
     assert value(RELAY, "on") is False
@@ -420,7 +420,7 @@ def test_an_order_that_a_crash_undid_is_never_confirmed(gateway, peer, in_the_mi
 
 def test_what_it_says_while_it_starts_confirms_nothing_that_is_not_so(gateway, peer, in_the_middle):
     peer.restart()
-    poll.poll(force=True)
+    poll.poll_devices(force=True)
     in_the_middle(lambda: (peer.stop(signal.SIGKILL), peer.launch()))
     command = sent(order(gateway))
     seen = {command.state}
@@ -431,7 +431,7 @@ def test_what_it_says_while_it_starts_confirms_nothing_that_is_not_so(gateway, p
 
 
 def test_an_order_while_it_is_down_is_sent_once_it_is_back_and_only_once(gateway, peer):
-    poll.poll()
+    poll.poll_devices()
     peer.stop()
     command = sent(order(gateway))
     assert command.state == State.SENDING
@@ -449,7 +449,7 @@ def test_an_order_while_it_is_down_is_sent_once_it_is_back_and_only_once(gateway
 
 
 def test_an_order_that_grew_old_while_it_was_down_is_not_sent(gateway, peer):
-    poll.poll()
+    poll.poll_devices()
     peer.stop()
     tried, waiting = sent(order(gateway)), order(gateway, vendor_id=LIGHT)
     assert polled(waiting, after=timedelta(minutes=30)).state == State.EXPIRED
@@ -463,7 +463,7 @@ def test_an_order_that_grew_old_while_it_was_down_is_not_sent(gateway, peer):
 def test_a_switch_that_goes_away_in_the_middle_is_not_confirmed_while_it_is_away(
     gateway, in_the_middle
 ):
-    poll.poll()
+    poll.poll_devices()
     in_the_middle(lambda: switched_by_somebody(FLAKY, "turn_on"))
     command = sent(order(gateway))
     assert value(RELAY, "on") is True
@@ -473,7 +473,7 @@ def test_a_switch_that_goes_away_in_the_middle_is_not_confirmed_while_it_is_away
 
 
 def test_a_switch_that_comes_back_in_time_is_confirmed(gateway, in_the_middle):
-    poll.poll()
+    poll.poll_devices()
     in_the_middle(lambda: switched_by_somebody(FLAKY, "turn_on"))
     command = sent(order(gateway))
     switched_by_somebody(FLAKY, "turn_off")
@@ -486,7 +486,7 @@ def ruled(gateway) -> Device:
     """The heater, under a rule that wants it on at all times and has switched it on."""
     device = Device.objects.get(gateway=gateway, vendor_id=HEATER)
     gateways.set_rule(device.pk, "schedule", {"on": "00:00-24:00"})
-    poll.poll()
+    poll.poll_devices()
     decide.decide()
     assert value(HEATER, "on") is True
     return device
@@ -498,15 +498,15 @@ def is_held(device: Device) -> bool:
 
 
 def test_what_a_rule_switched_is_no_persons_change(ruled):
-    poll.poll()
+    poll.poll_devices()
     assert not is_held(ruled)
 
 
 def test_what_a_person_switched_in_home_assistant_keeps_the_rule_away(ruled):
-    poll.poll()
+    poll.poll_devices()
     switched_by_somebody(HEATER, "turn_off")
     assert becomes(HEATER, "on", False)
-    poll.poll()
+    poll.poll_devices()
     assert is_held(ruled)
     assert ruled.hold_reason == "changed at the device itself: on to off"
     decide.decide()
@@ -516,15 +516,15 @@ def test_what_a_person_switched_in_home_assistant_keeps_the_rule_away(ruled):
 def test_a_person_who_undoes_at_once_what_a_rule_did_keeps_it_away_too(ruled):
     switched_by_somebody(HEATER, "turn_off")
     assert becomes(HEATER, "on", False)
-    poll.poll()
+    poll.poll_devices()
     assert is_held(ruled)
 
 
 def test_a_restart_is_no_persons_change(ruled, peer):
     peer.stop()
-    poll.poll(force=True)
+    poll.poll_devices(force=True)
     peer.start()
-    poll.poll(force=True)
+    poll.poll_devices(force=True)
     decide.decide()
     assert not is_held(ruled)
     assert value(HEATER, "on") is True

@@ -2,8 +2,9 @@
 
 Nothing is sent too late, and nothing is done again.
 
-Orders go one after the other to plugs that lose them, do them and lose the answer, or say yes and do nothing, on a clock
-that the proof moves. What the plugs saw and did is then held against the ledger.
+Orders go one after the other to plugs that lose them, do them and lose the answer, or say yes and
+do nothing, on a clock that the proof moves. What the plugs saw and did is then held against the
+ledger.
 """
 
 import asyncio
@@ -30,11 +31,13 @@ from tests.soak.sending import LAST_ROUNDS, Watched, WatchedSimulator, being_sen
 SPOILED = ("lost_command", "lost_answer", "lying")
 AWAY = "503"
 HEALTHY, GOES_AWAY, BY_HAND, SAME_AGAIN, TOO_LATE = 0.15, 0.15, 0.35, 0.35, 0.1
-"""How often a plug is well, out of reach after an order arrived or later, switched by hand while nothing is under way to it,
-and ordered to be what it was last ordered to be; and how often what was ordered is left to the next round to send."""
+"""How often a plug is well, out of reach after an order arrived or later, switched by hand while
+nothing is under way to it, and ordered to be what it was last ordered to be; and how often what was
+ordered is left to the next round to send."""
 COMES_BACK = 0.4
 IF_FREE, IF_BUSY = 0.9, 0.2
-"""How often something is ordered of a plug in a round: while nothing is under way to it, and while something is."""
+"""How often something is ordered of a plug in a round: while nothing is under way to it, and while
+something is."""
 SPANS = [timedelta(seconds=seconds) for seconds in (1, 5, 8, 15, 15, 40, 130, 700)]
 EXPIRES = [timedelta(seconds=seconds) for seconds in (30, 120, 600)]
 LetPass = Callable[[timedelta], None]
@@ -128,9 +131,12 @@ class Acknowledgements:
         spoiled = ", ".join(f"{self.spoiled[kind]:,} {kind.replace('_', ' ')}" for kind in SPOILED)
         states = ", ".join(f"{count:,} {state}" for state, count in self.states.most_common())
         return (
-            f"acknowledgements: {self.spoiled.total():,} spoiled ({spoiled}); {self.orders:,} orders ({states}), "
-            f"{self.arrivals:,} arrived ({self.sent_again:,} orders more than once), {self.by_hand:,} changes by hand: "
-            f"{self.falsely_confirmed} falsely confirmed, {self.sent_after_expiry} sent after expiry, {self.twice} twice; "
+            f"acknowledgements: {self.spoiled.total():,} spoiled ({spoiled}); {self.orders:,} "
+            f"orders ({states}), "
+            f"{self.arrivals:,} arrived ({self.sent_again:,} orders more than once), "
+            f"{self.by_hand:,} changes by hand: "
+            f"{self.falsely_confirmed} falsely confirmed, {self.sent_after_expiry} sent after "
+            f"expiry, {self.twice} twice; "
             f"{len(self.wrong)} wrong"
         )
 
@@ -143,8 +149,8 @@ class Acknowledgements:
 
 
 def spoil_acknowledgements(count: int, plugs: int = 4, seed: int = 1) -> Acknowledgements:
-    """Order and send until so many acknowledgements were spoiled, let clean polls finish, and hold the ledger against the
-    plugs."""
+    """Order and send until so many acknowledgements were spoiled, let clean polls finish, and hold
+    the ledger against the plugs."""
     dice, result = random.Random(seed), Acknowledgements()
     with Liars(plugs) as simulator, moved_clock() as let_pass:
         for plug in simulator.plugs:
@@ -209,7 +215,8 @@ def _order(switch_pk: int, dice: random.Random) -> int:
 
 
 def _go_on(simulator: Liars, dice: random.Random, let_pass: LetPass) -> None:
-    """Time passes, and what is open is polled, or carried on with, a few times. Plugs go away and come back."""
+    """Time passes, and what is open is polled, or carried on with, a few times. Plugs go away and
+    come back."""
     for _ in range(dice.randint(0, 4)):
         let_pass(dice.choice(SPANS))
         for plug in simulator.plugs:
@@ -217,7 +224,7 @@ def _go_on(simulator: Liars, dice: random.Random, let_pass: LetPass) -> None:
                 plug.faults = []
             elif dice.random() < GOES_AWAY:
                 go_away(plug)
-        dice.choice([send.carry_on, lambda: poll.poll(force=True)])()
+        dice.choice([send.carry_on, lambda: poll.poll_devices(force=True)])()
     let_pass(dice.choice(SPANS))
 
 
@@ -234,7 +241,7 @@ def _finish(simulator: Liars, result: Acknowledgements, let_pass: LetPass) -> No
         plug.faults = []
     for _ in range(LAST_ROUNDS):
         let_pass(timedelta(minutes=15))
-        poll.poll(force=True)
+        poll.poll_devices(force=True)
     result.wrong += [f"it never ended: {command}" for command in DeviceCommand.objects.open()]
 
 
@@ -288,8 +295,9 @@ def _check_arrival(
 
 
 def _was_so(plug: Plug, command: DeviceCommand) -> bool:
-    """Whether the plug was as ordered when that was confirmed, and had shown it to the last read before. On a clock that
-    stands still a newer order may switch it in the moment of the confirmation: that comes after it."""
+    """Whether the plug was as ordered when that was confirmed, and had shown it to the last read
+    before. On a clock that stands still a newer order may switch it in the moment of the
+    confirmation: that comes after it."""
     assert command.sent_at and command.finished_at
     is_on = next((on for at, on in reversed(plug.changes) if at < command.finished_at), False)
     shown_at, shown = next((at, on) for at, on in reversed(plug.shown) if at <= command.finished_at)

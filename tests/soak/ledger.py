@@ -2,9 +2,10 @@
 
 A Hypothesis state machine.
 
-Real tasks on a real database against simulated plugs over real HTTP, on a clock that the machine moves: ticks come late,
-doubled and overlapped, processes die between any two steps, people press buttons here and at the devices, devices restart,
-lie, lose orders and answers, and their timers run out.
+Real tasks on a real database against simulated plugs over real HTTP, on a clock that the machine
+moves: ticks come late, doubled and overlapped, processes die between any two steps, people press
+buttons here and at the devices, devices restart, lie, lose orders and answers, and their timers run
+out.
 """
 
 import time
@@ -98,7 +99,8 @@ class Tally:
     def __str__(self) -> str:
         states = ", ".join(f"{count} {state}" for state, count in self.states.most_common())
         return (
-            f"ledger: {self.steps:,} steps, {self.orders:,} orders ({states}), {self.holds:,} holds seen at the device, "
+            f"ledger: {self.steps:,} steps, {self.orders:,} orders ({states}), {self.holds:,} "
+            "holds seen at the device, "
             f"{self.reverts:,} timers ran out: 0 violations"
         )
 
@@ -143,7 +145,7 @@ class Ledger(RuleBasedStateMachine):
         self.home.written.clear()
         self.truths = [self._plug(number, fail_safe, least) for number in range(PLUGS)]
         self.checked: set[int] = set()
-        poll.poll(force=True)
+        poll.poll_devices(force=True)
 
     def _plug(self, place, fail_safe, least):
         plug = self.home.plugs[place]
@@ -178,7 +180,7 @@ class Ledger(RuleBasedStateMachine):
             scripted.SCRIPT[f"Plug {truth.number // 4}"] = "nothing"
         for _ in range(6):
             self.let_pass(timedelta(minutes=15))
-            poll.poll(force=True)
+            poll.poll_devices(force=True)
         assert not DeviceCommand.objects.open().exists(), list(DeviceCommand.objects.open())
         self.check_the_ledger()
         TALLY.orders += DeviceCommand.objects.count()
@@ -204,13 +206,13 @@ class Ledger(RuleBasedStateMachine):
         """Ten minutes later the scheduler comes, and one rule has changed its mind."""
         scripted.SCRIPT[f"Plug {place}"] = word
         self.let_pass(timedelta(minutes=10))
-        poll.poll(force=True)
+        poll.poll_devices(force=True)
         self.tick(1)
 
     @rule()
     def poll_runs(self):
         TALLY.steps += 1
-        poll.poll(force=True)
+        poll.poll_devices(force=True)
 
     @rule(times=st.integers(1, 2))
     def tick(self, times):
@@ -396,7 +398,8 @@ class Ledger(RuleBasedStateMachine):
         return (not command.value) in values
 
     def was_shown(self, command):
-        """Whether a read showed the value after the order was written and before it was confirmed."""
+        """Whether a read showed the value after the order was written and before it was
+        confirmed."""
         truth = next(truth for truth in self.truths if truth.switch_pk == command.attribute_id)
         return any(
             on is command.value and command.sent_at <= at <= command.finished_at
@@ -405,7 +408,8 @@ class Ledger(RuleBasedStateMachine):
 
 
 def run_the_ledger(machines: int, steps: int) -> Tally:
-    """Run so many machines of so many steps. Raises what is violated, with the shortest way to it."""
+    """Run so many machines of so many steps. Raises what is violated, with the shortest way to
+    it."""
     global TALLY
     TALLY = Tally()
     with scripted_rules(), Home(PLUGS) as Ledger.home:

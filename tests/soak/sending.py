@@ -23,10 +23,11 @@ from tests.soak.kills import Assassin, Ended, let_time_pass, start
 
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
 SPANS = (timedelta(), timedelta(seconds=20), timedelta(seconds=120))
-"""What passes between a kill and the next process: nothing, the claim of a command, that of a gateway."""
+"""What passes between a kill and the next process: nothing, the claim of a command, that of a
+gateway."""
 BY_HAND = 0.25
-"""How often somebody switches a plug at the plug itself between two processes, of those that no order is under way to: what
-was last heard of it is then no longer true."""
+"""How often somebody switches a plug at the plug itself between two processes, of those that no
+order is under way to: what was last heard of it is then no longer true."""
 LAST_ROUNDS = 8
 """How many clean polls the rest of the orders gets.
 
@@ -128,9 +129,12 @@ class Orders:
 
     def __str__(self) -> str:
         return (
-            f"sending: {self.kills} kills, {self.committed} orders committed ({self.confirmed} confirmed, {self.superseded} "
-            f"superseded by newer ones), {self.writes} writes ({self.sent_again} orders sent again), {self.effects} effects, "
-            f"{self.by_hand} changes by hand: {self.lost} lost, {self.twice} effects twice, {self.falsely_confirmed} falsely "
+            f"sending: {self.kills} kills, {self.committed} orders committed ({self.confirmed} "
+            f"confirmed, {self.superseded} "
+            f"superseded by newer ones), {self.writes} writes ({self.sent_again} orders sent "
+            f"again), {self.effects} effects, "
+            f"{self.by_hand} changes by hand: {self.lost} lost, {self.twice} effects twice, "
+            f"{self.falsely_confirmed} falsely "
             f"confirmed; {len(self.wrong)} wrong"
         )
 
@@ -280,7 +284,8 @@ def _check_confirmed(
 
 
 def _was_so(plug: Watched, command: DeviceCommand, effect_at: datetime) -> bool:
-    """Whether the plug was as ordered when that was confirmed, and the last read before had shown it after its effect."""
+    """Whether the plug was as ordered when that was confirmed, and the last read before had shown
+    it after its effect."""
     assert command.finished_at
     value = next((on for at, on in reversed(plug.changes) if at <= command.finished_at), False)
     read_at, shown = next(

@@ -23,7 +23,7 @@ from django.core.management import call_command  # noqa: E402
 from django.db import models  # noqa: E402
 
 from core.models import Attribute, Device, Gateway, Observation, Silence  # noqa: E402
-from core.tasks import gateways  # noqa: E402
+from core.tasks import discovery  # noqa: E402
 from core.tasks.events.outbox import publishing  # noqa: E402
 from core.tasks.polling.record import GatewayAnswer, record  # noqa: E402
 from tests.soak.hostile import Output  # noqa: E402
@@ -63,12 +63,12 @@ def store(output: Output, asked_at: datetime) -> Counter[str]:
         gateway, _ = Gateway.objects.get_or_create(
             vendor=output.vendor, address=address, name=output.vendor
         )
-        gateways._store(gateway, gateways._checked(output.devices), False, outbox)
+        discovery.store(gateway, discovery.acceptable(output.devices), False, outbox)
     recorded = record([GatewayAnswer(gateway.pk, asked_at, output.vendor_ids, output.readings)])
     return Counter(
         {
             name: getattr(recorded, name)
-            for name in ("stored", "known", "unavailable", "unknown", "refused")
+            for name in ("stored", "duplicates", "unavailable", "unknown", "refused")
         }
     )
 

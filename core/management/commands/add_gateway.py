@@ -35,7 +35,7 @@ class Command(Base):
             credential = getpass.getpass(f"{vendors.load(options['vendor']).credential_hint}: ")
         try:
             found = gateways.add(options["vendor"], options["address"], credential, options["name"])
-            poll.poll(found.gateway.pk)
+            poll.poll_devices(found.gateway.pk)
         except (ApiError, ApiRefused, gateways.AlreadyThere) as error:
             raise CommandError(str(error)) from error
         gateway, count = found.gateway, counted(len(found.new), "device")

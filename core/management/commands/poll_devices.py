@@ -24,7 +24,9 @@ class Command(Base):
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             with self.progress("gateway") as progress:
-                summary = poll.poll(options["gateway"], force=options["force"], progress=progress)
+                summary = poll.poll_devices(
+                    options["gateway"], force=options["force"], progress=progress
+                )
         except AlreadyRunning as nothing_to_do:
             self.stdout.write(str(nothing_to_do))
             return

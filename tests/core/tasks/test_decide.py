@@ -29,7 +29,7 @@ def ruled(heater):
 
 def at(time_machine, moment):
     time_machine.move_to(moment, tick=True)
-    poll.poll(force=True)
+    poll.poll_devices(force=True)
 
 
 def test_clean_hours_switch_on_and_the_reason_is_a_sentence(ruled, simulator, time_machine):

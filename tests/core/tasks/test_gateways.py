@@ -73,7 +73,7 @@ def test_a_removed_gateway_is_out_of_sight_and_its_credential_is_gone(heater):
 
 
 def test_pruning_deletes_what_is_left_of_a_removed_gateway(heater):
-    poll.poll()
+    poll.poll_devices()
     gateways.remove(heater.gateway_id)
     pruned = prune.prune()
     assert pruned["gateways"] == 1
@@ -125,6 +125,6 @@ def test_a_gateway_is_not_overwritten_either(heater):
 def test_a_decision_is_no_change_by_a_person(heater):
     gateways.set_rule(heater.pk, "awesome", {})
     before = Device.objects.get(pk=heater.pk).version
-    poll.poll(force=True)
+    poll.poll_devices(force=True)
     decide.decide()
     assert Device.objects.get(pk=heater.pk).version == before

@@ -23,7 +23,7 @@ def home(simulator):
 
 
 def test_every_device_is_polled_and_stored(home):
-    summary = poll.poll()
+    summary = poll.poll_devices()
     assert (summary.asked.gateways, summary.asked.failed) == (4, [])
     assert Observation.objects.count() == summary.asked.recorded.stored > 8
     assert set(Device.objects.values_list("available", flat=True)) == {True}
@@ -31,7 +31,7 @@ def test_every_device_is_polled_and_stored(home):
 
 
 def test_the_run_keeps_its_counts(home):
-    summary = poll.poll()
+    summary = poll.poll_devices()
     run = Run.objects.get()
     assert (run.task, run.outcome, run.counts) == ("poll", Outcome.DONE, summary.counts())
 
@@ -41,7 +41,7 @@ def test_one_gateway_never_stops_another(home, simulator, settings):
     simulator.devices[0].faults = [Fault("hang")]
     simulator.devices[1].faults = [Fault("garbage")]
     simulator.devices[2].faults = [Fault("unreachable")]
-    summary = poll.poll()
+    summary = poll.poll_devices()
     failed = {name for name, _ in summary.asked.failed}
     assert failed == {str(gateway) for gateway in home[:3]}
     assert len(summary.asked.failed) == 3
@@ -54,24 +54,24 @@ def test_a_gateway_that_fails_is_left_alone_for_longer_and_asked_at_once_on_requ
 ):
     simulator.devices[0].faults = [Fault("500")]
     for _ in range(2):
-        poll.poll()
-    assert [name for name, _ in poll.poll().resting] == [str(home[0])]
-    assert poll.poll(force=True).asked.gateways == 4
+        poll.poll_devices()
+    assert [name for name, _ in poll.poll_devices().resting] == [str(home[0])]
+    assert poll.poll_devices(force=True).asked.gateways == 4
     simulator.devices[0].faults = []
-    assert poll.poll(home[0].pk).asked.failed == []
-    assert poll.poll().resting == []
+    assert poll.poll_devices(home[0].pk).asked.failed == []
+    assert poll.poll_devices().resting == []
 
 
 def test_the_vendors_wish_to_be_left_alone_is_kept(home, simulator):
     simulator.devices[0].faults = [Fault("429", 3600)]
-    poll.poll()
+    poll.poll_devices()
     home[0].refresh_from_db()
     assert timedelta(minutes=59) < home[0].retry_at - timezone.now() <= timedelta(minutes=60)
 
 
 def test_a_refused_password_waits_for_a_person(home, simulator):
     simulator.devices[0].faults = [Fault("unauthorised")]
-    poll.poll()
+    poll.poll_devices()
     home[0].refresh_from_db()
     assert home[0].refused
     assert home[0].retry_at - timezone.now() > timedelta(minutes=50)
@@ -79,7 +79,7 @@ def test_a_refused_password_waits_for_a_person(home, simulator):
 
 def test_a_credential_that_cannot_be_decrypted_costs_its_gateway_alone(home):
     Gateway.objects.filter(pk=home[0].pk).update(credential=Secret("nonsense"))
-    summary = poll.poll()
+    summary = poll.poll_devices()
     assert summary.asked.gateways == 4
     assert [why for _, why in summary.asked.failed] == [
         "The stored credential cannot be decrypted: SECRET_KEY or FIELD_KEYS changed. "
@@ -89,13 +89,13 @@ def test_a_credential_that_cannot_be_decrypted_costs_its_gateway_alone(home):
 
 def test_a_gateway_that_somebody_else_asks_is_left_to_them(home):
     Gateway.objects.filter(pk=home[0].pk).update(claimed_until=Now() + timedelta(seconds=30))
-    summary = poll.poll()
+    summary = poll.poll_devices()
     assert (summary.asked.gateways, summary.asked.busy) == (3, [str(home[0])])
 
 
 def test_a_claim_of_a_process_that_died_ends_by_itself(home):
     Gateway.objects.filter(pk=home[0].pk).update(claimed_until=Now() - timedelta(seconds=1))
-    assert poll.poll().asked.gateways == 4
+    assert poll.poll_devices().asked.gateways == 4
 
 
 def test_disabled_and_removed_devices_are_not_asked(home, simulator):
@@ -103,23 +103,23 @@ def test_disabled_and_removed_devices_are_not_asked(home, simulator):
     gateways.change_device(home[1].devices.get().pk, enabled=False)
     gateways.remove(home[2].pk)
     asked = [device.requests for device in simulator.devices]
-    assert poll.poll().asked.gateways == 1
+    assert poll.poll_devices().asked.gateways == 1
     assert [device.requests for device in simulator.devices][:3] == asked[:3]
 
 
 def test_two_polls_never_run_at_once(home):
     with running("poll"), pytest.raises(AlreadyRunning):
-        poll.poll()
+        poll.poll_devices()
 
 
 def test_a_poll_of_one_gateway_needs_no_lease(home):
     with running("poll"):
-        assert poll.poll(home[0].pk).asked.gateways == 1
+        assert poll.poll_devices(home[0].pk).asked.gateways == 1
 
 
 def test_progress_counts_to_all(home):
     seen = []
-    poll.poll(progress=lambda done, total: seen.append((done, total)))
+    poll.poll_devices(progress=lambda done, total: seen.append((done, total)))
     assert seen == [(done, 4) for done in (1, 2, 3, 4)]
 
 

@@ -228,7 +228,7 @@ def test_ask_now_polls_the_gateway_at_once(owner, heater):
 
 
 def test_ask_now_tells_why_it_failed(owner, heater, simulator):
-    poll.poll(heater.gateway_id)
+    poll.poll_devices(heater.gateway_id)
     simulator.devices[0].faults = [Fault("500")]
     assert (
         "did not answer:" in owner.post(f"/devices/{heater.pk}/ask/", follow=True).content.decode()

@@ -29,7 +29,7 @@ def heater(heater, time_machine):
     SCRIPT.clear()
     with scripted_rules():
         gateways.change_device(heater.pk, rule="scripted")
-        poll.poll(force=True)
+        poll.poll_devices(force=True)
         yield heater
 
 
@@ -40,7 +40,7 @@ def says(word):
 def round_at(time_machine, minutes):
     """What the scheduler does, so many minutes after the evening began."""
     time_machine.move_to(EVENING + minutes * MINUTE, tick=True)
-    poll.poll(force=True)
+    poll.poll_devices(force=True)
     [verdict] = decide.decide()
     return verdict
 
@@ -60,7 +60,7 @@ def test_an_on_carries_its_own_way_back(heater, simulator):
 def test_an_off_needs_no_way_back_unless_on_is_the_fail_safe(heater, simulator):
     simulator.devices[0].on = True
     gateways.change_device(heater.pk, fail_safe="on", hold_minutes=0)
-    poll.poll(force=True)
+    poll.poll_devices(force=True)
     says("off")
     decide.decide()
     assert not simulator.devices[0].on and simulator.devices[0].timer
@@ -86,7 +86,7 @@ def test_the_timer_is_set_anew_before_it_runs_out_and_nothing_is_switched(
 def test_a_device_that_was_on_already_gets_its_way_back(heater, simulator):
     gateways.change_device(heater.pk, hold_minutes=0)
     simulator.devices[0].on = True
-    poll.poll(force=True)
+    poll.poll_devices(force=True)
     says("on")
     assert decide.decide()[0].sentence.endswith("its own timer is set anew: confirmed")
     assert simulator.devices[0].timer

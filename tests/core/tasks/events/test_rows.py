@@ -42,7 +42,7 @@ def test_a_new_gateway_is_told_with_its_devices_and_what_they_have(simulator, db
 
 
 def test_a_poll_tells_one_event_a_device_with_all_its_values(heater, new_events, simulator):
-    poll.poll(force=True)
+    poll.poll_devices(force=True)
     events = new_events()
     assert kinds(events) == [EventKind.RUN, EventKind.READINGS, EventKind.RUN]
     on, power = Attribute.objects.filter(device=heater, name__in=["on", "power"]).order_by("pk")
@@ -57,12 +57,12 @@ def test_a_gateway_that_begins_to_fail_and_ceases_to_is_told_once_each(
 ):
     simulator.devices[0].faults = [Fault("503")]
     for _ in range(3):
-        poll.poll(heater.gateway_id)
+        poll.poll_devices(heater.gateway_id)
     [(kind, body)] = new_events()
     assert kind == EventKind.GATEWAY and body["failures"] == 1
     simulator.devices[0].faults = []
     for _ in range(2):
-        poll.poll(heater.gateway_id)
+        poll.poll_devices(heater.gateway_id)
     assert sorted(kinds(new_events())) == [
         EventKind.GATEWAY,
         EventKind.READINGS,
@@ -71,7 +71,7 @@ def test_a_gateway_that_begins_to_fail_and_ceases_to_is_told_once_each(
 
 
 def test_an_order_is_told_at_every_step(heater, new_events):
-    poll.poll(heater.gateway_id)
+    poll.poll_devices(heater.gateway_id)
     new_events()
     command = send.order(
         Attribute.objects.get(device=heater, name="on").pk,
@@ -96,7 +96,7 @@ def test_a_decision_and_its_plan_are_told_and_the_same_decision_again_is_not(
     """In the evening: the cleanest hour is not now, so the second decision is like the first."""
     time_machine.move_to(EVENING)
     gateways.set_rule(heater.pk, "cleanest_hours", {"minutes": 60})
-    poll.poll(force=True)
+    poll.poll_devices(force=True)
     new_events()
     decide.decide(heater.pk)
     events = new_events()

@@ -18,7 +18,7 @@ HOUR = timedelta(hours=1)
 @pytest.fixture
 def ruled(heater):
     gateways.change_device(heater.pk, rule="awesome")
-    poll.poll(force=True)
+    poll.poll_devices(force=True)
     return heater
 
 
@@ -43,7 +43,7 @@ def is_held(device):
 
 def test_a_change_at_the_device_itself_counts_as_a_persons(ruled, simulator):
     simulator.devices[0].on = True
-    poll.poll(force=True)
+    poll.poll_devices(force=True)
     device = Device.objects.get(pk=ruled.pk)
     assert device.is_held(timezone.now())
     assert device.hold_reason == "changed at the device itself: off to on"
@@ -59,7 +59,7 @@ def test_an_order_whose_answer_was_lost_is_no_persons_change_either(ruled, simul
 
     simulator.devices[0].faults = [Fault("lost_answer", 0, count=1)]
     order(ruled, True)
-    poll.poll(force=True)
+    poll.poll_devices(force=True)
     assert simulator.devices[0].on and not is_held(ruled)
 
 
@@ -68,7 +68,7 @@ def test_after_our_order_showed_the_same_change_by_hand_is_a_persons(ruled, simu
     for on in (False, True):
         simulator.devices[0].on = on
         holds.release(ruled.pk)
-        poll.poll(force=True)
+        poll.poll_devices(force=True)
         assert is_held(ruled)
 
 
@@ -77,22 +77,22 @@ def test_what_a_timer_brought_back_is_no_persons_change(ruled, simulator):
     for _ in range(50):
         if not simulator.devices[0].on:
             break
-        poll.poll(force=True)
-    poll.poll(force=True)
+        poll.poll_devices(force=True)
+    poll.poll_devices(force=True)
     assert simulator.devices[0].reverts == 1 and not is_held(ruled)
 
 
 def test_a_restart_is_no_persons_change(ruled, simulator):
     order(ruled, True)
     simulator.devices[0].on, simulator.devices[0].source = False, "init"
-    poll.poll(force=True)
+    poll.poll_devices(force=True)
     assert not is_held(ruled)
 
 
 def test_a_device_that_nobody_decides_for_is_never_held(heater, simulator):
-    poll.poll(force=True)
+    poll.poll_devices(force=True)
     simulator.devices[0].on = True
-    poll.poll(force=True)
+    poll.poll_devices(force=True)
     assert not is_held(heater)
 
 
@@ -128,7 +128,7 @@ def test_a_hold_takes_back_what_a_rule_ordered_and_nobody_has_sent(ruled):
 
 def test_a_rule_touches_nothing_that_is_held_and_says_what_it_would(ruled, simulator):
     simulator.devices[0].on = True
-    poll.poll(force=True)
+    poll.poll_devices(force=True)
     holds.hold(ruled.pk, None, "pressed by anna")
     [verdict] = decide.decide()
     assert verdict.source is Source.HUMAN and verdict.command is None
@@ -147,5 +147,5 @@ def test_release_lets_the_rule_decide_again(ruled, simulator):
 
 def test_noticing_twice_finds_nothing_new(ruled, simulator):
     simulator.devices[0].on = True
-    poll.poll(force=True)
+    poll.poll_devices(force=True)
     assert holds.notice() == []

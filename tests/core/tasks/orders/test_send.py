@@ -71,7 +71,7 @@ def test_an_acknowledgement_that_lies_is_never_confirmed(simulator, switch):
     command = order_and_send(switch)
     assert command.state == State.ACCEPTED
     let_time_pass(minutes=10)
-    poll.poll()
+    poll.poll_devices()
     command.refresh_from_db()
     assert command.state == State.UNCONFIRMED
     assert command.error == "Heater still says on is off."
@@ -250,7 +250,7 @@ def test_a_read_before_the_device_settled_confirms_nothing(simulator, switch):
     DeviceCommand.objects.filter(pk=command.pk).update(
         settles_at=timezone.now() + timedelta(seconds=5)
     )
-    poll.poll()
+    poll.poll_devices()
     command.refresh_from_db()
     assert command.state == State.SENDING
 
@@ -321,7 +321,7 @@ def test_a_switch_that_was_changed_unheard_is_sent_again_by_the_next_process(
 ):
     """It was on when last read, was switched off by hand, and the process died before it wrote."""
     simulator.devices[0].on = True
-    poll.poll(force=True)
+    poll.poll_devices(force=True)
     simulator.devices[0].on = False
     command = send.order(switch.pk, True, source=Source.RULE, reason="a test")
     send._claim([command.pk])

@@ -21,7 +21,7 @@ def ran_ahead(heater, time_machine):
     """Polled and ordered years from now; then the clock was set right."""
     now = timezone.now()
     time_machine.move_to(now + YEARS)
-    poll.poll()
+    poll.poll_devices()
     switch = heater.attributes.get(name="on")
     send.order(switch.pk, True, source=Source.HUMAN, reason="a test")
     Gateway.objects.update(retry_at=timezone.now())
@@ -30,7 +30,7 @@ def ran_ahead(heater, time_machine):
 
 
 def test_the_next_poll_is_heard_and_is_the_latest(ran_ahead):
-    poll.poll(force=True)
+    poll.poll_devices(force=True)
     device = Device.objects.get()
     now = timezone.now()
     assert device.heard_at <= now
@@ -41,18 +41,18 @@ def test_the_next_poll_is_heard_and_is_the_latest(ran_ahead):
 
 
 def test_a_rest_from_the_future_is_void(ran_ahead):
-    assert poll.poll().asked.gateways == 1
+    assert poll.poll_devices().asked.gateways == 1
 
 
 def test_an_order_from_the_future_is_not_sent(ran_ahead, simulator):
-    poll.poll()
+    poll.poll_devices()
     assert DeviceCommand.objects.get().state == State.EXPIRED
     assert simulator.devices[0].writes == 0
 
 
 def test_a_poll_of_the_future_is_no_sign_of_health(ran_ahead):
     assert not runs.health(timezone.now()).ok
-    poll.poll()
+    poll.poll_devices()
     assert runs.health(timezone.now()).ok
 
 
@@ -64,4 +64,4 @@ def test_a_lease_from_the_future_keeps_nobody_out(db):
 
 def test_a_claim_from_the_future_keeps_nobody_out(heater):
     Gateway.objects.update(claimed_until=Now() + YEARS)
-    assert poll.poll().asked.gateways == 1
+    assert poll.poll_devices().asked.gateways == 1
