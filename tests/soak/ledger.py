@@ -315,7 +315,7 @@ class Ledger(RuleBasedStateMachine):
         assert (verdict.source is Source.HUMAN) == was_held or self.device(truth).is_held(now), (
             verdict
         )
-        is_blind = verdict.view.switch.name not in verdict.view.fresh
+        is_blind = verdict.state.switch.name not in verdict.state.fresh
         undecided = word in ("undecided", "broken") or is_blind
         if verdict.source is Source.FAIL_SAFE:
             assert truth.undecided_since and self.device(truth).fail_safe != FailSafe.KEEP, verdict
