@@ -1,8 +1,8 @@
 """Build the situations that rules decide from, write them to receipts, and read them back.
 
-Live, a situation is what the rows say now. As of an earlier time, values come from observations,
-plans from receipts, and forecasts from those that had been fetched by then; limits and holds are
-today's.
+Live, a situation is what the database says now. For an earlier time, values come from observations,
+plans and guards' holds from receipts, and only forecasts that had been fetched by then count.
+Limits and people's holds are not kept by time, so today's are used.
 
 To give rules a new thing to know: add a field with a default to `core.rules.Situation`, and fill it
 in `Round._state`. Receipts write and read it by its type, with a row of `CODECS`.
@@ -49,7 +49,8 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class DeviceState:
-    """One device at a time. `situation` lacks outlooks and options: each rule has its own."""
+    """One device at one moment. Its `situation` has no outlooks and options yet: these depend on
+    the rule, and `Round.situation` adds them."""
 
     device: Device
     attributes: Sequence[Attribute]
@@ -58,7 +59,7 @@ class DeviceState:
     situation: Situation
     plan_row: Plan | None = None
     switches: int = 0
-    """Switches by a rule in the last hour."""
+    """How often rules switched it in the last hour."""
     timer: DeviceCommand | None = None
     """The command whose timer runs in the device."""
 
@@ -72,20 +73,21 @@ class _Followed(NamedTuple):
 
 
 class _HeldOff(NamedTuple):
-    """Since when a guard has been holding a device off, and the `until` of its decision."""
+    """Since when a guard has kept a device switched off, and the `until` of its decision."""
 
     since: datetime | None = None
     until: datetime | None = None
 
 
 class Round:
-    """Load the states of devices at a time, in a few queries for any number of devices."""
+    """Load the states of devices as of the time `at`. The number of queries does not grow with the
+    number of devices."""
 
     def __init__(self, devices: Collection[Device], at: datetime, *, is_live: bool = True) -> None:
         self.at = at
         self.forecasts = AsOf(at)
         self.used: dict[int, dict[Signal, Region]] = {}
-        """Where the signals came from that each device's rules looked at."""
+        """By device: the signals that its rules looked at, and the region of each."""
         self._attributes = {device.pk: _attributes(device) for device in devices}
         self._switches = {
             pk: switch for pk, rows in self._attributes.items() if (switch := main_switch(rows))
@@ -168,7 +170,7 @@ def _limits(device: Device) -> Limits:
 def _plans(
     devices: Collection[int], switches: Mapping[int, Attribute], at: datetime
 ) -> dict[int, _Followed]:
-    # Latest deadline first, so that the dict keeps the plan that is due first.
+    # A later row replaces an earlier one in the dict, so the nearest deadline must come last.
     open_plans = Plan.objects.filter(device__in=devices, deadline__gt=at).order_by("-deadline")
     rows = {row.device_id: row for row in open_plans}
     plans.count(rows.values(), switches, at)
@@ -209,9 +211,11 @@ def _held_off(devices: Collection[int], at: datetime) -> dict[int, _HeldOff]:
 def _commands(
     switches: Mapping[int, Attribute], at: datetime
 ) -> tuple[dict[int, int], dict[int, DeviceCommand]]:
-    """By switch: how often a rule switched it in the last hour; whose timer runs in the device."""
+    """Return two dicts by the switch's pk: how often rules changed it in the last hour, and the
+    command whose timer is running in the device."""
     pks = [switch.pk for switch in switches.values()]
     sent = DeviceCommand.objects.filter(attribute__in=pks, sent_at__lte=at).order_by("pk")
+    # A command that did not change the value does not count as switching.
     switched = sent.filter(~Q(number=F("before_number")), source=Source.RULE, sent_at__gt=at - HOUR)
     counts = dict(switched.order_by().values_list("attribute").annotate(Count("pk")))
     running = sent.filter(reverts_at__gt=at, state__in=[State.ACCEPTED, State.CONFIRMED])
@@ -224,7 +228,7 @@ def _go_back(
     switches: Mapping[int, Attribute],
     at: datetime,
 ) -> None:
-    """Give attributes the values they had, in memory."""
+    """Set attributes to the values they had at the time `at`, in memory only."""
     attributes = {row.pk: row for rows in by_device.values() for row in rows}
     newest = Observation.objects.filter(attribute=OuterRef("pk"), observed_at__lte=at).order_by(
         "-observed_at"
@@ -244,7 +248,7 @@ def _go_back(
     for switch in switches.values():
         switch.changed_at = _changed_at(switch, at)
     for device in devices:
-        device.gateway.failures = 0  # of today, not of then
+        device.gateway.failures = 0  # the stored number is today's: ignore it
 
 
 def _set_back(
@@ -264,7 +268,7 @@ def _set_back(
 
 
 def _changed_at(switch: Attribute, at: datetime) -> datetime | None:
-    """When the value that it had then was first seen, as far as a day back."""
+    """Since when the switch had the value that it had at `at`; looks back 24 hours at most."""
     recent = Observation.objects.filter(
         attribute=switch, observed_at__lte=at, observed_at__gt=at - 24 * HOUR
     )
@@ -344,7 +348,7 @@ FIELDS = _codecs()
 
 
 def facts_json(situation: Situation) -> Json:
-    """The fields that are stored by their types. The two of a guard's hold share one key."""
+    """All fields but those stored apart, as JSON. The two `held_off_...` fields become one pair."""
     stored = {
         name: None if value is None else codec.encode(value)
         for name, codec in FIELDS.items()
@@ -368,7 +372,8 @@ def read_facts(stored: Json) -> Json:
 def inputs_of(state: DeviceState, this_round: Round, asked: Mapping[str, tuple[str, Any]]) -> Json:
     """Write down all that a decision was made from, for its receipt.
 
-    `asked` holds the name and the stored options of the "rule" and the "guard" there are.
+    `asked` has a key "rule", a key "guard", or both, as the device has them. Each value is the name
+    of the rule and its options as they are stored.
     """
     values = {
         name: [row.value, _time_json(row.observed_at) if row.observed_at else None]
@@ -386,8 +391,9 @@ def inputs_of(state: DeviceState, this_round: Round, asked: Mapping[str, tuple[s
 
 
 def read_inputs(inputs: Json, device: str, at: datetime, part: str) -> tuple[Rule, Situation]:
-    """Read back the rule that was asked and its situation, with the forecasts known at that time.
+    """Read back a rule that was asked and its situation, with the forecasts known at that time.
 
+    `part` is "rule" or "guard".
     Raises LookupError if the rule is gone, ValueError if it no longer takes those options.
     """
     asked = inputs["asked"][part]
