@@ -13,7 +13,7 @@ from core.models.event import EventKind
 
 
 class Rest:
-    """What is left of a coroutine that has begun and waits. Await it in a task."""
+    """A coroutine that has run up to its first wait. Await this in a task to run the rest."""
 
     def __init__(self, coroutine: Coroutine[Any, Any, Any], waits_for: Any) -> None:
         self._coroutine, self._waits_for = coroutine, waits_for
@@ -23,7 +23,7 @@ class Rest:
             while True:
                 try:
                     yield self._waits_for
-                except BaseException as error:  # such as that the task is cancelled
+                except BaseException as error:  # for example, the task was cancelled
                     self._waits_for = self._coroutine.throw(error)
                 else:
                     self._waits_for = self._coroutine.send(None)
@@ -34,7 +34,8 @@ class Rest:
 def begin(coroutine: Coroutine[Any, Any, Any]) -> Rest | None:
     """Run it until it ends or has to wait; return what is left.
 
-    Not for coroutines that ask for their task, as time-outs do.
+    Not for coroutines that call `asyncio.current_task()`, as `asyncio.timeout()` does: until the
+    first wait, the current task is the caller's.
     """
     try:
         return Rest(coroutine, coroutine.send(None))
@@ -44,9 +45,10 @@ def begin(coroutine: Coroutine[Any, Any, Any]) -> Rest | None:
 
 QUEUE_EVENTS = 2000
 QUEUE_CHARACTERS = 512 * 1024
-"""What may wait for one subscriber. Subscribers share the texts."""
+"""The most that may wait for one subscriber. All subscribers share the same text objects."""
 FRAME_CHARACTERS = 16 * 1024
-"""Messages are not shared: for a client that does not read, the server keeps a few of them."""
+"""No event is added to a message that has reached this size. Small, because each message is a new
+string for each subscriber, and the server keeps a few of them for a client that does not read."""
 
 
 class Topic(NamedTuple):
@@ -105,23 +107,24 @@ class Subscriber:
     """Queues single texts and, once caught up, every event that matches the topics."""
 
     overflow: Callable[[], None]
-    """Called when more waits than may."""
+    """Called after the queue became too large and was emptied."""
     send: Callable[[str], Coroutine[Any, Any, None]] | None = None
-    """Sends one message. With it, a single event is sent at once where nothing waits; all else is
-    returned by `next_message`."""
+    """Sends one message. If given, a single event is sent at once when nothing else waits. All
+    other messages are returned by `next_message`."""
     has_log_in: bool = False
     topics: set[Topic] = field(default_factory=set)
     commands: deque[int] = field(default_factory=lambda: deque(maxlen=20))
-    """Device commands that were ordered here, whose states are sent whatever the topics are."""
+    """The last 20 device commands ordered over this socket. Their states are always sent, whatever
+    the topics are."""
     is_caught_up: bool = False
     woken: asyncio.Event = field(default_factory=asyncio.Event)
     emptied: asyncio.Event = field(default_factory=asyncio.Event)
     _waiting: deque[tuple[bool, str]] = field(default_factory=deque)
     _characters: int = 0
     _is_idle: bool = False
-    """Everything was taken, and whoever takes waits for more."""
+    """Nothing is left to send, and `next_message` waits."""
     _begun: Rest | None = None
-    """A message that could not be sent without waiting."""
+    """A send that had to wait; `next_message` finishes it before the next message."""
 
     def matches(self, event: SerializedEvent) -> bool:
         return not event.topics.isdisjoint(self.topics) or event.command in self.commands
@@ -138,12 +141,17 @@ class Subscriber:
             self.enqueue(text, is_event=True)
 
     def _sent(self, text: str) -> bool:
-        """Whether it was sent, or at least begun: 9 us instead of the 14 of a change of task."""
+        """Send now, without the other task; return whether it was sent or at least begun.
+
+        This takes 9 microseconds; waking the other task takes 14.
+        """
         if self.send is None:
             return False
         try:
             self._begun = begin(self.send(text))
-        except Exception:  # whoever takes will meet it too, and holds up nobody
+        except Exception:
+            # The task that sends gets this error too. Raised here, it would stop the delivery to
+            # other subscribers.
             return False
         if self._begun:
             self._is_idle = False

@@ -1,8 +1,10 @@
-"""Store readings: the only way in. Observations, the latest value on the attribute, how the gateway
-did, and one event a device.
+"""Store readings. All readings enter the database here.
 
-Everything may run twice without harm: an observation is unique per attribute and time, and the
-first value wins.
+For the answers of gateways this writes the observations, the latest value on each attribute, the
+health of the gateway, and one event for each device.
+
+Storing the same readings twice does no harm: an observation is unique per attribute and time, and
+the first value stays.
 """
 
 import time
@@ -96,14 +98,14 @@ class Recorder:
         self.tick()
 
     def tick(self) -> None:
-        """Call while waiting for answers: keeps the lease and stores what waits."""
+        """Call while waiting for answers: renews the lease, and stores answers after a second."""
         if self.holding:
             self.holding.renew_if_due()
         if time.monotonic() - self.since > LONGEST_WAIT_SECONDS:
             self.flush()
 
     def flush(self) -> None:
-        """Raises LeaseLost instead of writing late."""
+        """Store all waiting answers. Raises LeaseLost, and stores none, if the lease was lost."""
         batch, self.waiting, self.devices, self.since = self.waiting, [], 0, time.monotonic()
         if batch:
             with publishing() as outbox:
@@ -115,7 +117,7 @@ class Recorder:
 def record(answers: Iterable[GatewayAnswer], holding: HeldLease | None = None) -> Recorded:
     """Store answers, in transactions of at most 500 devices.
 
-    Raises LeaseLost instead of writing late.
+    Raises LeaseLost, and stores no more, if the lease was lost.
     """
     recorder = Recorder(Recorded(), holding)
     for answer in answers:
@@ -125,7 +127,10 @@ def record(answers: Iterable[GatewayAnswer], holding: HeldLease | None = None) -
 
 
 def _pieces(answer: GatewayAnswer) -> Iterator[GatewayAnswer]:
-    """Split an answer for more devices than a batch holds. A failure stays whole: it is one."""
+    """Split an answer for more devices than a batch holds.
+
+    A failed answer is not split, so that it counts as one failure of the gateway.
+    """
     if answer.error or len(answer.vendor_ids) <= DEVICES_A_BATCH:
         yield answer
         return
@@ -148,10 +153,10 @@ class GatewayBefore(NamedTuple):
 
 
 class AttributeRow(NamedTuple):
-    """What of a stored attribute its readings are checked against.
+    """The columns of a stored attribute that are needed to check its readings.
 
-    `choices` is None but for a choice. `silent_since` is set only if it was last heard too long
-    ago.
+    `choices` is None unless the kind is CHOICE. `silent_since` is the time when the attribute was
+    last heard if that is too long ago, else None.
     """
 
     device_pk: int
@@ -213,7 +218,7 @@ class _Batch:
             answer = asked[before.pk]
             health = health_after(answer.asked_at, answer.error, before.failures)
             rows.append(GatewayRow(before.pk, *health))
-            # One that goes on answering, or goes on failing in the same way, is no news.
+            # Publish a gateway only if it began or stopped failing, or its error changed.
             was_failing, is_failing = bool(before.failures), bool(health.failures)
             if (is_failing, health.error) != (was_failing, before.error):
                 changed.append(before.pk)
@@ -230,8 +235,8 @@ class _Batch:
             .values_list("pk", "gateway_id", "vendor_id")
         )
         self.device_pks = {(gateway, vendor_id): pk for pk, gateway, vendor_id in locked}
-        # What few attributes need is fetched for those only, because parsing JSON and times takes
-        # long: lists of choices, and the times of those that were silent.
+        # `choices` and `heard_at` are slow to parse, and few attributes need them. So the database
+        # returns NULL for all the others.
         late = max(answer.asked_at for answer in good) - self.late_after
         choices = Case(When(kind=Kind.CHOICE, then=F("choices")))
         silent_since = Case(When(heard_at__lt=late, then=F("heard_at")))
@@ -256,14 +261,15 @@ class _Batch:
                 row = DeviceRow(device_pk, answer.asked_at, heard[vendor_id], available=True)
                 self.devices[device_pk] = row
             elif vendor_id not in nonsense:
-                # The vendor says that it has no value, or it no longer lists the device.
+                # The device has no value now, or the vendor no longer lists the device.
                 self.devices[device_pk] = DeviceRow(device_pk, None, None, available=False)
 
     def _take_readings(self, answer: GatewayAnswer) -> tuple[dict[str, datetime | None], set[str]]:
         """Put the readings of an answer in their rows.
 
-        Return two things by vendor id: the devices that were heard, with the newest time of a
-        measurement that moves daily, and the devices that sent nonsense.
+        Return two things by vendor id. First, the devices that were heard, each with the newest
+        measurement time of an attribute that normally changes every day, or None. Second, the
+        devices that sent a refused value.
         """
         heard: dict[str, datetime | None] = {}
         nonsense: set[str] = set()
@@ -300,8 +306,11 @@ class _Batch:
     def _take_value(
         self, answer: GatewayAnswer, reading: Reading, attribute: AttributeRow
     ) -> datetime | None:
-        """Put one reading in its rows. Return the time of measurement for an attribute that moves
-        daily, which tells a dead sensor from a living one; else None. Raises Unacceptable."""
+        """Put one reading in its rows. Raises Unacceptable.
+
+        Return the time of measurement if the value normally changes every day: that time shows
+        whether the sensor still works. Else return None.
+        """
         kind = Kind(attribute.kind)
         value = clean_value(
             reading.value,
