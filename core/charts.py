@@ -73,9 +73,12 @@ def sparkline(values: Sequence[float | None]) -> str:
     previous: float | None = None
     for place, value in enumerate(values):
         if value is not None:
+            # A margin of 5 above and below, so that a thick line is not cut off.
             y = 50.0 if high == low else 95 - 90 * (value - low) / (high - low)
             x = _short(place * across)
+            # h0 has no length: round ends make a dot of a sample without neighbours.
             path.append(f"H{x}V{_short(y)}" if previous is not None else f"M{x} {_short(y)}h0")
+        # A missing sample is kept too: the one after it begins a new line.
         previous = value
     return "".join(path)
 
@@ -95,6 +98,7 @@ def draw(
     levels = (
         [(0.0, words[0]), (1.0, words[1])] if words else [(level, _plain(level)) for level in scale]
     )
+    # At the very edge half of a line is cut off: a switch gets room on both sides.
     low, high = (-0.15, 1.15) if words else (levels[0][0], levels[-1][0])
 
     def x(time: datetime) -> float:
@@ -103,6 +107,7 @@ def draw(
     def y(value: float) -> float:
         return 1 - (value - low) / (high - low)
 
+    # An area reaches down to zero, or to the bottom if the scale begins above zero.
     runs = list(_runs(pieces))
     return Chart(
         line="".join(_line(run, x, y) for run in runs),
@@ -135,6 +140,7 @@ def _range(pieces: Sequence[Piece]) -> tuple[float, float]:
     """Return least and greatest to show: from zero if that costs at most half the height."""
     low = min((piece.value for piece in pieces), default=0.0)
     high = max((piece.value for piece in pieces), default=1.0)
+    # A scale of no height would divide by zero.
     if high - low <= abs(high) * 1e-9:
         margin = abs(high) / 10 or 1.0
         return (low - margin, high + margin) if high else (0.0, 1.0)
@@ -149,8 +155,10 @@ def round_levels(low: float, high: float, about: int = 4) -> list[float]:
     """Return levels at round steps (1, 2, 5 times a power of ten) that enclose low and high."""
     rough = (high - low) / about
     magnitude = 10.0 ** math.floor(math.log10(rough))
+    # The slack makes up for rounding: a step that fits but for that is enough.
     step = next(nice * magnitude for nice in (1, 2, 5, 10) if nice * magnitude >= rough * 0.999)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    # Twelve digits, so that 3 * 0.1 is 0.3 and not 0.30000000000000004.
     return [float(f"{place * step:.12g}") for place in range(first, last + 1)]
 
 
@@ -161,6 +169,7 @@ def time_ticks(start: datetime, end: datetime, most: int = 7) -> list[Tick]:
     """
     span = end - start
     step = next((step for step in TICK_STEPS if span / step <= most), TICK_STEPS[-1])
+    # Counted from a midnight for round hours, and early enough for any reader's zone.
     midnight = start.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     time = midnight - math.ceil((WIDEST_ZONE + HOUR) / step) * step
     ticks = []
@@ -208,6 +217,7 @@ def _columns(pieces: Sequence[Piece], start: datetime, end: datetime) -> Iterato
     first = 0
     for place, (left, right) in enumerate(pairwise(edges)):
         while first < len(pieces) and pieces[first].end < left:
+            # Columns only go right, so what ended before this one never comes back.
             first += 1
         values = []
         for piece in pieces[first:]:

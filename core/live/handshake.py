@@ -22,6 +22,7 @@ def is_from_here(request: ASGIRequest) -> bool:
     This is the rule of Django's CSRF protection. ALLOWED_HOSTS is not enough: it may match the page
     of a neighbour, such as another .herokuapp.com.
     """
+    # Every browser sends an Origin when it opens a socket; without one it is refused.
     origin = request.headers.get("Origin", "")
     try:
         own = f"{request.scheme}://{request.get_host()}"
@@ -39,6 +40,7 @@ def _matches(origin: str, trusted: str) -> bool:
         given, pattern = urlsplit(origin), urlsplit(trusted)
     except ValueError:
         return False
+    # "*.example.org" becomes ".example.org", which also matches example.org itself.
     is_same_scheme = given.scheme == pattern.scheme
     return is_same_scheme and is_same_domain(given.netloc, pattern.netloc.lstrip("*"))
 

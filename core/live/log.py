@@ -27,6 +27,7 @@ LOOK_SECONDS = 1.0
 SQLITE_LOOK_SECONDS = 0.02
 ANSWER_SECONDS = 10.0
 """A database that does not answer for so long is gone: the connection is made anew."""
+# {after} and {limit} become placeholders: ? for SQLite's driver, %s for psycopg.
 READ = (
     "SELECT id, kind, device, gateway, body "  # noqa: S608 (our own table's name)
     f"FROM {Event._meta.db_table} "
@@ -94,6 +95,7 @@ class SqliteLog:
             if self._version != (version := self._data_version()):
                 self._version = version
                 return
+        # Our connection still reads the old file if another was moved to its path.
         if self._path.stat().st_ino != self._file:
             raise FileNotFoundError(f"{self._path} was replaced by another file")
 
@@ -121,6 +123,7 @@ class PostgresLog:
 
     async def read(self, after: int, limit: int) -> list[EventRow]:
         rows = await self._execute(READ.format(after="%s", limit="%s"), [after, limit])
+        # The body is parsed already: psycopg does that, SQLite keeps JSON as text.
         return [EventRow(*row) for row in rows]
 
     async def newest(self) -> int | None:
@@ -131,6 +134,7 @@ class PostgresLog:
         if not self.is_woken:
             await asyncio.sleep(LOOK_SECONDS)
             return
+        # What it says does not matter: whoever is woken reads the table.
         async for _ in self._connection.notifies(timeout=LOOK_SECONDS, stop_after=1):
             pass
 
@@ -149,6 +153,7 @@ class PostgresLog:
 
     async def _hears(self) -> bool:
         """Whether a notification that came over another connection arrives here."""
+        # Others notify the same channel, so only a word of our own proves anything.
         word = secrets.token_hex(8)
         await reading(_notify, word)
         async for heard in self._connection.notifies(timeout=2 * LOOK_SECONDS):
@@ -159,10 +164,12 @@ class PostgresLog:
 
 def connection_parameters() -> dict[str, Any]:
     """How to reach the database without a pooler between, where LIVE_DATABASE_URL says so."""
+    # Seconds. A peer that is gone without a word is noticed after about 35.
     alive = {"keepalives_idle": 20, "keepalives_interval": 5, "keepalives_count": 3}
     if settings.LIVE_DATABASE_URL:
         return {"conninfo": settings.LIVE_DATABASE_URL, **alive}
     parameters = connection.get_connection_params()
+    # Without what is Django's own: by its `context`, psycopg would leave JSON as text.
     return {
         name: value
         for name, value in parameters.items()

@@ -38,7 +38,9 @@ def parse_message(text: str) -> tuple[Message, Reference]:
         raise Refused("It is no JSON.") from None
     if not isinstance(message, dict):
         raise Refused("A message is an object.")
+    # Taken out first: what is left must be the one verb.
     ref = message.pop("ref", None)
+    # Python counts true and false as whole numbers, so they are refused by name.
     if ref is not None and (
         isinstance(ref, bool) or not isinstance(ref, str | int) or len(str(ref)) > LONGEST_REF
     ):
@@ -48,6 +50,7 @@ def parse_message(text: str) -> tuple[Message, Reference]:
 
 def parse_request(message: Message) -> Request:
     """Return the one verb of a message and its body. Raises Refused."""
+    # Any other number of keys becomes a verb that does not exist, refused below.
     [(verb, body)] = message.items() if len(message) == 1 else [("", None)]
     if verb not in VERBS or not isinstance(body, dict):
         raise Refused(f"A message holds one of {', '.join(VERBS)}, and an object for it.")
@@ -82,6 +85,7 @@ def parse_place(body: Message) -> tuple[int, bool]:
 
 def parse_after(body: Message) -> int:
     """Return the id of the event to resume after. Raises Refused."""
+    # 0 is before the first event; from 2**63 on a number fits no key of the table.
     value = body.get("after")
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**63:
         raise Refused("after must be the number of an event.")
@@ -99,6 +103,7 @@ class TokenBucket:
         """Take one token; return whether it was within the limit."""
         now = monotonic()
         refilled = self._tokens + (now - self._counted_at) * self._a_second
+        # Refused messages count too: who goes on as fast only gets deeper into debt.
         self._tokens = min(self._at_once, refilled) - 1
         self._counted_at = now
         return self._tokens >= 0

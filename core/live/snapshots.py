@@ -37,6 +37,7 @@ def snapshot(
     )
     texts = []
     for device in devices:
+        # order_by() would ignore what was prefetched, and query for each device.
         attributes = sorted(device.attributes.all(), key=lambda one: one.pk)
         for attribute in attributes:
             attribute.device = device
@@ -67,6 +68,7 @@ class Snapshots:
         self._making: asyncio.Task[None] | None = None
 
     async def of(self, topics: Set[Topic]) -> Snapshot:
+        # Both are about every device; they differ only in the events that follow.
         wanted = frozenset([ALL]) if {ALL, CHANGES} & topics else frozenset(topics)
         self._forget()
         while wanted not in self._kept:
@@ -74,6 +76,7 @@ class Snapshots:
                 self._making = asyncio.create_task(self._make(wanted))
                 await asyncio.shield(self._making)  # others may wait for it too
             else:
+                # It does not raise what went wrong for others: then we try ourselves.
                 await asyncio.wait([self._making])
         return self._kept[wanted][1]
 

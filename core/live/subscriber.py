@@ -19,6 +19,7 @@ class Rest:
         self._coroutine, self._waits_for = coroutine, waits_for
 
     def __await__(self) -> Generator[Any, Any, None]:
+        # As `yield from` does, but the first thing to wait for was already given to us.
         try:
             while True:
                 try:
@@ -135,6 +136,7 @@ class Subscriber:
             for event in events
             if self.matches(event)
         ]
+        # Only where nothing waits, or the event would overtake older messages.
         if len(texts) == 1 and self._is_idle and not self._waiting and self._sent(f"[{texts[0]}]"):
             return
         for text in texts:
@@ -153,6 +155,7 @@ class Subscriber:
             # The task that sends gets this error too. Raised here, it would stop the delivery to
             # other subscribers.
             return False
+        # Whoever takes messages is a task, and can wait for the rest of this one.
         if self._begun:
             self._is_idle = False
             self.woken.set()
@@ -162,6 +165,7 @@ class Subscriber:
         self._waiting.append((is_event, text))
         self._characters += len(text)
         self.woken.set()
+        # Its size counts only after catching up: before, pages of a snapshot may be large.
         too_large = is_event and self.is_caught_up and self._characters > QUEUE_CHARACTERS
         if too_large or len(self._waiting) > QUEUE_EVENTS:
             self._waiting.clear()
@@ -176,13 +180,16 @@ class Subscriber:
             self._is_idle = True
             try:
                 await self.woken.wait()
+            # Also when cancelled: nobody would be left to end what `deliver` begins.
             finally:
                 self._is_idle = False
+            # Before anything in the queue, which is newer.
             if begun := self._begun:
                 self._begun = None
                 await begun
         is_event, text = self._waiting.popleft()
         events, characters = [text], len(text)
+        # An answer ends the list: it goes alone, and nothing overtakes it.
         while is_event and self._waiting and self._waiting[0][0] and characters < FRAME_CHARACTERS:
             events.append(self._waiting.popleft()[1])
             characters += len(events[-1])

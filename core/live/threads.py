@@ -17,6 +17,7 @@ Result = TypeVar("Result")
 WRITERS = 32
 """An order to a gateway that hangs keeps its thread for half a minute; others must not wait."""
 
+# Each thread holds a database connection while it works, so there are few.
 reader = ThreadPoolExecutor(1, "live-reader")
 registrar = ThreadPoolExecutor(1, "live-registrar")
 writers = ThreadPoolExecutor(WRITERS, "live-writer")
@@ -26,6 +27,7 @@ async def reading(
     function: Callable[Given, Result], *given: Given.args, **named: Given.kwargs
 ) -> Result:
     """Run a query of milliseconds that waits for no lock; one call at a time."""
+    # run_in_executor passes no named arguments, hence the lambda.
     return await asyncio.get_running_loop().run_in_executor(
         reader, lambda: _giving_back(function, *given, **named)
     )
@@ -58,4 +60,5 @@ def _giving_back(
     try:
         return function(*given, **named)
     finally:
+        # Django does this at the end of a request, and here there is none.
         release_connection()

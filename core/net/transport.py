@@ -54,6 +54,7 @@ def send(request: PreparedRequest, *, ends_at: float, networks: tuple[Network, .
         close_idle_connections()
     _here.ends_at, _here.networks = ends_at, networks
     try:
+        # For the layers between; each read and write sets what then remains.
         return _here.adapter.send(request, timeout=_remaining())
     finally:
         _here.used_at = monotonic()
@@ -237,6 +238,7 @@ def _connected(host: str, port: int) -> socket.socket:
     permitted = [entry for entry, refused in zip(found, refusals, strict=True) if not refused]
     if not permitted:
         raise AddressRefused(refusals[0] if refusals else f"{host} has no address")
+    # So many addresses are left, this one included, and share the time equally.
     for left in range(len(permitted), 0, -1):
         family, kind, protocol, _, where = permitted[-left]
         sock = _Socket(family, kind, protocol)

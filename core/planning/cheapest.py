@@ -20,6 +20,7 @@ def cheapest_runs(
     """
     taken: list[Span] = []
     going_on = curve.pieces[0][0] if running and curve.pieces else None
+    # All pieces of one rate at once: among them only the number of runs differs.
     for _, pieces in groupby(sorted(curve.pieces, key=itemgetter(2, 0)), key=itemgetter(2)):
         blocks = merged((start, end) for start, end, _ in pieces)
         if length(blocks) >= amount:
@@ -38,6 +39,7 @@ def _fill(
     that as many as possible fit. Blocks that touch one run make it longer, at no run more. Blocks
     that stand alone are a run more each: the longest go first.
     """
+    # What runs already counts as a run that ends where the curve begins.
     ends, starts = {going_on, *(end for _, end in taken)}, {start for start, _ in taken}
     touches = {block: (block[0] in ends) + (block[1] in starts) for block in blocks}
     side = -1 if latest else 1

@@ -31,6 +31,7 @@ class Curve:
         if index < 0:
             return 0
         start, end, rate = self.pieces[index]
+        # In the gap after a piece nothing more is added.
         return self._sums[index] + (min(time, end) - start) * rate
 
     def covers(self, span: Span) -> bool:
@@ -49,6 +50,7 @@ def merged(spans: Iterable[Span]) -> list[Span]:
     for start, end in sorted(spans):
         if result and start <= result[-1][1]:
             result[-1] = (result[-1][0], max(end, result[-1][1]))
+        # An empty span is no run.
         elif start < end:
             result.append((start, end))
     return result

@@ -85,6 +85,7 @@ def outlook(
     """
     ahead = _between(forecast, now, until)
     reach = ahead[-1].ends_at if ahead else now
+    # After a forecast the first typical slot is cut, so that no two slots overlap.
     typical = _typical(measurements, now, reach, until, cut=bool(ahead)) if reach < until else ()
     slots = (*ahead, *typical)
     if not slots:
@@ -100,6 +101,7 @@ def outlook(
 
 def _between(slots: Sequence[Slot], since: datetime, until: datetime) -> Sequence[Slot]:
     """Return the slots that overlap this time."""
+    # Clean slots do not overlap, so their ends are in order of time too.
     first = bisect_right(slots, since, key=_end)
     return slots[first : bisect_left(slots, until, lo=first, key=_start)]
 
@@ -108,6 +110,7 @@ def _rung(ahead: Sequence[Slot], now: datetime, every: timedelta) -> Rung:
     if not ahead:
         return Rung.TYPICAL
     issued_at = ahead[0].issued_at
+    # Even a young forecast is not live if it begins only later.
     is_young = issued_at is not None and now - issued_at < LIVE_FOR * every
     return Rung.LIVE if is_young and ahead[0].starts_at <= now else Rung.LAST
 
@@ -143,6 +146,7 @@ class _TypicalDay:
             return None
         lengths = Counter(slot.ends_at - slot.starts_at for slot in measurements)
         [(length, count)] = lengths.most_common(1)
+        # This counts what was measured, not the time from the first to the last.
         if length > DAY or count * length < LEAST_OF_A_TYPICAL_DAY:
             return None
         seconds, values = length.total_seconds(), dict[tuple[int, bool], list[float]]()
@@ -159,6 +163,7 @@ class _TypicalDay:
         The last one of a day ends at midnight, so that a length that is no part of a day begins
         each day anew.
         """
+        # The first slot is the one that holds `since`, and may start before it.
         midnight = datetime.combine(since, time(), since.tzinfo)
         start = midnight + (since - midnight) // self.length * self.length
         while start < until:
@@ -179,6 +184,7 @@ class _TypicalDay:
 
 
 def _age(age: timedelta) -> str:
+    # An issuer's clock may be ahead of ours.
     minutes = max(0, age // timedelta(minutes=1))
     if minutes < 60:
         return f"{minutes} min"
@@ -223,5 +229,6 @@ def smoothed(slots: Sequence[Slot], span: timedelta) -> list[Slot]:
     for slot in slots:
         low, first = until(slot.starts_at - span)
         high, last = until(slot.ends_at + span)
+        # The slot itself is always covered, so the length is never zero.
         halfway.append(replace(slot, value=(slot.value + (high - low) / (last - first)) / 2))
     return halfway

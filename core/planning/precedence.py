@@ -35,6 +35,7 @@ def winner(*, held: bool, fail_safe: bool, guard: bool, rule: bool) -> Source | 
         Source.GUARD: guard,
         Source.RULE: rule,
     }
+    # An enum is iterated in the order of its members: that is the precedence.
     return next((source for source in Source if wants[source]), None)
 
 
@@ -64,6 +65,7 @@ def waits(
     if source is not Source.RULE or is_on == wanted:
         return ""
     least = limits.min_on if is_on else limits.min_off
+    # A change ahead of now, by a wrong clock, never makes a rule wait.
     if changed_at is not None and timedelta() <= now - changed_at < least:
         state = "on" if is_on else "off"
         lasted = _minutes(now - changed_at)
@@ -86,6 +88,7 @@ def way_back(
         return None
     if value == (fail_safe == "on"):
         return None
+    # An end that is unknown or past says nothing: an hour is assumed.
     lasts = until - now if until and until > now else HOUR
     return lasts + 2 * every
 
@@ -97,6 +100,7 @@ def is_renewed(
 
     So if it would run out within two rounds, and the decision lasts longer.
     """
+    # A timer that would gain less than half a round is not set again.
     soon = now + 2 * every
     return reverts_at is None or reverts_at < soon and now + lasts > reverts_at + every / 2
 

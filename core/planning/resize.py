@@ -18,6 +18,7 @@ def resized_runs(
     difference of less than a minute changes nothing.
     """
     result = [(max(start, now), end) for start, end in runs if end > now]
+    # The last run is left out only if those before it are enough without it.
     while result and length(result[:-1]) >= wanted:
         result.pop()
     if not result:
@@ -29,5 +30,6 @@ def resized_runs(
         result[index] = (start, end + missing)
     if result[0][0] < bounds[0] or result[-1][1] > bounds[1]:
         return []
+    # A run that was cut at now began earlier: from here it need not last for `min_on`.
     begun = MinimumTimes(limits.min_on, limits.min_off, 0 if result[0][0] == now else None)
     return result if begun.allow(result, now) else []

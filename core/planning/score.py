@@ -44,6 +44,7 @@ class Costs:
         """The share of what hindsight would have saved. None where nothing was to be saved."""
         if self.saving is None or self.at_once is None or self.ideal is None:
             return None
+        # Smaller than 1e-9 is an error of rounding, and a share of it would mean nothing.
         possible = self.at_once - self.ideal
         return self.saving / possible if possible > 1e-9 else None
 
@@ -89,6 +90,7 @@ def score_plan(job: Job, ran: Iterable[Window], measured: Sequence[Slot]) -> Pla
     minutes = minutes_of(done)
     if not minutes:
         return PlanScore(Costs(_unit(measured), 0, 0, 0), 0)
+    # If the device ran for less than `min_on`, the two others may do so too.
     same = replace(job, minutes=minutes, delivered=0, min_on=min(job.min_on, minutes * MINUTE))
     costs = Costs(
         _unit(measured),
@@ -100,6 +102,7 @@ def score_plan(job: Job, ran: Iterable[Window], measured: Sequence[Slot]) -> Pla
 
 
 def _at_once(job: Job, measured: Sequence[Slot]) -> float | None:
+    # at_once() leaves out the cost of a gap, and would look too cheap.
     if not covers(measured, job.opens_at, job.opens_at + job.minutes * MINUTE):
         return None
     return planning.at_once(job, measured).cost
@@ -113,12 +116,14 @@ def _ideal(job: Job, measured: Sequence[Slot]) -> float | None:
 
 
 def _unit(slots: Sequence[Slot]) -> str:
+    # A rate is by kWh, a cost is not.
     return slots[0].unit.removesuffix("/kWh") if slots else ""
 
 
 def covers(slots: Iterable[Slot], since: datetime, until: datetime) -> bool:
     """Say whether slots in order of time leave no gap between these times."""
     for slot in slots:
+        # `since` is how far the slots reach: one that begins later leaves a gap.
         if slot.starts_at > since or since >= until:
             break
         since = max(since, slot.ends_at)
@@ -143,6 +148,7 @@ def _split_after(windows: Sequence[Window], minutes: float) -> tuple[list[Window
     rest: list[Window] = []
     left = minutes * MINUTE
     for window in windows:
+        # With nothing left it is the start: the whole window is in the rest.
         middle = min(window.ends_at, window.starts_at + left)
         left -= middle - window.starts_at
         if window.starts_at < middle:
@@ -200,10 +206,12 @@ def score_warnings(warnings: Iterable[Window], events: Iterable[Window]) -> Warn
         first = next((warning for warning in warned if _warns_of(warning, event)), None)
         if first:
             leads.append(event.starts_at - first.starts_at)
+        # This is a miss all the same: `late` is a part of the misses.
         elif any(overlap(warning, event) for warning in warned):
             late += 1
     false_alarms = 0
     for warning in warned:
+        # An event of no length at the start of a warning overlaps nothing, so both are asked.
         relevant = (_warns_of(warning, event) or overlap(warning, event) for event in occurred)
         false_alarms += not any(relevant)
     return WarningScore(
@@ -231,6 +239,7 @@ def joined(windows: Iterable[Window], apart: timedelta = timedelta()) -> list[Wi
     done: list[Window] = []
     for window in sorted(windows, key=lambda window: window.starts_at):
         if done and window.starts_at - done[-1].ends_at <= apart:
+            # From left to right: the start is read before pop() takes the window away.
             window = Window(done[-1].starts_at, max(done.pop().ends_at, window.ends_at))
         done.append(window)
     return done

@@ -26,13 +26,16 @@ def held(
     Points and silences are in order of time; the first may be before `start`. A value from before a
     silence holds again after it if there was no other: the device answered, and had nothing new.
     """
+    # Cut to length because without points there must be no end either.
     ends = [*(at for at, _ in points[1:]), until][: len(points)]
     pieces: list[Piece] = []
     first = 0
     for (at, value), end in zip(points, ends, strict=True):
         begin, end = max(at, start), min(end, until)
+        # `begin` never goes back: a silence that is over is over for all that follow.
         while first < len(silences) and silences[first][1] <= begin:
             first += 1
+        # A value seen only once has no length, and is kept all the same.
         if begin < end or begin == end == at:
             pieces += _without(islice(silences, first, None), begin, end, value)
     return pieces

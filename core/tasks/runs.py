@@ -69,6 +69,7 @@ class HeldLease:
 
         The row stays locked until the commit, so nobody can take over in between.
         """
+        # Each holder has a higher token, so that of an earlier one matches no row.
         held = Lease.objects.filter(task=self.run.task, token=self.token)
         if not held.update(expires_at=Now() + timedelta(seconds=LEASE_SECONDS)):
             raise LeaseLost
@@ -203,6 +204,7 @@ def _missed(newest_first: Sequence[Run], every: timedelta, now: datetime) -> int
     starts = [now, *(run.started_at for run in newest_first if run.started_at >= since)]
     if len(newest_first) >= len(starts):  # something ran before this day too
         starts.append(since)
+    # Rounded: a run up to half an interval late is not a missed one.
     return sum(max(0, round((later - earlier) / every) - 1) for later, earlier in pairwise(starts))
 
 

@@ -33,6 +33,7 @@ def confirm_commands() -> None:
 def _confirm() -> None:
     now = timezone.now()
     with publishing():
+        # Only commands are locked: the rows joined to them stay free for polls.
         unclear = DeviceCommand.objects.unclear(now).select_for_update(of=("self",))
         for command in with_device(unclear):
             before, event = command.state, _outcome(command, now)
@@ -41,6 +42,7 @@ def _confirm() -> None:
             if before == State.SENDING and command.state == State.REQUESTED:
                 if _has_newer(command):
                     command.move(CommandEvent.SUPERSEDE, now)
+                # From 10 seconds up to about 11 minutes.
                 command.retry_at = now + FIRST_RETRY * 2 ** min(command.attempts - 1, 6)
             command.claimed_until = None
             command.save(update_fields=CONFIRM_FIELDS)
@@ -79,6 +81,7 @@ def _outcome(command: DeviceCommand, now: datetime) -> CommandEvent | None:
             # A third value: somebody else has set it since, and is not overruled.
             return CommandEvent.EXPIRE
         return CommandEvent.NOT_SEEN
+    # Nothing was heard. If the vendor did not answer either, a later poll may tell.
     vendor_answered = answered_at and command.settles_at and answered_at >= command.settles_at
     patience = timedelta() if vendor_answered else late_after()
     return CommandEvent.EXPIRE if now >= last_chance + patience else None

@@ -56,6 +56,7 @@ class Pace:
     def __call__(self) -> None:
         if not self.is_command:
             self.gives_up_at = monotonic() + LONGEST_READ_WAIT
+        # The time of a command is for all its calls: the first one sets the end.
         elif not self.gives_up_at:
             self.gives_up_at = monotonic() + LONGEST_COMMAND_WAIT
         while not self._wait_for_a_moment():
@@ -73,6 +74,7 @@ class Pace:
 
     def _reserve(self) -> tuple[bool, float]:
         """Return whether a moment is ours, and the seconds until it, or until the next try."""
+        # The database's clock comes with the row: those of processes may differ.
         row = (
             Gateway.objects.annotate(now=Now())
             .values("now", "next_call_at", "next_read_at")

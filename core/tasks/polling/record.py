@@ -94,6 +94,7 @@ class Recorder:
             if self.devices + len(piece.vendor_ids) > DEVICES_A_BATCH:
                 self.flush()
             self.waiting.append(piece)
+            # Even an answer about no device becomes a row of its gateway's health.
             self.devices += max(1, len(piece.vendor_ids))
         self.tick()
 
@@ -106,10 +107,12 @@ class Recorder:
 
     def flush(self) -> None:
         """Store all waiting answers. Raises LeaseLost, and stores none, if the lease was lost."""
+        # Emptied first: a batch that fails is not tried again by the next flush.
         batch, self.waiting, self.devices, self.since = self.waiting, [], 0, time.monotonic()
         if batch:
             with publishing() as outbox:
                 if self.holding:
+                    # In the same transaction: whoever has lost the lease writes nothing.
                     self.holding.renew()
                 _Batch(batch, self.recorded, outbox).store()
 
@@ -136,6 +139,7 @@ def _pieces(answer: GatewayAnswer) -> Iterator[GatewayAnswer]:
         return
     by_device: dict[str, list[Reading]] = {vendor_id: [] for vendor_id in answer.vendor_ids}
     for reading in answer.readings:
+        # One of a device that was not asked about is dropped, and not counted.
         if reading.vendor_id in by_device:
             by_device[reading.vendor_id].append(reading)
     ids = iter(by_device)
@@ -210,7 +214,9 @@ class _Batch:
             self._write()
 
     def _write_health(self) -> None:
+        # The last answer of each gateway: UPDATE_GATEWAYS takes one row for each.
         asked = {answer.gateway_pk: answer for answer in self.answers}
+        # no_key: others may still insert rows that refer to these.
         locked = Gateway.objects.select_for_update(no_key=True).filter(pk__in=asked).order_by("pk")
         rows: list[GatewayRow] = []
         changed: list[int] = []
@@ -228,6 +234,7 @@ class _Batch:
     def _load(self, good: list[GatewayAnswer]) -> None:
         """Lock the devices that the answers are about, and read their attributes."""
         locked = (
+            # Readings of a device removed meanwhile count as unknown.
             Device.objects.select_for_update(no_key=True)
             .filter(gateway__in={answer.gateway_pk for answer in good}, removed_at=None)
             .filter(vendor_id__in={vendor_id for answer in good for vendor_id in answer.vendor_ids})
@@ -255,6 +262,7 @@ class _Batch:
             device_pk = self.device_pks.get((answer.gateway_pk, vendor_id))
             if device_pk is None:
                 continue
+            # Nonsense in one attribute: the good ones are stored, but not published.
             if vendor_id not in nonsense:
                 self._publish(answer, device_pk)
             if vendor_id in heard:
@@ -326,6 +334,7 @@ class _Batch:
         pk = attribute.pk
         self.observations.append(ObservationRow(pk, observed_at, number, text))
         latest = self.latest.get(pk)
+        # Strictly newer: of two with the same time the first wins, as in the table.
         if latest is None or observed_at > latest.observed_at:
             self._reported(attribute.device_pk).values[pk] = (reading.value, observed_at)
             cause = reading.cause or ""
@@ -336,6 +345,7 @@ class _Batch:
     def _hear(self, attribute: AttributeRow, asked_at: datetime) -> None:
         """Note that the attribute was heard, and the silence before if that was long."""
         pk = attribute.pk
+        # What this batch has heard before is newer than what is stored.
         heard_at = self.heard.get(pk, attribute.silent_since)
         if heard_at and asked_at - heard_at > self.late_after:
             self.silences.append(Silence(attribute_id=pk, starts_at=heard_at, ends_at=asked_at))
@@ -367,8 +377,10 @@ class _Batch:
         self.recorded.duplicates += len(self.observations) - stored
         UPDATE_LATEST.run(list(self.latest.values()))
         UPDATE_DEVICES.run(list(self.devices.values()))
+        # After UPDATE_LATEST, which makes available: with both in a batch, this wins.
         if self.unavailable:
             Attribute.objects.filter(pk__in=self.unavailable).update(available=False)
+        # One that begins at the same time may be stored: then only its end is moved.
         if self.silences:
             Silence.objects.bulk_create(
                 self.silences,
