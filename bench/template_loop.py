@@ -43,7 +43,7 @@ def poll(gateway: Gateway) -> None:
     for part in parts(status):
         attribute = Attribute.objects.get(device=device, name=part.name)
         Observation.objects.create(
-            attribute=attribute, observed_at=timezone.now(), number=float(part.told)
+            attribute=attribute, observed_at=timezone.now(), number=float(part.reported)
         )
 
 
