@@ -338,7 +338,7 @@ def test_the_demo_shows_fresh_devices_and_their_plans_and_can_be_repeated():
         output = say("demo", once=True)
         assert output.count("fresh") == 5
         assert output.count("(why: explain ") == 3
-        assert output.count(" h before 07:00 are ") == 2  # as decided, and in the table
+        assert output.count(" before 07:00 are ") == 2  # as decided, and in the table
         assert "held" not in output
     assert Gateway.objects.count() == 5
     assert Run.objects.of("poll").completed().count() >= 4
