@@ -5,8 +5,7 @@ from datetime import datetime, timedelta
 from core.feeds import Signal
 from core.models import Attribute, DeviceCommand, Freshness
 from core.models.device_command import State
-from core.planning.precedence import Source
-from core.readings import Kind, Value
+from core.readings import Kind, Source, Value
 
 FRESHNESS_MEANS = {
     Freshness.UNREACHABLE: "its gateway does not answer, or cannot reach it",

@@ -42,6 +42,18 @@ class Cause(StrEnum):
     """What the device does when it gets power."""
 
 
+class Source(StrEnum):
+    """Who decides. The first in this list that wants something wins. Stored with its orders.
+
+    HUMAN is a person's hold or order, RULE is a rule's plan.
+    """
+
+    HUMAN = "human"
+    FAIL_SAFE = "fail-safe"
+    GUARD = "guard"
+    RULE = "rule"
+
+
 @dataclass(frozen=True, slots=True)
 class AttributeSpec:
     """One thing a device reports or accepts, as its vendor describes it.

@@ -9,8 +9,7 @@ from django.utils import timezone
 from core import serializers
 from core.live.sessions import LogIn, still_there
 from core.models import Attribute, Device, User
-from core.planning.precedence import Source
-from core.readings import Unacceptable
+from core.readings import Source, Unacceptable
 from core.tasks.orders import holds, send
 
 PERMISSION = "core.add_devicecommand"

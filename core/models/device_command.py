@@ -17,8 +17,7 @@ from django.utils import timezone
 from core.models.attribute import Attribute, as_value
 from core.models.evented import Evented
 from core.models.observation import exactly_one_value
-from core.planning.precedence import Source
-from core.readings import Kind, Value
+from core.readings import Kind, Source, Value
 
 
 class State(StrEnum):

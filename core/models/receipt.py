@@ -8,7 +8,7 @@ from django.db.models import Q
 from core.models.device import Device
 from core.models.device_command import DeviceCommand
 from core.models.plan import Plan
-from core.planning.precedence import Source
+from core.readings import Source
 
 
 class ReceiptQuerySet(models.QuerySet["Receipt"]):

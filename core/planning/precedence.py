@@ -6,21 +6,10 @@ their tables is in tests/core/planning/test_precedence.py.
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
+
+from core.readings import Source
 
 HOUR = timedelta(hours=1)
-
-
-class Source(StrEnum):
-    """Who decides. The first in this list that wants something wins. Stored with its orders.
-
-    HUMAN is a person's hold or order, RULE is a rule's plan.
-    """
-
-    HUMAN = "human"
-    FAIL_SAFE = "fail-safe"
-    GUARD = "guard"
-    RULE = "rule"
 
 
 def winner(*, held: bool, fail_safe: bool, guard: bool, rule: bool) -> Source | None:

@@ -10,7 +10,7 @@ from core import formatting, planning, serializers
 from core.models import Receipt
 from core.planning import Window, WindowPlan
 from core.planning.forecast import Outlook
-from core.planning.precedence import Source
+from core.readings import Source
 from core.rules import Decision, Rule, Situation, Undecided
 from core.tasks.decisions import plans
 from core.tasks.decisions.situations import read_inputs

@@ -14,8 +14,8 @@ from core import formatting, rules
 from core.feeds import UNITS, Signal, Slot
 from core.models import Device, Plan, Receipt
 from core.planning import Window, score
-from core.planning.precedence import Source
 from core.planning.score import Costs, WarningScore
+from core.readings import Source
 from core.tasks.forecasts.as_of import AsOf
 from core.tasks.forecasts.regions import region_for
 

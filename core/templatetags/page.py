@@ -12,8 +12,7 @@ from core.models import Attribute, Device, DeviceCommand, Freshness
 from core.models.attribute import moves_daily
 from core.models.device_command import OPEN, State
 from core.models.freshness import late_after
-from core.planning.precedence import Source
-from core.readings import Kind
+from core.readings import Kind, Source
 
 register = template.Library()
 

@@ -12,8 +12,7 @@ from core.forms.versioned import Seen, stored, typed
 from core.live.follower import follower
 from core.models import Attribute, Device, DeviceCommand
 from core.models.device_command import State
-from core.planning.precedence import Source
-from core.readings import Unacceptable
+from core.readings import Source, Unacceptable
 from core.tasks import gateways, poll
 from core.tasks.orders import send
 from core.views.access import back, permitted, person, readable

@@ -24,8 +24,7 @@ from core.models import Attribute, Device, Gateway
 from core.models.device_command import State
 from core.net.errors import ApiError, ApiRefused
 from core.net.http import Http, bearer
-from core.planning.precedence import Source
-from core.readings import Kind, Value
+from core.readings import Kind, Source, Value
 from core.tasks import decide, gateways, poll
 from core.tasks.orders import send
 from core.vendors.home_assistant import Client

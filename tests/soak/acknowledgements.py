@@ -21,7 +21,7 @@ import time_machine
 
 from core.models import Attribute, DeviceCommand
 from core.models.device_command import State
-from core.planning.precedence import Source
+from core.readings import Source
 from core.simulator import Fault
 from core.tasks import gateways, poll
 from core.tasks.orders import send

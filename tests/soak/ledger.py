@@ -34,7 +34,7 @@ from core import rules
 from core.models import Attribute, Device, DeviceCommand, FeedSource, Gateway, Lease, Receipt, Run
 from core.models.device import FailSafe
 from core.models.device_command import State
-from core.planning.precedence import Source
+from core.readings import Source
 from core.simulator import Fault
 from core.simulator import SimulatedDevice as SimulatedDevice
 from core.tasks import decide, gateways, poll

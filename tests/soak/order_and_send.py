@@ -12,7 +12,7 @@ import django
 django.setup()
 
 from core.models import Attribute, DeviceCommand  # noqa: E402 (needs what stands above)
-from core.planning.precedence import Source  # noqa: E402
+from core.readings import Source  # noqa: E402
 from core.tasks.orders import send  # noqa: E402
 
 NEVER = timedelta(days=30)

@@ -18,8 +18,7 @@ from django.test.utils import setup_test_environment  # noqa: E402
 from django.utils import timezone  # noqa: E402
 
 from core.models import Attribute, Device, Event, Gateway, User  # noqa: E402
-from core.planning.precedence import Source  # noqa: E402
-from core.readings import Reading  # noqa: E402
+from core.readings import Reading, Source  # noqa: E402
 from core.tasks import gateways
 from core.tasks.orders import holds, send  # noqa: E402
 from core.tasks.polling.record import GatewayAnswer, record  # noqa: E402

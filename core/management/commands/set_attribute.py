@@ -8,8 +8,7 @@ from core.management.arguments import DAY_MINUTES, add_device, minutes
 from core.management.command import Command as Base
 from core.models import Attribute
 from core.models.device_command import State
-from core.planning.precedence import Source
-from core.readings import Kind, Unacceptable, typed_value
+from core.readings import Kind, Source, Unacceptable, typed_value
 from core.tasks.orders import send
 
 REASON = "ordered on the command line"

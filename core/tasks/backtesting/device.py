@@ -10,7 +10,8 @@ from core import rules
 from core.feeds import Signal
 from core.models import Plan
 from core.planning import Window, precedence, score
-from core.planning.precedence import HOUR, Limits, Source
+from core.planning.precedence import HOUR, Limits
+from core.readings import Source
 from core.rules import Decision, Rule, Situation
 from core.tasks.backtesting.past import SignalHistory
 from core.tasks.decisions import plans

@@ -34,8 +34,8 @@ from core.models.attribute import main_switch
 from core.models.device_command import State
 from core.planning import WindowPlan
 from core.planning.forecast import Outlook
-from core.planning.precedence import Limits, Source
-from core.readings import Value
+from core.planning.precedence import Limits
+from core.readings import Source, Value
 from core.rules import Rule, Situation
 from core.tasks.decisions import plans
 from core.tasks.forecasts.as_of import AsOf

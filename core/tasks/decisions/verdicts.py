@@ -13,8 +13,7 @@ from core.models import Attribute, Device, DeviceCommand
 from core.models.device import FailSafe
 from core.planning import precedence
 from core.planning.forecast import Outlook
-from core.planning.precedence import Source
-from core.readings import Kind, Unacceptable, clean_value
+from core.readings import Kind, Source, Unacceptable, clean_value
 from core.rules import Decision, Rule
 from core.tasks import runs
 from core.tasks.decisions.situations import DeviceState, Json, Round, inputs_of

@@ -13,8 +13,7 @@ from core import formatting
 from core.models import Attribute, Device, DeviceCommand
 from core.models.attribute import as_value
 from core.models.device_command import CommandEvent, DeviceCommandQuerySet, is_same
-from core.planning.precedence import Source
-from core.readings import Cause
+from core.readings import Cause, Source
 from core.tasks.events.outbox import publishing
 
 MOST_AT_ONCE = 500

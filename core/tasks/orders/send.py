@@ -22,8 +22,7 @@ from core.models.connections import release_connection
 from core.models.device_command import CONFIRM_WITHIN, CommandEvent, State, after, with_step
 from core.net.errors import ApiRefused
 from core.net.threads import in_threads
-from core.planning.precedence import Source
-from core.readings import Kind, Unacceptable, clean_value
+from core.readings import Kind, Source, Unacceptable, clean_value
 from core.tasks.events.outbox import publishing
 from core.tasks.orders.confirm import MOST_AT_ONCE, confirm_commands, is_heard, with_device
 from core.tasks.orders.holds import hold_for_a_person, supersede
@@ -129,6 +128,9 @@ def send(
 def carry_on(holding: HeldLease | None = None) -> None:
     """Finish what is open: confirm by what was read since, read the rest, send what still waits."""
     confirm_commands()
+    # Mostly nothing is: one short query instead of the five below.
+    if not DeviceCommand.objects.open().exists():
+        return
     unheard = [
         command
         for command in with_device(DeviceCommand.objects.unclear(timezone.now()))

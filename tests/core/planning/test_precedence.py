@@ -8,7 +8,8 @@ from itertools import product
 
 import pytest
 
-from core.planning.precedence import Limits, Source, is_renewed, waits, way_back, winner
+from core.planning.precedence import Limits, is_renewed, waits, way_back, winner
+from core.readings import Source
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from core.models import Attribute, Device, DeviceCommand, Plan, Receipt
 from core.models.device_command import State
-from core.planning.precedence import Source
+from core.readings import Source
 from core.simulator import Fault
 from core.tasks import decide, explain, gateways, poll
 from core.tasks.orders import holds

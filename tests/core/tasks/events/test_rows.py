@@ -6,7 +6,7 @@ import pytest
 
 from core.models import Attribute, Event
 from core.models.event import EventKind
-from core.planning.precedence import Source
+from core.readings import Source
 from core.simulator import Fault
 from core.tasks import decide, gateways, poll
 from core.tasks.orders import holds, send

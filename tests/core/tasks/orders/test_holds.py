@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from core.models import Attribute, Device, DeviceCommand
 from core.models.device_command import State
-from core.planning.precedence import Source
+from core.readings import Source
 from core.tasks import decide, gateways, poll
 from core.tasks.orders import holds, send
 

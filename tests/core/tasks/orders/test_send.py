@@ -8,8 +8,7 @@ from django.utils import timezone
 
 from core.models import Attribute, DeviceCommand
 from core.models.device_command import State
-from core.planning.precedence import Source
-from core.readings import Unacceptable
+from core.readings import Source, Unacceptable
 from core.simulator import Fault
 from core.tasks import gateways, poll
 from core.tasks.events.outbox import publishing

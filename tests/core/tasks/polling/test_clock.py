@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from core.models import Device, DeviceCommand, Freshness, Gateway, Lease
 from core.models.device_command import State
-from core.planning.precedence import Source
+from core.readings import Source
 from core.tasks import poll, runs
 from core.tasks.orders import send
 
