@@ -43,7 +43,7 @@ class Cause(StrEnum):
 
 
 class Source(StrEnum):
-    """Who decides. The first in this list that wants something wins. Stored with its orders.
+    """Who decides. Stored with its orders. Who goes first: `core.planning.precedence.ORDER`.
 
     HUMAN is a person's hold or order, RULE is a rule's plan.
     """

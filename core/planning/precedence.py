@@ -1,4 +1,4 @@
-"""Decide who wins when several want something of a device: human hold > fail-safe > guard > plan.
+"""Decide who wins when several want something of a device: human hold > guard > fail-safe > plan.
 
 Also when a rule has to wait, and how a device goes back by itself. Pure functions; every cell of
 their tables is in tests/core/planning/test_precedence.py.
@@ -10,22 +10,24 @@ from datetime import datetime, timedelta
 from core.readings import Source
 
 HOUR = timedelta(hours=1)
+# A guard averts harm by what it sees. The fail-safe knows only that somebody else cannot see, so it
+# must never switch on in a thunderstorm that the guard warns of.
+ORDER = (Source.HUMAN, Source.GUARD, Source.FAIL_SAFE, Source.RULE)
 
 
-def winner(*, held: bool, fail_safe: bool, guard: bool, rule: bool) -> Source | None:
+def winner(*, held: bool, guard: bool, fail_safe: bool, rule: bool) -> Source | None:
     """Return who decides, of those that want something. None: the device is left alone.
 
-    `held`: a person's hold; `fail_safe`: it is due; `guard`: a guard averts harm; `rule`: a rule
-    decided.
+    `held`: a person's hold; `guard`: a guard sees harm and averts it; `fail_safe`: it is due;
+    `rule`: a rule decided.
     """
     wants = {
         Source.HUMAN: held,
-        Source.FAIL_SAFE: fail_safe,
         Source.GUARD: guard,
+        Source.FAIL_SAFE: fail_safe,
         Source.RULE: rule,
     }
-    # An enum is iterated in the order of its members: that is the precedence.
-    return next((source for source in Source if wants[source]), None)
+    return next((source for source in ORDER if wants[source]), None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -193,14 +193,14 @@ def _winner(
     guard, plan = _guarding(results), _planning(results)
     winner = precedence.winner(
         held=state.device.is_held(now),
-        fail_safe=fail_safe is not None,
         guard=guard is not None,
+        fail_safe=fail_safe is not None,
         rule=plan is not None,
     )
     answers = {
         Source.HUMAN: RuleResult(),
-        Source.FAIL_SAFE: RuleResult(decision=fail_safe),
         Source.GUARD: guard,
+        Source.FAIL_SAFE: RuleResult(decision=fail_safe),
         Source.RULE: plan,
     }
     answer = answers[winner] if winner else None
@@ -254,12 +254,16 @@ def _fail_safe(state: DeviceState, problem: str, now: datetime) -> Decision | No
 
 
 def _held_sentence(device: Device, results: Mapping[str, RuleResult]) -> str:
+    """Say until when a person holds the device, and what its guard warns of or its rule wants."""
     until = f"until {device.held_until:%H:%M} UTC" if device.held_until else "until it is released"
     sentence = f"held {until}: {device.hold_reason}"
-    for result in results.values():
+    warning = _guarding(results)
+    told = [warning] if warning else results.values()
+    for result in told:
         if result.decision and result.rule:
+            says = "warns" if warning else "would say"
             value, reason = formatting.value_text(result.decision.value), result.decision.reason
-            return f"{sentence}; {result.rule.name} would say {value}, because {reason}"
+            return f"{sentence}; {result.rule.name} {says} {value}, because {reason}"
     return sentence
 
 

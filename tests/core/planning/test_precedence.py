@@ -15,17 +15,17 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 EVERY = 10 * MINUTE
 
-# held, fail-safe due, guard averts harm, rule decides: who wins. A dash: nobody, the device is left
+# held, guard averts harm, fail-safe due, rule decides: who wins. A dash: nobody, the device is left
 # alone.
 WINNERS = """
 no   no   no   no   -
 no   no   no   yes  rule
-no   no   yes  no   guard
-no   no   yes  yes  guard
-no   yes  no   no   fail-safe
-no   yes  no   yes  fail-safe
-no   yes  yes  no   fail-safe
-no   yes  yes  yes  fail-safe
+no   no   yes  no   fail-safe
+no   no   yes  yes  fail-safe
+no   yes  no   no   guard
+no   yes  no   yes  guard
+no   yes  yes  no   guard
+no   yes  yes  yes  guard
 yes  no   no   no   human
 yes  no   no   yes  human
 yes  no   yes  no   human
@@ -40,8 +40,8 @@ ROWS = [line.split() for line in WINNERS.strip().splitlines()]
 
 @pytest.mark.parametrize("row", ROWS, ids=" ".join)
 def test_every_cell_of_who_wins(row):
-    held, fail_safe, guard, rule = (word == "yes" for word in row[:4])
-    heard = winner(held=held, fail_safe=fail_safe, guard=guard, rule=rule)
+    held, guard, fail_safe, rule = (word == "yes" for word in row[:4])
+    heard = winner(held=held, guard=guard, fail_safe=fail_safe, rule=rule)
     assert (heard or "-") == row[4]
 
 

@@ -13,6 +13,7 @@ from core.models.device_command import State
 from core.readings import Source
 from core.simulator import Fault
 from core.tasks import decide, explain, gateways, poll
+from core.tasks.events.outbox import publishing
 from core.tasks.orders import holds
 from tests.soak.ledger import scripted_rules
 from tests.soak.rules.scripted import SCRIPT
@@ -172,6 +173,30 @@ def test_after_an_hour_without_a_decision_the_fail_safe_is_sent(
     says("on")
     assert round_at(time_machine, 80).sentence == "on, because the script says so: confirmed"
     assert Device.objects.get(pk=heater.pk).undecided_since is None
+
+
+def test_a_guard_that_sees_goes_before_the_fail_safe(heater, simulator, time_machine):
+    gateways.change_device(heater.pk, rule="scripted", guard="scripted", fail_safe="on")
+    with publishing():
+        # As if its file had been removed.
+        Device.objects.filter(pk=heater.pk).update(rule="gone")
+    says("guard")
+    round_at(time_machine, 0)
+    verdict = round_at(time_machine, 70)
+    assert verdict.source is Source.GUARD and verdict.is_undecided
+    assert "no decision by the rule: There is no rule 'gone'" in verdict.sentence
+    assert not simulator.devices[0].on
+    says("nothing")
+    verdict = round_at(time_machine, 80)
+    assert verdict.source is Source.FAIL_SAFE and simulator.devices[0].on
+
+
+def test_held_in_danger_the_guard_warns(heater):
+    gateways.change_device(heater.pk, rule="awesome", guard="scripted")
+    holds.hold(heater.pk, None, "mine")
+    says("guard")
+    [verdict] = decide.decide()
+    assert verdict.sentence.startswith("held until it is released: mine; scripted warns off, ")
 
 
 def test_no_fail_safe_where_it_is_to_stay_as_it_is(heater, simulator, time_machine):
