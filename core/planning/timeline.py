@@ -8,11 +8,15 @@ from itertools import islice
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A value that held from `start` to `end`; the two are equal where it was seen only once."""
+    """A value that held from `start` to `end`; the two are equal where it was seen only once.
+
+    `is_inferred`: nobody saw it; it follows from something else.
+    """
 
     start: datetime
     end: datetime
     value: float
+    is_inferred: bool = False
 
 
 def held(

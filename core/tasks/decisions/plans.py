@@ -6,8 +6,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from core import planning
-from core.models import Attribute, Observation, Plan, Silence
-from core.planning import Job, Window, timeline
+from core.models import Attribute, Plan
+from core.planning import Job, Window
+from core.tasks.decisions.running import minutes_on, running
 
 TOLERANCE = timedelta(minutes=10)
 """Windows that differ by less are the same: a round of deciding."""
@@ -154,9 +155,9 @@ def _is_moved(before: Window, after: Window) -> bool:
 
 
 def count(rows: Collection[Plan], switches: Mapping[int, Attribute], now: datetime) -> None:
-    """Count the minutes delivered: those in which the switch was known to be on. Not saved.
+    """Count the minutes delivered: those in which the switch was on, as far as known. Not saved.
 
-    `switches` are the main switches by device. Time in which nobody heard it counts as nothing.
+    `switches` are the main switches by device.
     """
     begun = [row for row in rows if row.opens_at < now and row.counted_until < now]
     due = [row for row in begun if row.device_id in switches]
@@ -168,35 +169,5 @@ def count(rows: Collection[Plan], switches: Mapping[int, Attribute], now: dateti
         switch = switches[row.device_id]
         until = min(now, row.deadline, switch.heard_at or now)
         if until > row.counted_until:
-            row.delivered += _minutes_on(seen[switch.pk], row.counted_until, until)
+            row.delivered += minutes_on(seen[switch.pk], row.counted_until, until)
             row.counted_until = until
-
-
-def running(
-    switches: Sequence[Attribute], since: datetime, until: datetime
-) -> dict[int, list[timeline.Piece]]:
-    """By attribute: in which pieces of a time each switch was on or off.
-
-    Three queries for any number of switches.
-    """
-    pks = [switch.pk for switch in switches]
-    points: dict[int, list[tuple[datetime, float]]] = {pk: [] for pk in pks}
-    for pk, [first] in Observation.objects.all().sample(pks, [since]).items():
-        if first is not None:
-            points[pk].append((since, first))
-    seen = Observation.objects.between(since, until).filter(attribute__in=pks, number__isnull=False)
-    for pk, at, number in seen.values_list("attribute_id", "observed_at", "number"):
-        points[pk].append((at, number or 0.0))
-    silences: dict[int, list[tuple[datetime, datetime]]] = {pk: [] for pk in pks}
-    silent = Silence.objects.filter(
-        attribute__in=pks, ends_at__gt=since, starts_at__lt=until
-    ).order_by("starts_at")
-    for pk, start, end in silent.values_list("attribute_id", "starts_at", "ends_at"):
-        silences[pk].append((start, end))
-    heard = {switch.pk: min(until, switch.heard_at or since) for switch in switches}
-    return {pk: timeline.held(points[pk], silences[pk], since, max(heard[pk], since)) for pk in pks}
-
-
-def _minutes_on(pieces: Sequence[timeline.Piece], since: datetime, until: datetime) -> float:
-    spans = (min(piece.end, until) - max(piece.start, since) for piece in pieces if piece.value)
-    return sum(max(span, timedelta()).total_seconds() for span in spans) / 60

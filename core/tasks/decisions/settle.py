@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from core import formatting
 from core.feeds import Signal, Slot
@@ -10,6 +11,7 @@ from core.models import Attribute, Plan
 from core.models.attribute import main_switch
 from core.planning import Window, score, timeline
 from core.tasks.decisions import plans
+from core.tasks.decisions.running import minutes_on, running
 from core.tasks.events.outbox import publishing
 from core.tasks.forecasts.as_of import AsOf
 from core.tasks.forecasts.regions import Region
@@ -47,6 +49,14 @@ class Settled:
         )
 
 
+class Unheard(NamedTuple):
+    """Minutes between opening and deadline in which nobody heard the device, and how many of them
+    it ran by its energy meter, its timer, or its state before and after."""
+
+    minutes: float
+    counted_as_on: float
+
+
 def settle_plans(now: datetime) -> Settled:
     """Settle every plan whose deadline is over. Safe to repeat.
 
@@ -66,7 +76,7 @@ def _settle(rows: Sequence[Plan], now: datetime) -> Settled:
     since, until = min(row.opens_at for row in rows), max(row.deadline for row in rows)
     measured = _measured(rows[0], since, until, now)
     switches = {row.device_id: main_switch(list(row.device.attributes.all())) for row in rows}
-    seen = plans.running([switch for switch in switches.values() if switch], since, until)
+    seen = running([switch for switch in switches.values() if switch], since, until)
     settled = [
         row for row in rows if _settle_one(row, switches[row.device_id], seen, measured, now)
     ]
@@ -118,15 +128,18 @@ def measured_within(measured: Sequence[Slot], since: datetime, until: datetime) 
     return [slot for slot in measured if slot.ends_at > since and slot.starts_at < until]
 
 
-def _unheard(row: Plan, pieces: Iterable[timeline.Piece]) -> float:
-    """Minutes between opening and deadline in which nobody knew what the device did."""
-    heard = score.within(
-        (Window(piece.start, piece.end) for piece in pieces), row.opens_at, row.deadline
-    )
-    return (row.deadline - row.opens_at) / score.MINUTE - score.minutes_of(heard)
+def _unheard(row: Plan, pieces: Iterable[timeline.Piece]) -> Unheard:
+    seen: list[timeline.Piece] = []
+    inferred: list[timeline.Piece] = []
+    for piece in pieces:
+        (inferred if piece.is_inferred else seen).append(piece)
+    minutes = (row.deadline - row.opens_at) / score.MINUTE
+    heard = (Window(piece.start, piece.end) for piece in seen)
+    minutes -= score.minutes_of(score.within(heard, row.opens_at, row.deadline))
+    return Unheard(minutes, minutes_on(inferred, row.opens_at, row.deadline))
 
 
-def note(row: Plan, result: score.PlanScore, unheard: float) -> str:
+def note(row: Plan, result: score.PlanScore, unheard: Unheard) -> str:
     """Say what one has to know to read the numbers; "" if nothing."""
     asked, parts = row.job["minutes"], []
     if result.missing:
@@ -138,6 +151,7 @@ def note(row: Plan, result: score.PlanScore, unheard: float) -> str:
         if result.beyond_cost is not None:
             cost = f", for {formatting.number_text(result.beyond_cost)} {row.unit} more"
         parts.append(f"ran {result.beyond:.0f} min longer than asked{cost}")
-    if unheard >= 1:
-        parts.append(f"not heard for {unheard:.0f} min, which count as off")
+    if unheard.minutes >= 1:
+        on = f"{unheard.counted_as_on:.0f} of them" if unheard.counted_as_on >= 1 else "none"
+        parts.append(f"not heard for {unheard.minutes:.0f} min, {on} counted as on")
     return "; ".join(parts)

@@ -138,16 +138,25 @@ def test_it_waits_until_the_device_was_heard_after_the_deadline(heater):
     assert settle.settle_plans(LATER).waiting == 1
 
 
-def test_unknown_time_is_not_counted_as_running(heater):
+@pytest.mark.parametrize(
+    ("start", "end", "delivered", "note"),
+    [
+        (2, 2.5, 120, "not heard for 30 min, 30 of them counted as on"),
+        (
+            *(2.5, 3, 90),
+            "ran 90 of 120 min, and is compared with as many; "
+            "not heard for 30 min, none counted as on",
+        ),
+    ],
+    ids=["between on and on", "between on and off"],
+)
+def test_a_silence_counts_as_far_as_it_is_known(heater, start, end, delivered, note):
     measure()
     switch = run(heater, (1, 3))
-    Silence.objects.create(attribute=switch, starts_at=OPENS + 2 * HOUR, ends_at=OPENS + 2.5 * HOUR)
+    times = {"starts_at": OPENS + start * HOUR, "ends_at": OPENS + end * HOUR}
+    Silence.objects.create(attribute=switch, **times)
     row = after(LATER, plan(heater))
-    assert row.delivered == 90
-    assert (
-        row.note == "ran 90 of 120 min, and is compared with as many; "
-        "not heard for 30 min, which count as off"
-    )
+    assert (row.delivered, row.note) == (delivered, note)
 
 
 def test_what_ran_beyond_is_counted_and_told(heater):
