@@ -232,7 +232,9 @@ class GatewayForm(forms.Form):
     name = forms.CharField(max_length=120)
     address = _address()
     credential = _credential(
-        label="New credential", help_text="Leave empty to keep the stored one. It is never shown."
+        label="New credential",
+        help_text="Leave empty to keep the stored one. It is never shown, and sent to no other "
+        "address: with another host, port or http for https, enter it again.",
     )
     enabled = forms.BooleanField(required=False, help_text="Polled at each run")
 

@@ -12,7 +12,7 @@ import http.client
 import json
 import logging
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -31,7 +31,7 @@ from core.net.addresses import Network
 from core.net.auth import Credentials, basic, bearer, digest, in_query
 from core.net.errors import ApiError, ApiRefused
 
-__all__ = ["Http", "basic", "bearer", "digest", "in_query"]
+__all__ = ["Http", "basic", "bearer", "digest", "in_query", "origin"]
 
 LONGEST_RETRY_AFTER = 86_400.0  # seconds: a vendor that asks for more is asked again after a day
 PAUSES = (0.0, 0.2)
@@ -89,6 +89,7 @@ class Http:
             "Accept-Encoding": "gzip, deflate",
             "User-Agent": "iotapp",
         }
+        self._connection = object()  # a token: who holds a connection must not hold our secrets
         self._store = renew
         self._pace = pace
         self._ends_at: float | None = None
@@ -112,11 +113,28 @@ class Http:
         leaves the outcome unknown, for instance when the other side closes a kept connection in the
         moment of sending.
         """
+        return self._sent("POST", path, body)
+
+    def put(self, path: str, body: Any = None) -> Any:
+        """Return the JSON answer to a PUT of JSON, as post() does."""
+        return self._sent("PUT", path, body)
+
+    def post_form(self, path: str, fields: Mapping[str, str | int]) -> Any:
+        """Return the JSON answer to a POST of form fields, as post() does.
+
+        OAuth's token addresses want these.
+        """
+        content = urlencode(fields).encode()
+        form = "application/x-www-form-urlencoded"
+        answer = self.fetch("POST", path, body=content, content_type=form)
+        return self._parsed(answer, path) if answer else None
+
+    def _sent(self, method: str, path: str, body: Any) -> Any:
         if body is None:
-            answer = self.fetch("POST", path)
+            answer = self.fetch(method, path)
         else:
             content = json.dumps(body, allow_nan=False).encode()
-            answer = self.fetch("POST", path, body=content, content_type="application/json")
+            answer = self.fetch(method, path, body=content, content_type="application/json")
         return self._parsed(answer, path) if answer else None
 
     def fetch(
@@ -188,7 +206,9 @@ class Http:
         while True:
             ends_at = self._paced()
             try:
-                response = transport.send(request, ends_at=ends_at, networks=self.networks)
+                response = transport.send(
+                    request, client=self._connection, ends_at=ends_at, networks=self.networks
+                )
                 return response, self._read(response)
             except transport.AddressRefused as error:
                 raise ApiRefused(f"{self.address}: {error}") from None
@@ -285,6 +305,16 @@ class Http:
             forms |= {secret, quote(secret), quote(secret, ""), quote_plus(secret)}
             forms.add(json.dumps(secret)[1:-1])
         return sorted(forms, key=len, reverse=True)
+
+
+def origin(address: str) -> tuple[str, str, int]:
+    """Return scheme, host and port of an address: a credential belongs to these.
+
+    Raises ApiRefused if it is no address.
+    """
+    parts = urlsplit(_checked(address))
+    standard = 443 if parts.scheme == "https" else 80
+    return parts.scheme, parts.hostname or "", parts.port or standard
 
 
 def _checked(address: str) -> str:

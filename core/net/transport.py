@@ -5,9 +5,10 @@ There is no Session: it would read the environment, keep cookies, follow redirec
 more a call.
 
 A thread keeps one adapter, and in it the connection to one host: a thread asks one gateway at a
-time, and many small devices allow few connections. A connection idle for longer than IDLE_SECONDS
-is closed before the next call, not used: the other side may be closing it, which for a POST would
-leave its outcome unknown.
+time, and many small devices allow few connections. A connection serves only the client that opened
+it: the next one looks the name up again, so no credential goes on to where a name led before.
+A connection idle for longer than IDLE_SECONDS is closed before the next call, not used: the other
+side may be closing it, which for a POST would leave its outcome unknown.
 """
 
 import http.client
@@ -42,17 +43,18 @@ class AddressRefused(Exception):
     """
 
 
-def send(request: PreparedRequest, *, ends_at: float, networks: tuple[Network, ...]) -> Response:
+def send(
+    request: PreparedRequest, *, client: object, ends_at: float, networks: tuple[Network, ...]
+) -> Response:
     """Return the answer with its headers.
 
     Its body is to be read from `raw`, in the same thread, before the next call. Everything, reading
     included, raises TimeoutError (or what requests makes of it) at `ends_at` (monotonic). Raises
-    AddressRefused.
+    AddressRefused. `client` stands for the Http that calls: no other one uses its connection.
     """
-    # A connection that wider networks allowed is never used under stricter ones.
-    if networks != _here.networks or monotonic() - _here.used_at > IDLE_SECONDS:
+    if client is not _here.client or monotonic() - _here.used_at > IDLE_SECONDS:
         close_idle_connections()
-    _here.ends_at, _here.networks = ends_at, networks
+    _here.client, _here.ends_at, _here.networks = client, ends_at, networks
     try:
         # For the layers between; each read and write sets what then remains.
         return _here.adapter.send(request, timeout=_remaining())
@@ -198,6 +200,7 @@ class _Thread(threading.local):
     """What the call at hand in this thread is bound by, and its connection."""
 
     def __init__(self) -> None:
+        self.client: object = None
         self.ends_at = 0.0
         self.networks: tuple[Network, ...] = ()
         self.used_at = 0.0

@@ -118,7 +118,7 @@ def _add_home(addresses: list[str]) -> None:
         except gateways.AlreadyThere as error:
             gateway = error.gateway
             if gateway.address != address:
-                gateways.move(gateway.pk, address)
+                gateways.change(gateway.pk, address=address)
             continue
         except (ApiError, ApiRefused) as error:
             raise CannotStart(f"The simulated devices do not answer: {error}") from error

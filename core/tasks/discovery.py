@@ -10,6 +10,7 @@ from core.readings import AttributeSpec, DeviceSpec, clean_name
 from core.tasks.events.outbox import Outbox, publishing
 from core.tasks.polling.clients import client_for
 
+LONGEST_KEY = 200
 LONGEST_VENDOR_ID = 200
 MOST_NAMES = 20
 
@@ -53,9 +54,19 @@ def discover(gateway_pk: int, *, restore: bool = False) -> Discovered:
     Raises ApiError, ApiRefused, SecretUnreadable, Gateway.DoesNotExist.
     """
     gateway = Gateway.objects.present().get(pk=gateway_pk)
+    if not gateway.key:  # it failed before it said who it is
+        _identify(gateway)
     specs = acceptable(client_for(gateway).devices())
     with publishing() as outbox:
+        # One at a time: two would both create what is new. Raises DoesNotExist if it was removed.
+        Gateway.objects.present().select_for_update(no_key=True).get(pk=gateway_pk)
         return store(gateway, specs, restore, outbox)
+
+
+def _identify(gateway: Gateway) -> None:
+    gateway.key = client_for(gateway).identify().key[:LONGEST_KEY]
+    with publishing():
+        gateway.save(update_fields=["key"])
 
 
 def discover_devices(

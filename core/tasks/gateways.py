@@ -3,21 +3,21 @@
 What a gateway has is found out in core/tasks/discovery.py.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from django.core.exceptions import ValidationError
+from django.db import IntegrityError
 from django.utils import timezone
 
 from core import rules
 from core.models import Device, Gateway, Secret
-from core.net.errors import ApiRefused
+from core.net.errors import ApiError, ApiRefused
 from core.readings import clean_name
-from core.tasks.discovery import Discovered, acceptable, store
+from core.tasks.discovery import LONGEST_KEY, Discovered, acceptable, store
 from core.tasks.events.outbox import publishing
 from core.tasks.polling.clients import client_for
-
-LONGEST_KEY = 200
 
 
 class AlreadyThere(ValueError):
@@ -26,6 +26,27 @@ class AlreadyThere(ValueError):
     def __init__(self, gateway: Gateway) -> None:
         super().__init__(f"This is {gateway}, already stored with the address {gateway.address}.")
         self.gateway = gateway
+
+
+class StoredUnfinished(ApiError):
+    """Says that a gateway gave a credential, which is stored with it, and failed after that."""
+
+    def __init__(self, gateway: Gateway, error: Exception) -> None:
+        super().__init__(
+            f"{error} The gateway is stored with the credential that it gave. "
+            f"Try again: python manage.py discover_devices --gateway {gateway.pk}"
+        )
+        self.gateway = gateway
+
+
+class CredentialNeeded(ValueError):
+    """Says that the stored credential does not go along to another address."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        super().__init__(
+            f"The stored credential is for {gateway.address} and is sent nowhere else. "
+            "Enter the credential for the new address."
+        )
 
 
 class VersionConflict(ValueError):
@@ -45,67 +66,116 @@ def add(vendor: str, address: str, credential: str = "", name: str = "") -> Disc
     """Ask the address who it is, store it as a gateway, and its devices.
 
     Raises ApiError, ApiRefused, AlreadyThere, LookupError for an unknown vendor. Nothing is stored
-    then.
+    then, unless the gateway gave a new credential in place of the one entered (StoredUnfinished).
     """
-    gateway = Gateway(vendor=vendor, address=address.strip().rstrip("/"))
+    gateway = Gateway(vendor=vendor, address=_clean(address))
     gateway.credential = Secret.seal(credential)
-    identity = client_for(gateway).identify()
-    specs = acceptable(client_for(gateway).devices())
-    gateway.key = identity.key[:LONGEST_KEY]
-    gateway.name = name or clean_name(identity.name) or gateway.address
-    with publishing() as outbox:
-        if stored := _already_stored(gateway):
-            raise AlreadyThere(stored)
+    gateway.name = name or gateway.address
+    _check_new(gateway)  # a pairing must not be spent on one that is there
+    entered = gateway.credential
+    try:
+        identity = client_for(gateway).identify()
+        gateway.key = identity.key[:LONGEST_KEY]
+        gateway.name = name or clean_name(identity.name) or gateway.address
+        _check_new(gateway)
+        specs = acceptable(client_for(gateway).devices())
+    except (ApiError, ApiRefused) as error:
+        if gateway.credential == entered:
+            raise
+        with _one_per_address(vendor, gateway.address), publishing():
+            gateway.save()
+        raise StoredUnfinished(gateway, error) from error
+    with _one_per_address(vendor, gateway.address), publishing() as outbox:
+        _check_new(gateway)
         gateway.save()
         return store(gateway, specs, False, outbox)
 
 
-def _already_stored(gateway: Gateway) -> Gateway | None:
-    """Find a gateway with this address, or with this key at another address."""
-    same_vendor = Gateway.objects.select_for_update().present().filter(vendor=gateway.vendor)
-    by_address = same_vendor.filter(address=gateway.address).first()
-    return by_address or same_vendor.exclude(key="").filter(key=gateway.key).first()
+def _check_new(gateway: Gateway) -> None:
+    """Raise AlreadyThere if one with its address is stored, or with its key at another."""
+    same_vendor = Gateway.objects.present().filter(vendor=gateway.vendor)
+    stored = same_vendor.filter(address=gateway.address).first()
+    if stored is None and gateway.key:
+        stored = same_vendor.filter(key=gateway.key).first()
+    if stored:
+        raise AlreadyThere(stored)
 
 
-def move(gateway_pk: int, address: str) -> Gateway:
-    """Give a gateway a new address, if the same one answers there. Raises ApiError, ApiRefused."""
-    gateway = Gateway.objects.present().get(pk=gateway_pk)
-    gateway.address = address.strip().rstrip("/")
-    identity = client_for(gateway).identify()
-    if identity.key != gateway.key:
-        raise ApiRefused(
-            f"{identity.name} answers at {gateway.address}, not {gateway}. "
-            "Add it as a gateway of its own."
-        )
-    gateway.retry_at = None
-    with publishing():
-        gateway.save(update_fields=["address", "retry_at"])
-    return gateway
+@contextmanager
+def _one_per_address(vendor: str, address: str) -> Iterator[None]:
+    """Raise AlreadyThere where the database finds a second gateway at this address."""
+    try:
+        yield
+    except IntegrityError:
+        there = Gateway.objects.present().filter(vendor=vendor, address=address).first()
+        if there is None:
+            raise
+        raise AlreadyThere(there) from None
 
 
 def change(
     gateway_pk: int,
     *,
-    name: str,
-    enabled: bool,
+    name: str | None = None,
+    enabled: bool | None = None,
+    address: str | None = None,
     credential: str | None = None,
     version: int | None = None,
 ) -> Gateway:
-    """Set the name, whether it is enabled, and the credential (None keeps the old one).
+    """Set what is given, all of it or nothing; None keeps what is stored.
 
-    A new credential ends a backoff. `version` as in change_device(). Raises VersionConflict,
-    Gateway.DoesNotExist.
+    A new address is taken only if the same gateway answers there. With another scheme, host or port
+    it needs its credential again: the stored one is sent nowhere else. A new address or credential
+    ends a backoff. `version` as in change_device(). Raises ApiError, ApiRefused, AlreadyThere,
+    CredentialNeeded, SecretUnreadable, VersionConflict, Gateway.DoesNotExist.
     """
-    with publishing():
+    seen = Gateway.objects.present().get(pk=gateway_pk)
+    sealed = None if credential is None else Secret.seal(credential)
+    fields: dict[str, Any] = {"name": name, "enabled": enabled, "credential": sealed}
+    fields = {field: value for field, value in fields.items() if value is not None}
+    address = _clean(address) if address else seen.address
+    if address != seen.address:
+        fields |= {"address": address, **_tried(seen, address, sealed)}
+    with _one_per_address(seen.vendor, address), publishing():
         gateway = Gateway.objects.present().select_for_update(no_key=True).get(pk=gateway_pk)
         _check_version(gateway, version)
-        gateway.name, gateway.enabled, gateway.version = name, enabled, gateway.version + 1
-        fields = ["name", "enabled", "version"]
-        if credential is not None:
-            gateway.credential, gateway.retry_at = Secret.seal(credential), None
-            fields += ["credential", "retry_at"]
+        if "address" in fields:
+            # Again, under the lock: the address or the credential may have changed meanwhile.
+            _check_credential(gateway, address, sealed)
+        if {"address", "credential"} & fields.keys():
+            fields["retry_at"] = None
+        fields["version"] = gateway.version + 1
+        for field, value in fields.items():
+            setattr(gateway, field, value)
         gateway.save(update_fields=fields)
     return gateway
+
+
+def _clean(address: str) -> str:
+    return address.strip().rstrip("/")
+
+
+def _tried(stored: Gateway, address: str, credential: Secret | None) -> dict[str, Secret]:
+    """Ask who answers at a new address. Return the credential to store if it was renewed there."""
+    _check_credential(stored, address, credential)
+    before = stored.credential if credential is None else credential
+    # With its key a credential renewed at the same host is stored at once.
+    pk = stored.pk if credential is None else None
+    there = Gateway(pk=pk, vendor=stored.vendor, address=address)
+    there.credential = before
+    identity = client_for(there).identify()
+    if identity.key[:LONGEST_KEY] != stored.key:
+        raise ApiRefused(
+            f"{identity.name} answers at {address}, not {stored}. Add it as a gateway of its own."
+        )
+    return {} if there.credential == before else {"credential": there.credential}
+
+
+def _check_credential(stored: Gateway, address: str, credential: Secret | None) -> None:
+    from core.net.http import origin  # loads requests
+
+    if stored.credential and credential is None and origin(address) != origin(stored.address):
+        raise CredentialNeeded(stored)
 
 
 def remove(gateway_pk: int) -> None:

@@ -17,11 +17,19 @@ from core.live.follower import follower
 from core.models import Gateway, SecretUnreadable
 from core.net.errors import ApiError, ApiRefused
 from core.tasks import discovery, gateways, poll
+from core.vendors import UnknownVendor
 from core.views.access import permitted, readable
 
 GATEWAYS_A_PAGE = 50
 NO_ENTRY = (401, 403)
-WRONG = (ApiError, ApiRefused, gateways.AlreadyThere, SecretUnreadable)
+WRONG = (
+    ApiError,
+    ApiRefused,
+    SecretUnreadable,
+    UnknownVendor,
+    gateways.AlreadyThere,
+    gateways.CredentialNeeded,
+)
 
 
 def _present(pk: int) -> Gateway:
@@ -63,8 +71,9 @@ def _tried(form: Form) -> discovery.Discovered | None:
 
 
 def _complain(form: Form, error: Exception) -> None:
-    no_entry = isinstance(error, SecretUnreadable) or getattr(error, "status", None) in NO_ENTRY
-    form.add_error("credential" if no_entry else "address", str(error))
+    is_credential = isinstance(error, SecretUnreadable | gateways.CredentialNeeded)
+    no_entry = getattr(error, "status", None) in NO_ENTRY
+    form.add_error("credential" if is_credential or no_entry else "address", str(error))
 
 
 def _ask(request: HttpRequest, gateway: Gateway) -> None:
@@ -89,19 +98,9 @@ def change(request: HttpRequest, pk: int) -> HttpResponse:
 
 def _changed(gateway: Gateway, form: GatewayForm, seen: Seen) -> bool:
     cleaned = form.cleaned_data
-    credential = cleaned["credential"] or None
-    address = cleaned["address"].strip().rstrip("/")
+    cleaned["credential"] = cleaned["credential"] or None
     try:
-        changed = gateways.change(
-            gateway.pk,
-            name=cleaned["name"],
-            enabled=cleaned["enabled"],
-            credential=credential,
-            version=seen.wanted(),
-        )
-        if address != changed.address:
-            seen.renew(changed)  # saved already, but for the address
-            gateways.move(gateway.pk, address)
+        gateways.change(gateway.pk, version=seen.wanted(), **cleaned)
     except gateways.VersionConflict as refused:
         seen.show_conflict(
             refused.there, stored(GatewayForm(cast(Gateway, refused.there))), typed(form)

@@ -211,6 +211,8 @@ def _settle(command: DeviceCommand) -> timedelta:
 
 def _write(commands: list[DeviceCommand], holding: HeldLease | None) -> None:
     """Write claimed commands to their vendors, in threads, and note each outcome as it comes."""
+    if holding is None:
+        release_connection()  # before the first tick too
     for command, result in in_threads(
         _write_one,
         commands,

@@ -94,16 +94,19 @@ def ask(
     deadline = timedelta(seconds=settings.GATEWAY_TIMEOUT_SECONDS + GRACE_SECONDS)
     recorder = Recorder(result.recorded, holding)
 
-    def tick() -> None:
-        recorder.tick()
+    def release() -> None:
         # The one scheduled run may keep its connection; clicks may be many at once.
         if holding is None:
             release_connection()
 
+    def tick() -> None:
+        recorder.tick()
+        release()
+
     with _garbage_frozen(calls):
         for call, outcome in in_threads(
             GatewayCall.ask,
-            _claimed(calls, result, rate_limit_wait),
+            _claimed(calls, result, rate_limit_wait, release),
             workers=min(settings.POLL_WORKERS, max(1, len(calls))),
             deadline_seconds=(deadline + rate_limit_wait).total_seconds(),
             tick=tick,
@@ -152,7 +155,10 @@ def _calls(gateways: Collection[Gateway], device_pks: Collection[int] | None) ->
 
 
 def _claimed(
-    calls: list[GatewayCall], result: PollResult, rate_limit_wait: timedelta
+    calls: list[GatewayCall],
+    result: PollResult,
+    rate_limit_wait: timedelta,
+    release: Callable[[], None],
 ) -> Iterator[GatewayCall]:
     """Claim gateways and yield their calls; those claimed by another process are noted as busy.
 
@@ -162,6 +168,7 @@ def _claimed(
     for start in range(0, len(calls), CLAIMED_AT_ONCE):
         by_gateway = {call.gateway.pk: call for call in calls[start : start + CLAIMED_AT_ONCE]}
         claimed = _claim(by_gateway, lasts)
+        release()
         unclaimed = by_gateway.keys() - set(claimed)
         result.busy += [str(call.gateway) for pk, call in by_gateway.items() if pk in unclaimed]
         yield from (by_gateway[pk] for pk in claimed)

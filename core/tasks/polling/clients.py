@@ -4,6 +4,7 @@ This is the only place that decrypts a credential.
 """
 
 from django.conf import settings
+from django.db import transaction
 
 from core import vendors
 from core.models import Gateway, Secret
@@ -25,8 +26,9 @@ def client_for(
 
     def store(credential: str) -> None:
         """Called in a worker thread, which keeps no database connection."""
+        gateway.credential = Secret.seal(credential)
         try:
-            Gateway.objects.filter(pk=gateway.pk).update(credential=Secret.seal(credential))
+            _store_credential(gateway)
         finally:
             release_connection()
 
@@ -42,4 +44,19 @@ def client_for(
         renew=store,
         pace=pace,
     )
+    release_connection()  # others may use it while this one waits for the vendor
     return vendor(http)
+
+
+def _store_credential(gateway: Gateway) -> None:
+    """Store a renewed credential, unless the gateway was removed or moved meanwhile.
+
+    One that is not stored yet keeps it until it is.
+    """
+    from core.net.http import origin
+
+    with transaction.atomic():
+        present = Gateway.objects.present().select_for_update(no_key=True)
+        stored = present.filter(pk=gateway.pk).first()
+        if stored and origin(stored.address) == origin(gateway.address):
+            Gateway.objects.filter(pk=gateway.pk).update(credential=gateway.credential)

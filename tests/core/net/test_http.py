@@ -109,11 +109,46 @@ def test_fetch_returns_the_bytes():
     assert server.requests[0].headers["content-type"] == "text/xml"
 
 
-def test_calls_of_one_thread_share_a_connection():
+def test_calls_of_one_client_share_a_connection():
     with serving(always(answer())) as server:
+        http = client(server)
         for _ in range(5):
-            client(server).get("/")
+            http.get("/")
     assert (server.connections, len(server.requests)) == (1, 5)
+
+
+def test_no_client_uses_the_connection_of_another():
+    with serving(always(answer())) as server:
+        for _ in range(2):
+            client(server).get("/")
+    assert server.connections == 2
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT"])
+def test_what_changes_something_is_sent_once_whatever_comes_of_it(method):
+    with serving(always(None)) as server, pytest.raises(ApiError):
+        getattr(client(server), method.lower())("/set", {"on": True})
+    assert [request.method for request in server.requests] == [method]
+
+
+def test_a_put_sends_json():
+    with serving(always(answer(b"[1]"))) as server:
+        assert client(server).put("/lights/1", {"on": True}) == [1]
+    assert (server.requests[0].method, server.requests[0].body) == ("PUT", b'{"on": true}')
+
+
+def test_a_form_is_sent_as_a_form_and_its_secrets_stay_out_of_messages():
+    secret = "r3fresh&token/1"
+    with (
+        serving(lambda request: answer(request.body, "400 Bad Request")) as server,
+        pytest.raises(ApiRefused) as refused,
+    ):
+        http = client(server, credential=secret)
+        http.post_form("/token", {"grant_type": "refresh_token", "refresh_token": secret})
+    sent = server.requests[0]
+    assert sent.body == b"grant_type=refresh_token&refresh_token=r3fresh%26token%2F1"
+    assert sent.headers["content-type"] == "application/x-www-form-urlencoded"
+    assert "r3fresh" not in str(refused.value)
 
 
 def test_a_connection_idle_for_long_is_not_used_again(monkeypatch):

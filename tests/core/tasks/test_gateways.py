@@ -6,6 +6,7 @@ from django.core.exceptions import ValidationError
 from core.models import Device, Gateway, Observation
 from core.net.errors import ApiError, ApiRefused
 from core.tasks import decide, discovery, gateways, poll, prune
+from tests.core.tasks.homes import make_gateway
 
 pytestmark = pytest.mark.django_db
 
@@ -88,9 +89,17 @@ def test_a_removed_gateway_can_be_added_again(simulator, heater):
 
 def test_a_gateway_moves_only_to_where_it_answers_itself(simulator, heater):
     with pytest.raises(ApiRefused, match="Car charger"):
-        gateways.move(heater.gateway_id, simulator.address(1))
+        gateways.change(heater.gateway_id, address=simulator.address(1))
     elsewhere = simulator.address(0).replace("127.0.0.1", "localhost")
-    assert gateways.move(heater.gateway_id, elsewhere).address == elsewhere
+    assert gateways.change(heater.gateway_id, address=elsewhere).address == elsewhere
+
+
+def test_an_address_that_another_gateway_has_is_told(simulator):
+    gateway = gateways.add("shelly", simulator.address(0)).gateway
+    there = simulator.address(0).replace("127.0.0.1", "localhost")
+    make_gateway("Attic", there)
+    with pytest.raises(gateways.AlreadyThere, match="This is Attic, already stored"):
+        gateways.change(gateway.pk, address=there)
 
 
 @pytest.mark.parametrize(
