@@ -224,7 +224,8 @@ class AddGatewayForm(forms.Form):
         kinds = [(name, vendors.load(name)) for name in vendors.names()]
         # Rows of text: a template would call a class.
         self.hints = [
-            (name, kind.label, kind.address_example, kind.credential_hint) for name, kind in kinds
+            (name, kind.label, kind.address_example, kind.credential_hint, kind.pairing)
+            for name, kind in kinds
         ]
 
 

@@ -295,6 +295,7 @@ class Http:
         or in JSON.
         """
         secrets = [self.credential]
+        secrets += [part for part in self.credential.split(":") if len(part) >= 6]
         secrets += [value for name, value in self.headers.items() if name not in _PLAIN_HEADERS]
         parts = [part for secret in secrets for part in re.split(r"[^\w.~+/-]+", secret)]
         secrets += [part for part in parts if len(part) >= 6]

@@ -15,6 +15,7 @@ from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, ClassVar
 
+from core.net.errors import ApiRefused
 from core.readings import DeviceSpec, Reading, Value
 
 if TYPE_CHECKING:
@@ -64,6 +65,14 @@ class Vendor(ABC):
     label: ClassVar[str]
     address_example: ClassVar[str]
     credential_hint: ClassVar[str] = "none needed"
+    credential_fields: ClassVar[tuple[str, ...]] = ()
+    """The fields of a credential that has several, such as ("user", "password"). It is written with
+    colons between, `user:password`, and only the last field may hold a colon."""
+    pairing: ClassVar[str] = ""
+    """What a person does before a gateway is added without a credential, where it then gives one
+    itself: "Press the button on the bridge, and go on within 30 s." `identify()` fetches that
+    credential and hands it over with `http.renew()`: it is stored with the gateway, even if a later
+    call fails."""
     settle: ClassVar[timedelta] = timedelta(seconds=1)
     """How long after an accepted write the old value may still be read."""
     has_timer: ClassVar[bool] = False
@@ -75,10 +84,21 @@ class Vendor(ABC):
     def __init__(self, http: "Http") -> None:
         self.http = http
 
+    def credential_parts(self) -> dict[str, str]:
+        """The credential by `credential_fields`. Raises ApiRefused if it is written another way.
+
+        One of them rotated: `http.renew(":".join(...))` with all of them, in their order.
+        """
+        fields = self.credential_fields
+        parts = self.http.credential.split(":", len(fields) - 1)
+        if len(parts) != len(fields) or not all(parts):
+            raise ApiRefused(f"The credential is written {':'.join(fields)}.", status=401)
+        return dict(zip(fields, parts, strict=True))
+
     @abstractmethod
     def identify(self) -> Identity:
         """Who answers at this address. Called before a gateway is stored, and proves the
-        credential."""
+        credential, or fetches one (see `pairing`)."""
 
     @abstractmethod
     def devices(self) -> Iterable[DeviceSpec]:

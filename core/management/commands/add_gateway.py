@@ -1,5 +1,6 @@
 import getpass
 import os
+import sys
 from argparse import ArgumentParser
 from typing import Any
 
@@ -31,8 +32,13 @@ class Command(Base):
     def handle(self, *args: Any, **options: Any) -> None:
         # Never an argument: other users of the machine see those.
         credential = os.environ.get("GATEWAY_CREDENTIAL", "")
+        vendor = vendors.load(options["vendor"])
         if options["credential"] and not credential:
-            credential = getpass.getpass(f"{vendors.load(options['vendor']).credential_hint}: ")
+            credential = getpass.getpass(f"{vendor.credential_hint}: ")
+        if vendor.pairing and not credential:
+            self.stdout.write(vendor.pairing)
+            if sys.stdin.isatty():
+                input("Then press Enter. ")
         try:
             found = gateways.add(options["vendor"], options["address"], credential, options["name"])
             poll.poll_devices(found.gateway.pk)

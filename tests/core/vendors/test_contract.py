@@ -146,6 +146,7 @@ def test_a_vendor_says_what_people_need_to_add_it(name):
         and urlsplit(client.address_example).hostname
     )
     assert client.credential_hint
+    assert ":".join(client.credential_fields) in client.credential_hint
 
 
 def test_no_two_vendors_have_one_label():
