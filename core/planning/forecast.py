@@ -35,7 +35,8 @@ class Outlook:
     """What to expect of a signal: clean slots, from the one that holds now on.
 
     `rung` is that of the slot that holds now (or the first one); from `typical_from` on the slots
-    are of a typical day. `issued_at` is of the forecast, None without one.
+    are of a typical day. `issued_at` is of the forecast that holds now, None without one: later
+    slots may be of an earlier issue that reaches further.
     """
 
     signal: Signal
@@ -47,6 +48,16 @@ class Outlook:
     def at(self, time: datetime) -> Slot | None:
         """Return the slot that holds a time."""
         return next((slot for slot in self.slots if slot.starts_at <= time < slot.ends_at), None)
+
+    @property
+    def earlier_from(self) -> datetime | None:
+        """Return where the slots of an earlier issue begin, None if there are none."""
+        for slot in self.slots:
+            if slot.starts_at == self.typical_from:
+                break
+            if slot.issued_at != self.issued_at:
+                return slot.starts_at
+        return None
 
     def source(self, now: datetime) -> str:
         """Return where it comes from, for the end of a sentence; "" for a live forecast.
@@ -63,10 +74,45 @@ class Outlook:
         else:
             age = f", {_age(now - self.issued_at)} old" if self.issued_at else ""
             forecast = f"by the last forecast{age}"
-        if self.typical_from is None:
+        others = [
+            f"{name} after {_clock(begins_at, now)}"
+            for name, begins_at in (
+                ("an earlier one", self.earlier_from),
+                ("a typical day", self.typical_from),
+            )
+            if begins_at
+        ]
+        if not others:
             return "" if self.rung is Rung.LIVE else forecast
-        day = "" if self.typical_from.date() == now.date() else f" on {self.typical_from:%A}"
-        return f"{forecast}, and a typical day after {self.typical_from:%H:%M} UTC{day}"
+        return f"{', '.join([forecast, *others[:-1]])}, and {others[-1]}"
+
+
+def _clock(time: datetime, now: datetime) -> str:
+    day = "" if time.date() == now.date() else f" on {time:%A}"
+    return f"{time:%H:%M} UTC{day}"
+
+
+def layered(issues: Sequence[Sequence[Slot]]) -> list[Slot]:
+    """Return slots of the first issue, and of each later one where those before have none.
+
+    Each issue is clean slots; so is the result. A slot that is covered in part is cut.
+    """
+    whole: list[Slot] = []
+    for issue in issues:
+        whole = sorted([*whole, *_uncovered(issue, whole)], key=_start)
+    return whole
+
+
+def _uncovered(slots: Sequence[Slot], covered: Sequence[Slot]) -> Iterator[Slot]:
+    """Yield what of the slots lies in none of the others."""
+    for slot in slots:
+        start = slot.starts_at
+        for other in _between(covered, slot.starts_at, slot.ends_at):
+            if start < other.starts_at:
+                yield replace(slot, starts_at=start, ends_at=other.starts_at)
+            start = other.ends_at
+        if start < slot.ends_at:
+            yield replace(slot, starts_at=start)
 
 
 def outlook(
@@ -79,9 +125,9 @@ def outlook(
 ) -> Outlook:
     """Return what to expect from `now` up to `until`.
 
-    `forecast` is the newest issue as of `now`; `measurements` are those of the weeks before, as of
-    `now`; both are clean slots. `every` is how often the feed has something new. The last slot may
-    reach beyond `until`.
+    `forecast` is what the issues known by `now` say, see layered(); `measurements` are those of the
+    weeks before, as of `now`; both are clean slots. `every` is how often the feed has something
+    new. The last slot may reach beyond `until`.
     """
     ahead = _between(forecast, now, until)
     reach = ahead[-1].ends_at if ahead else now

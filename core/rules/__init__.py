@@ -86,10 +86,14 @@ class Situation:
     def clock(self, at: datetime) -> str:
         """Format a time as the clock at the device shows it, for a sentence.
 
-        07:00, or Mon 07:00 where that could be another day.
+        07:00; Mon 07:00 where that could be another day; Mon 5 Apr 07:00 from six days away on.
         """
-        is_near = abs(at - self.now) < timedelta(days=1)
-        return at.astimezone(self.zone).strftime("%H:%M" if is_near else "%a %H:%M")
+        shown, away = at.astimezone(self.zone), abs(at - self.now)
+        if away < timedelta(days=1):
+            return f"{shown:%H:%M}"
+        if away < timedelta(days=6):
+            return f"{shown:%a %H:%M}"
+        return f"{shown:%a} {shown.day} {shown:%b %H:%M}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,24 +57,43 @@ def decide(situation: Situation) -> Decision:
 
 def _band(situation: Situation) -> tuple[float, float]:
     """On below the first, off above the second, between them as it is."""
-    options, now = situation.options, situation.now
+    options = situation.options
     if not options.percentile:
         return options.threshold, options.threshold + options.hysteresis
-    coming = [
-        slot for slot in situation.forecast if slot.ends_at > now and slot.starts_at < now + DAY
-    ]
-    low = _lowest(coming, options.percentile)
-    return low, _lowest(coming, options.percentile + options.hysteresis)
+    _, low = _lowest(situation, options.percentile)
+    high, _ = _lowest(situation, options.percentile + options.hysteresis)
+    return low, high
 
 
-def _lowest(slots: Sequence[Slot], percent: float) -> float:
-    """What so many percent of the time are below: the first value that is not among them."""
-    room = sum((slot.ends_at - slot.starts_at for slot in slots), timedelta()) * (percent / 100)
-    for slot in sorted(slots, key=lambda slot: slot.value):
-        room -= slot.ends_at - slot.starts_at
-        if room < timedelta():
-            return slot.value
-    return inf
+def _lowest(situation: Situation, percent: float) -> tuple[float, float]:
+    """Return the last value among the lowest so many percent of 24 h, and the next one above.
+
+    Equal values belong together: those that would make it more time than that are not among them,
+    unless they are the lowest of all. Where all are equal none is among the lowest. Without a last
+    or a next one it is infinite.
+    """
+    shares = _shares(situation)
+    values = sorted(shares)
+    if len(values) == 1:
+        return -inf, values[0]
+    last, room = 0, percent - shares[values[0]]
+    # A billionth of a percent is what sums of shares may be wrong by.
+    while last + 1 < len(values) and shares[values[last + 1]] <= room + 1e-9:
+        last += 1
+        room -= shares[values[last]]
+    return values[last], values[last + 1] if last + 1 < len(values) else inf
+
+
+def _shares(situation: Situation) -> dict[float, float]:
+    """By value: in how many percent of what is known of the coming 24 h it holds."""
+    now = situation.now
+    lengths: dict[float, timedelta] = {}
+    for slot in situation.forecast:
+        if slot.ends_at > now and slot.starts_at < now + DAY:
+            length = slot.ends_at - slot.starts_at
+            lengths[slot.value] = lengths.get(slot.value, timedelta()) + length
+    whole = sum(lengths.values(), timedelta())
+    return {value: 100 * (length / whole) for value, length in lengths.items()}
 
 
 def _ends_at(
@@ -100,6 +119,8 @@ def _compared(situation: Situation, slot: Slot, low: float, high: float) -> str:
         return f"{value} is between {low:.4g} and {high:.4g}: it stays {state}"
     is_low = slot.value < low
     if options.percentile:
+        if is_low and _shares(situation)[slot.value] > options.percentile:
+            return f"{value} is the lowest of 24 h"
         if is_low:
             return f"{value} is among the lowest {options.percentile:g} % of 24 h"
         most = options.percentile + options.hysteresis

@@ -13,6 +13,8 @@ WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", 
 DAY = timedelta(days=1)
 AHEAD = 8
 """Days: a week, and the rest of one that has begun."""
+FURTHER = 3 * AHEAD
+"""Days, where the only window of a week falls into an hour that the clock leaves out."""
 
 Span = tuple[timedelta, timedelta]
 """From a time of the day to another one, of the next day if it ends after 24 h."""
@@ -34,13 +36,13 @@ class Options:
 
 
 def decide(situation: Situation) -> Decision:
-    runs = list(_runs(situation))
-    current = next((run for run in runs if run.starts_at <= situation.now), None)
-    if current is None:
-        starts_at = runs[0].starts_at
-        return Decision(
-            False, f"the schedule says off until {situation.clock(starts_at)}", until=starts_at
-        )
+    runs = list(_runs(situation, AHEAD)) or list(_runs(situation, FURTHER))
+    if not runs:
+        return Decision(False, f"the schedule says off: no window in the next {FURTHER} days")
+    current = runs[0]
+    if current.starts_at > situation.now:
+        reason = f"the schedule says off until {situation.clock(current.starts_at)}"
+        return Decision(False, reason, until=current.starts_at)
     if current.ends_at - situation.now > (AHEAD - 1) * DAY:
         return Decision(True, "the schedule says on at all times")
     return Decision(
@@ -50,10 +52,10 @@ def decide(situation: Situation) -> Decision:
     )
 
 
-def _runs(situation: Situation) -> Iterator[Window]:
+def _runs(situation: Situation, days: int) -> Iterator[Window]:
     """Those that are not over, in order of time, joined where they touch."""
     run: Window | None = None
-    for window in sorted(_windows(situation), key=lambda window: window.starts_at):
+    for window in sorted(_windows(situation, days), key=lambda window: window.starts_at):
         if run and window.starts_at <= run.ends_at:
             run = Window(run.starts_at, max(run.ends_at, window.ends_at))
             continue
@@ -64,11 +66,11 @@ def _runs(situation: Situation) -> Iterator[Window]:
         yield run
 
 
-def _windows(situation: Situation) -> Iterator[Window]:
-    """From those of yesterday on. One that the clock jumps over is none."""
+def _windows(situation: Situation, ahead: int) -> Iterator[Window]:
+    """From those of yesterday on, so many days. One that the clock jumps over is none."""
     today, zone = situation.now.astimezone(situation.zone).date(), situation.zone
     spans = week(situation.options.on)
-    for day in (today + days * DAY for days in range(-1, AHEAD + 1)):
+    for day in (today + days * DAY for days in range(-1, ahead + 1)):
         for start, end in spans[day.weekday()]:
             window = Window(first_moment(day, start, zone), _end(day, end, situation))
             if window.starts_at < window.ends_at:

@@ -195,7 +195,7 @@ def _drawn(
         table=_table(lines, now),
         rung=ahead.rung,
         issued_at=ahead.issued_at,
-        source="" if ahead.rung is Rung.LIVE and not ahead.typical_from else ahead.source(now),
+        source=ahead.source(now),
         is_known=bool(lines.expected or lines.measured),
     )
 

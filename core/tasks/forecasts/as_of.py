@@ -1,14 +1,18 @@
 """Forecasts and measurements as of a time: for a decision now, or to explain an earlier one."""
 
 from bisect import bisect_left, bisect_right
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
 
 from core import feeds
 from core.feeds import LONGEST_SLOT, Signal, Slot, clean_slots
 from core.models import FeedSource, Forecast, Measurement, Series
-from core.planning.forecast import LIVE_FOR, TYPICAL_OF, Outlook, outlook
+from core.planning.forecast import LIVE_FOR, TYPICAL_OF, Outlook, layered, outlook
 from core.tasks.forecasts.regions import Region
+
+OLDEST_ISSUE = timedelta(days=7)
+"""No forecast reaches further ahead."""
+MOST_ISSUES = 10
 
 
 class AsOf:
@@ -70,12 +74,27 @@ class AsOf:
 
     def _forecast(self, series: Series) -> list[Slot]:
         if series.pk not in self._forecasts:
-            newest = Forecast.objects.filter(series=series).as_known_at(self.at).first()
-            if newest:
-                newest.series = series
-            # Clean as it was stored: an issue only grows beyond its end.
-            self._forecasts[series.pk] = newest.as_slots() if newest else []
+            self._forecasts[series.pk] = layered(self._issues(series))
         return self._forecasts[series.pk]
+
+    def _issues(self, series: Series) -> list[list[Slot]]:
+        """Return the newest issue, and each before it that reaches further ahead."""
+        known = Forecast.objects.filter(series=series).as_known_at(self.at)
+        issue, issues = known.first(), list[list[Slot]]()
+        reach, has_now = self.at, False
+        while issue and len(issues) < MOST_ISSUES:
+            issue.series = series
+            # Clean as it was stored: an issue only grows beyond its end.
+            slots = issue.as_slots()
+            issues.append(slots)
+            reach = max(reach, issue.ends_at)
+            has_now = has_now or any(slot.starts_at <= self.at < slot.ends_at for slot in slots)
+            earlier = known.filter(
+                issued_at__lt=issue.issued_at, issued_at__gt=self.at - OLDEST_ISSUE
+            )
+            # One that begins only later leaves open what holds now.
+            issue = earlier.filter(ends_at__gt=reach if has_now else self.at).first()
+        return issues
 
     def _measurements_since(self, series: Series, since: datetime) -> list[Slot]:
         """Return all that overlap the time since then, or an earlier one that was read before."""

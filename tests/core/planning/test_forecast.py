@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.feeds import Signal, Slot, clean_slots
-from core.planning.forecast import Outlook, Rung, outlook, smoothed
+from core.planning.forecast import Outlook, Rung, layered, outlook, smoothed
 
 NOW = datetime(2026, 3, 11, 12, 10, tzinfo=UTC)  # a Wednesday
 HALF_HOUR = timedelta(minutes=30)
@@ -206,3 +206,43 @@ def test_smoothing_goes_halfway_to_the_mean_around_and_leaves_holes_open():
     assert [slot.value for slot in smoothed(found, timedelta())] == [100.0, 200.0, 40.0]
     assert [slot.starts_at for slot in smoothed(found, half)] == [slot.starts_at for slot in found]
     assert smoothed([], half) == []
+
+
+def test_a_short_issue_does_not_hide_a_long_one():
+    short = forecast(3, value=50.0)
+    long = forecast(48, issued_at=NOW - 6 * HOUR, value=100.0)
+    seen = look(layered([short, long]), measured(28))
+    assert is_whole(seen.slots)
+    assert [slot.value for slot in seen.slots[:8]] == [50.0] * 6 + [100.0] * 2
+    assert (seen.rung, seen.typical_from) == (Rung.LIVE, None)
+    assert seen.source(NOW) == "by the forecast, and an earlier one after 15:00 UTC"
+
+
+def test_after_the_earlier_issue_comes_the_typical_day():
+    issues = [forecast(3), forecast(6, issued_at=NOW - 6 * HOUR)]
+    seen = look(layered(issues), measured(28))
+    assert is_whole(seen.slots)
+    assert seen.source(NOW) == (
+        "by the forecast, an earlier one after 15:00 UTC, and a typical day after 18:00 UTC"
+    )
+
+
+def test_an_earlier_issue_fills_gaps_and_what_comes_before():
+    late = forecast(2, starts_at=NOON + HOUR)
+    holed = [late[0], late[-1]]
+    early = forecast(4, issued_at=NOW - HOUR, value=7.0)
+    whole = layered([holed, early])
+    assert is_whole(whole)
+    assert [slot.value for slot in whole] == [7.0, 7.0, 100.0, 7.0, 7.0, 100.0, 7.0, 7.0]
+
+
+def test_a_slot_that_is_covered_in_part_is_cut():
+    short = forecast(1, starts_at=NOON + HALF_HOUR / 2)
+    whole = layered([short, forecast(2, issued_at=NOW - HOUR, value=7.0)])
+    assert is_whole(whole) and clean_slots(whole) == whole
+    assert [(slot.ends_at - slot.starts_at) / HALF_HOUR for slot in whole] == [0.5, 1, 1, 0.5, 1]
+
+
+def test_one_issue_alone_stays_as_it_is():
+    assert layered([forecast(6)]) == forecast(6)
+    assert layered([]) == []

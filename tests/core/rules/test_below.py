@@ -1,6 +1,9 @@
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from core import rules
 from core.feeds import Signal
@@ -82,13 +85,15 @@ def test_a_percentile_has_a_dead_band_of_percentage_points():
 
 def test_a_percentile_counts_time_not_slots():
     quarters = slots(NOW, [100.0] * 4, timedelta(minutes=15))
-    hours = slots("2026-06-01 13:00", [*[200.0] * 3, *[300.0] * 20], timedelta(hours=1))
-    now = outlook(quarters + hours)
+    hours = slots("2026-06-01 13:00", [200.0, 210.0, 220.0, *[300.0] * 20], timedelta(hours=1))
+    now = outlook([replace(slot, issued_at=None) for slot in quarters + hours])
+    now = replace(now, issued_at=None)
     assert (
         decide(NOW, "below", now, options={"percentile": 5}).reason
         == "100 gCO2/kWh is among the lowest 5 % of 24 h"
     )
-    assert decide("2026-06-01 13:00", "below", now, options={"percentile": 10}).value is False
+    options = {"percentile": 10, "hysteresis": 0}
+    assert decide(NOW, "below", now, options=options).until == utc("2026-06-01 14:00")
 
 
 def test_what_comes_after_a_day_does_not_count_for_a_percentile():
@@ -97,6 +102,43 @@ def test_what_comes_after_a_day_does_not_count_for_a_percentile():
 
 def test_a_day_without_low_or_high_is_not_among_the_lowest():
     assert said([100.0] * 48, percentile=25).value is False
+
+    assert said([100.0] * 48, percentile=25, is_on=True).value is False
+
+
+@pytest.mark.parametrize("percentile", [5, 25, 29, 35, 50, 80])
+@pytest.mark.parametrize("begins_on", [False, True])
+def test_equal_values_belong_together(percentile, begins_on):
+    """Two tariffs: seven cheap hours, seventeen dear ones. For three days it follows itself."""
+    tariff = [*[0.30] * 17, *[0.09] * 7] * 5
+    is_on, hours = begins_on, []
+    for hour in range(72):
+        prices = outlook(slots(NOW, tariff[hour : hour + 48], timedelta(hours=1)))
+        is_on = decide(NOW, "below", prices, is_on=is_on, options={"percentile": percentile}).value
+        hours.append((is_on, tariff[hour]))
+    assert all(is_on == (price == 0.09) for is_on, price in hours)
+
+
+def test_the_lowest_tariff_may_last_longer_than_asked_for_and_says_so():
+    prices = outlook(slots(NOW, [*[0.09] * 7, *[0.30] * 17], timedelta(hours=1)))
+    reason = decide(NOW, "below", prices, options={"percentile": 25}).reason
+    assert reason == "0.09 gCO2/kWh is the lowest of 24 h"
+
+
+@given(
+    st.lists(st.sampled_from([0.1, 0.2, 0.3]), min_size=24, max_size=24),
+    st.sampled_from([5, 25, 50]),
+)
+def test_no_dear_hour_is_taken_while_a_cheaper_one_is_left(tariff, percentile):
+    prices = [
+        said([*tariff[hour:], *tariff[:hour]], percentile=percentile, hysteresis=0).value
+        for hour in range(24)
+    ]
+    taken = {price for price, is_on in zip(tariff, prices, strict=True) if is_on}
+    left = {price for price, is_on in zip(tariff, prices, strict=True) if not is_on}
+    assert not taken or not left or max(taken) < min(left)
+    dear = [price for price in tariff if price in taken and price > min(tariff)]
+    assert len(dear) <= 24 * percentile / 100
 
 
 def test_another_signal_is_looked_at_if_wanted():

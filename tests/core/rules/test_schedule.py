@@ -137,3 +137,17 @@ def test_ways_to_write_days(text, days):
 def test_what_cannot_be_read_is_told_in_a_sentence(text, why):
     with pytest.raises(ValueError, match=why):
         rules.load("schedule").read({"on": text})
+
+
+def test_a_window_in_the_hour_that_is_left_out_is_looked_for_in_the_weeks_after():
+    """From Sunday 2026-03-22 after the window on: the next one, 2026-03-29, is skipped."""
+    decision = said("2026-03-22 12:00", on="sun 01:15-01:45")
+    assert (decision.value, decision.until) == (False, utc("2026-04-05 00:15"))
+    assert decision.reason == "the schedule says off until Sun 5 Apr 01:15"
+
+
+def test_a_window_in_the_hour_that_comes_twice_is_on_once():
+    night = utc("2026-10-25 00:00")
+    minutes = [night + step * MINUTE for step in range(180)]
+    on = [at for at in minutes if said(f"{at:%Y-%m-%d %H:%M}", on="sun 01:15-01:45").value]
+    assert (on[0], len(on)) == (utc("2026-10-25 00:15"), 30)

@@ -321,11 +321,35 @@ def test_the_ladder_is_climbed_down_as_a_source_stays_away(source):
     assert {outlook.slots[-1].value for outlook in rungs} == {50}
 
 
+def test_a_short_issue_that_comes_after_a_long_one_does_not_hide_it(source):
+    region = FeedSource.objects.create(feed="replay")
+    series = Series.objects.create(source=region, signal=INTENSITY, unit="gCO2/kWh")
+    for issued_at, hours, value in ((NOW - 3 * HOUR, 48, 100.0), (NOW, 3, 50.0)):
+        packed = [
+            [(NOW + hour * HOUR).timestamp(), (NOW + (hour + 1) * HOUR).timestamp(), value]
+            for hour in range(-3, hours)
+        ]
+        Forecast.objects.create(
+            series=series,
+            issued_at=issued_at,
+            known_at=issued_at,
+            ends_at=NOW + hours * HOUR,
+            slots=packed,
+        )
+    seen = AsOf(NOW).outlook(Region("replay", ""), INTENSITY, NOW + 48 * HOUR)
+    assert [slot.value for slot in seen.slots] == [50.0] * 3 + [100.0] * 45
+    assert (seen.rung, seen.typical_from) == (Rung.LIVE, None)
+    # Before the short one was known, nothing of it is seen.
+    before = AsOf(NOW - HOUR).outlook(Region("replay", ""), INTENSITY, NOW + 47 * HOUR)
+    assert {slot.value for slot in before.slots} == {100.0}
+
+
 def test_a_signal_is_read_once_however_many_ask(source, django_assert_num_queries):
     source.answers["13"] = said(NOW - timedelta(days=7), [50] * 48 * 7) + said(NOW, [1] * 8, NOW)
     fetch_regions([LOCAL])
     as_of = AsOf(NOW)
-    with django_assert_num_queries(3):
+    # Series, the newest forecast, none that reaches further, measurements.
+    with django_assert_num_queries(4):
         for hours in range(1, 40):
             as_of.outlook(LOCAL, INTENSITY, NOW + hours * HOUR)
             as_of.measurements(LOCAL, INTENSITY, NOW - hours * HOUR, NOW)
