@@ -1,5 +1,6 @@
 """Words for values, times and states: one place for pages and for terminal commands."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from core.feeds import Signal
@@ -156,3 +157,12 @@ def counted(count: int, one: str, more: str = "") -> str:
     """Write a number with its noun: 1 device, 2 devices, 3 switches (`more` where an s is not
     enough)."""
     return f"{count:,} {one if count == 1 else more or one + 's'}"
+
+
+def table(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """Align the columns of rows with spaces."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]

@@ -3,12 +3,16 @@
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from django.utils import timezone
 
+from core.readings import LONGEST_NAME, clean_name
+
 DAY_MINUTES = 24 * 60
 YEAR_MINUTES = 365 * DAY_MINUTES
+LARGEST_PORT = 65_535
 
 
 def add_device(parser: ArgumentParser) -> None:
@@ -16,6 +20,38 @@ def add_device(parser: ArgumentParser) -> None:
     parser.add_argument(
         "device", type=int, metavar="DEVICE", help="number of the device, as `status` shows it"
     )
+
+
+def add_enabled(parser: ArgumentParser, what: str) -> None:
+    """Take --enable or --disable, as `enabled`."""
+    either = parser.add_mutually_exclusive_group()
+    on, off = f"it is {what}", f"it is not {what}, its history stays"
+    either.add_argument("--enable", dest="enabled", action="store_const", const=True, help=on)
+    either.add_argument("--disable", dest="enabled", action="store_const", const=False, help=off)
+
+
+def add_yes(parser: ArgumentParser) -> None:
+    parser.add_argument("--yes", action="store_true", help="do it without asking")
+
+
+def given(options: dict[str, Any], *names: str) -> dict[str, Any]:
+    """Return those of these options that were given."""
+    return {name: options[name] for name in names if options[name] is not None}
+
+
+def name(text: str) -> str:
+    """Read a name of printable characters."""
+    if not text.strip() or clean_name(text) != text.strip():
+        limits = f"1 to {LONGEST_NAME} printable characters"
+        raise ArgumentTypeError(f"{text!r} is no name: {limits}")
+    return clean_name(text)
+
+
+def port(text: str) -> int:
+    """Read the number of a port; 0 is any free one."""
+    if not (text.isascii() and text.isdigit() and int(text) <= LARGEST_PORT):
+        raise ArgumentTypeError(f"{text!r} is no port, 0 to {LARGEST_PORT}")
+    return int(text)
 
 
 def moment(text: str) -> datetime:

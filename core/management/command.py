@@ -1,14 +1,29 @@
 """What our management commands share."""
 
+import errno
+import getpass
 import json
+import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any
 
+from django.core.exceptions import ObjectDoesNotExist
 from django.core.management.base import BaseCommand, CommandError
-from django.db import OperationalError, ProgrammingError
+from django.db import OperationalError, ProgrammingError, connection
+
+from core.models import Device, Gateway
+
+DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
+HINTS = (
+    ("core_", "Run: python manage.py migrate"),  # the name of a table or an index of ours
+    ("disk is full", "Make room on the disk that holds it."),
+    ("No space left", "Make room on the disk that holds it."),
+    ("readonly", "Its file and the folder around it must be writable."),
+)
+NUMBERED = ((Device, "device", "list_devices"), (Gateway, "gateway", "list_gateways"))
 
 Progress = Callable[[int, int], None]
 """Called with how many are done, of how many."""
@@ -23,14 +38,42 @@ class Command(BaseCommand):
     requires_system_checks = ()
 
     def execute(self, *args: Any, **options: Any) -> str | None:
-        """Run the command. If the database is away or empty, end with a sentence, no traceback."""
+        """Run the command. What a person can mend ends it with a sentence, no traceback.
+
+        That is a number that nothing has, a database that is away or empty, a disk that is full or
+        cannot be written.
+        """
         try:
-            return super().execute(*args, **options)
+            result = super().execute(*args, **options)
+            self.stdout.flush()
+            return result
+        except ObjectDoesNotExist as error:
+            raise CommandError(_missing(error, options)) from error
+        except OSError as error:
+            if error.errno not in DISK_ERRORS:
+                raise
+            _forget_stdout()
+            where = error.filename or "The output"
+            raise CommandError(f"{where} cannot be written: {error.strerror}.") from error
         except (OperationalError, ProgrammingError) as error:
-            hint = "Is DATABASE_URL right, and the server up?"
-            if "core_" in str(error):  # the name of a table or an index of ours
-                hint = "Run: python manage.py migrate"
-            raise CommandError(f"The database says: {str(error).strip()}. {hint}") from error
+            said = str(error).strip().rstrip(".")
+            raise CommandError(f"The database says: {said}. {_hint(said)}") from error
+
+    def ask_credential(self, question: str) -> str:
+        """Ask for a credential that GATEWAY_CREDENTIAL does not hold.
+
+        It is never an argument: other users of the machine see those.
+        """
+        return os.environ.get("GATEWAY_CREDENTIAL", "") or getpass.getpass(f"{question}: ")
+
+    def confirm(self, question: str, *, yes: bool) -> None:
+        """Ask before something is deleted, unless `yes`. Raises CommandError for a no."""
+        if yes:
+            return
+        if not sys.stdin.isatty():
+            raise CommandError(f"{question} Nothing was done: add --yes.")
+        if input(f"{question} Type yes: ").strip().lower() != "yes":
+            raise CommandError("Nothing was done.")
 
     def write_json(self, content: Any) -> None:
         self.stdout.write(json.dumps(content, indent=2, ensure_ascii=False))
@@ -40,6 +83,30 @@ class Command(BaseCommand):
         if not sys.stderr.isatty():
             return nullcontext(None)
         return _Bar(unit)
+
+
+def _hint(said: str) -> str:
+    """Return what to do about an error of the database."""
+    for words, hint in HINTS:
+        if words in said:
+            return hint
+    if connection.vendor == "sqlite":
+        return "Is DATABASE_URL right, and can its file and folder be read and written?"
+    return "Is DATABASE_URL right, and the server up?"
+
+
+def _missing(error: ObjectDoesNotExist, options: Mapping[str, Any]) -> str:
+    """Say that nothing has the number that was typed, and where to see those there are."""
+    for model, noun, listed_by in NUMBERED:
+        if isinstance(error, model.DoesNotExist) and options.get(noun) is not None:
+            return f"There is no {noun} {options[noun]}. See: python manage.py {listed_by}"
+    return f"Something was removed while this ran ({error}). Run it again."
+
+
+def _forget_stdout() -> None:
+    """Let what cannot be written go, or Python says so again at the end."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class _Bar(AbstractContextManager[Progress]):

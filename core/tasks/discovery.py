@@ -78,13 +78,14 @@ def discover_devices(
     """Discover the devices of one gateway, or of all that are enabled.
 
     A gateway that fails does not stop the others. Gives what was found, and a line for each gateway
-    that failed. Raises LookupError if there is no gateway.
+    that failed. Raises Gateway.DoesNotExist, and LookupError if there is none at all.
     """
-    gateways = Gateway.objects.active()
-    if gateway_pk is not None:
-        gateways = Gateway.objects.present().filter(pk=gateway_pk)
+    if gateway_pk is None:
+        gateways = list(Gateway.objects.active())
+    else:
+        gateways = [Gateway.objects.present().get(pk=gateway_pk)]
     if not gateways:
-        raise LookupError("There is no such gateway.")
+        raise LookupError("There is no gateway.")
     found, failed = [], []
     for done, gateway in enumerate(gateways, 1):
         try:

@@ -54,7 +54,7 @@ class Overview:
         if not self.devices:
             return f"{EMPTY}\n{self._polling()}"
         titles = ("", "device", "state", "heard", "values")
-        head, *rows = _table([titles, *map(self._row, self.devices)])
+        head, *rows = formatting.table([titles, *map(self._row, self.devices)])
         lines = [head]
         for device, row in zip(self.devices, rows, strict=True):
             lines.append(row)
@@ -106,12 +106,3 @@ def overview() -> Overview:
     more = found.count() - MOST_DEVICES if len(devices) > MOST_DEVICES else 0
     failing = list(Gateway.objects.active().filter(failures__gt=0)[:MOST_GATEWAYS])
     return Overview(now, devices[:MOST_DEVICES], more, failing, runs.health(now))
-
-
-def _table(rows: list[tuple[str, ...]]) -> list[str]:
-    """Align the columns of rows with spaces."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]

@@ -110,7 +110,7 @@ def test_poll_devices_while_another_polls_ends_well(heater):
 
 def test_poll_devices_of_one_gateway(heater):
     assert say("poll_devices", gateway=heater.gateway_id).startswith("Asked 1")
-    with pytest.raises(CommandError, match="does not exist"):
+    with pytest.raises(CommandError, match="There is no gateway 999"):
         say("poll_devices", gateway=999)
 
 
@@ -191,7 +191,7 @@ def test_do_something_awesome_while_another_decides_ends_well(heater):
 
 
 def test_set_rule_for_a_device_that_is_not_there():
-    with pytest.raises(CommandError, match="Device 999"):
+    with pytest.raises(CommandError, match="There is no device 999"):
         say("set_rule", 999, "awesome")
 
 

@@ -1,4 +1,3 @@
-import getpass
 import os
 import sys
 from argparse import ArgumentParser
@@ -30,11 +29,10 @@ class Command(Base):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        # Never an argument: other users of the machine see those.
         credential = os.environ.get("GATEWAY_CREDENTIAL", "")
         vendor = vendors.load(options["vendor"])
-        if options["credential"] and not credential:
-            credential = getpass.getpass(f"{vendor.credential_hint}: ")
+        if options["credential"]:
+            credential = self.ask_credential(vendor.credential_hint)
         if vendor.pairing and not credential:
             self.stdout.write(vendor.pairing)
             if sys.stdin.isatty():

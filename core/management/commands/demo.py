@@ -3,6 +3,7 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
+from core.management.arguments import port
 from core.management.command import Command as Base
 from core.tasks import demo
 
@@ -14,7 +15,7 @@ class Command(Base):
         parser.add_argument(
             "--once", action="store_true", help="poll and decide once, show the devices, end"
         )
-        parser.add_argument("--port", type=int, default=8000, help="of the page (default: 8000)")
+        parser.add_argument("--port", type=port, default=8000, help="of the page (default: 8000)")
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:

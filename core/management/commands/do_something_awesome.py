@@ -6,7 +6,6 @@ from django.core.management.base import CommandError
 from core.formatting import counted
 from core.management.arguments import moment
 from core.management.command import Command as Base
-from core.models import Device
 from core.tasks import decide
 from core.tasks.runs import AlreadyRunning, LeaseLost
 
@@ -39,7 +38,7 @@ class Command(Base):
         except AlreadyRunning as nothing_to_do:
             self.stdout.write(str(nothing_to_do))
             return
-        except (LeaseLost, LookupError, Device.DoesNotExist) as error:
+        except (LeaseLost, LookupError) as error:
             raise CommandError(str(error)) from error
         if options["json"]:
             self.write_json([verdict.as_json() for verdict in verdicts])

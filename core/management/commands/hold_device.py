@@ -1,12 +1,10 @@
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import CommandError
 from django.utils import timezone
 
 from core.management.arguments import YEAR_MINUTES, add_device, minutes
 from core.management.command import Command as Base
-from core.models import Device
 from core.tasks.orders import holds
 
 
@@ -28,12 +26,7 @@ class Command(Base):
 
     def handle(self, *args: Any, **options: Any) -> None:
         until = timezone.now() + options["span"] if options["span"] else None
-        try:
-            device = holds.hold(options["device"], until, options["reason"])
-        except Device.DoesNotExist as error:
-            raise CommandError(
-                f"There is no device {options['device']}. See: python manage.py status"
-            ) from error
+        device = holds.hold(options["device"], until, options["reason"])
         end = f"it is released: python manage.py release_device {device.pk}"
         if until:
             end = f"{until:%Y-%m-%d %H:%M} UTC"

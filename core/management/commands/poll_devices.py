@@ -4,7 +4,6 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from core.management.command import Command as Base
-from core.models import Gateway
 from core.tasks import poll
 from core.tasks.runs import AlreadyRunning, LeaseLost
 
@@ -30,7 +29,7 @@ class Command(Base):
         except AlreadyRunning as nothing_to_do:
             self.stdout.write(str(nothing_to_do))
             return
-        except (LeaseLost, Gateway.DoesNotExist) as error:
+        except LeaseLost as error:
             raise CommandError(str(error)) from error
         if options["json"]:
             self.write_json(summary.as_json())

@@ -1,11 +1,8 @@
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import CommandError
-
 from core.management.arguments import add_device
 from core.management.command import Command as Base
-from core.models import Device
 from core.tasks.orders import holds
 
 
@@ -16,11 +13,6 @@ class Command(Base):
         add_device(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        try:
-            device = holds.release(options["device"])
-        except Device.DoesNotExist as error:
-            raise CommandError(
-                f"There is no device {options['device']}. See: python manage.py status"
-            ) from error
+        device = holds.release(options["device"])
         decides = "its rule decides again" if device.has_decider else "it has no rule"
         self.stdout.write(f"{device}: released; {decides}.")

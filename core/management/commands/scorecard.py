@@ -1,7 +1,6 @@
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import CommandError
 from django.utils import timezone
 
 from core.formatting import counted
@@ -27,12 +26,9 @@ class Command(Base):
         parser.add_argument("--json", action="store_true", help="print the scores as JSON")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        devices, pk = Device.objects.present(), options["device"]
-        if pk is not None:
-            devices = devices.filter(pk=pk)
-            if not devices:
-                raise CommandError(f"There is no device {pk}. See: python manage.py status")
-        scores = scorecard.scores(list(devices), timezone.now(), options["days"])
+        present, pk = Device.objects.present(), options["device"]
+        devices = list(present) if pk is None else [present.get(pk=pk)]
+        scores = scorecard.scores(devices, timezone.now(), options["days"])
         if options["json"]:
             self.write_json([score.as_json() for score in scores])
             return

@@ -6,7 +6,7 @@ from django.core.management.base import CommandError
 from core import serializers
 from core.management.arguments import DAY_MINUTES, add_device, minutes
 from core.management.command import Command as Base
-from core.models import Attribute
+from core.models import Attribute, Device
 from core.models.device_command import State
 from core.readings import Kind, Source, Unacceptable, typed_value
 from core.tasks.orders import send
@@ -51,7 +51,8 @@ class Command(Base):
 
 
 def find(device_pk: int, name: str) -> Attribute:
-    attributes = list(Attribute.objects.filter(device=device_pk).select_related("device__gateway"))
+    device = Device.objects.present().get(pk=device_pk)
+    attributes = list(device.attributes.select_related("device__gateway"))
     for attribute in attributes:
         if attribute.name == name:
             return attribute

@@ -6,7 +6,6 @@ from django.core.management.base import CommandError
 from core import rules
 from core.management.arguments import add_device
 from core.management.command import Command as Base
-from core.models import Device
 from core.tasks import gateways, rule_options
 
 NONE = "none"
@@ -43,8 +42,6 @@ class Command(Base):
         try:
             written = rule_options.parse(options["options"])
             device = gateways.set_rule(options["device"], name, written, guard=options["guard"])
-        except Device.DoesNotExist as error:
-            raise CommandError(f"Device {options['device']}: {error}") from error
         except ValueError as error:
             raise CommandError(f"{error}\n{table}".strip()) from error
         if name == NONE:

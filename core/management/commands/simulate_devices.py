@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from core.formatting import counted
-from core.management import command
+from core.management import arguments, command
 from core.simulator import Fault, Simulator
 from core.simulator.faults import FAULTS
 
@@ -22,21 +22,21 @@ class Command(command.Command):
         add = parser.add_argument
         add("--devices", type=int, default=4, help="how many (default: 4)")
         add("--host", default="127.0.0.1", help="a loopback address (default: 127.0.0.1)")
-        add("--port", type=int, default=8100, help="0 takes any free one (default: 8100)")
+        add(
+            "--port", type=arguments.port, default=8100, help="0 takes any free one (default: 8100)"
+        )
         add("--latency", type=float, default=0.0, help="seconds before each answer (default: 0)")
         add("--password", default="", help="of the user admin on each device (default: none)")
         add("--fault", action="append", default=[], metavar="FAULT", help=FAULT_HELP)
 
     def handle(self, **options: Any) -> None:
         devices, host, port = options["devices"], options["host"], options["port"]
-        password, latency = options["password"], options["latency"]
         if not 1 <= devices <= MOST_DEVICES:
             raise CommandError(f"--devices must be between 1 and {MOST_DEVICES}.")
         try:
             faults = [Fault.parse(text) for text in options["fault"]]
-            simulator = Simulator(
-                devices, host=host, port=port, password=password, latency=latency, faults=faults
-            )
+            how = {name: options[name] for name in ("host", "port", "password", "latency")}
+            simulator = Simulator(devices, faults=faults, **how)
         except ValueError as error:
             raise CommandError(str(error)) from None
         try:
