@@ -45,7 +45,7 @@ class Command(BaseCommand):
         """
         try:
             result = super().execute(*args, **options)
-            self.stdout.flush()
+            sys.stdout.flush()  # what cannot be written shows here, not after the end
             return result
         except ObjectDoesNotExist as error:
             raise CommandError(_missing(error, options)) from error
