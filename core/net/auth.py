@@ -16,6 +16,13 @@ from requests import PreparedRequest
 from requests.auth import AuthBase
 
 
+LONGEST_CHALLENGE = 4096
+"""Characters of a WWW-Authenticate header. Real ones have some hundred."""
+# A name begins where no name goes on, and what was matched is never given back (++, *+): else the
+# time grows with the square of the length.
+_PARAMETER = re.compile(r"""(?<![\w-])([\w-]++)\s*+=\s*+(?:"((?:[^"\\]|\\.)*+)"|([^\s,"]++))""")
+
+
 class Credentials(AuthBase):
     """Add to each request what proves who we are. `secrets` are kept out of error messages."""
 
@@ -85,12 +92,14 @@ class Digest(Credentials):
         self.count = 0
 
     def answer(self, challenge: str) -> bool:
-        # Challenges arrive joined with commas: Digest realm="a", algorithm=SHA-256, Digest
-        # realm=...
-        offers = [_parameters(text) for text in re.split(r"(?i)(?:^|,)\s*digest\s+", challenge)[1:]]
-        offers = [offer for offer in offers if self._is_spoken(offer)]
-        if not (challenge.isascii() and challenge.isprintable()):
-            offers = []  # parts of it would have to be sent back
+        offers: list[dict[str, str]] = []
+        # Parts of it have to be sent back, and a device may send anything.
+        is_sane = len(challenge) <= LONGEST_CHALLENGE
+        if is_sane and challenge.isascii() and challenge.isprintable():
+            # Challenges arrive joined with commas: Digest realm="a", algorithm=SHA-256, Digest
+            # realm=...
+            digests = re.split(r"(?i)(?:^|,)\s*+digest\s+", challenge)[1:]
+            offers = [offer for offer in map(_parameters, digests) if self._is_spoken(offer)]
         self.challenge = min(offers, key=self._rank, default={})
         self.count = 0
         return bool(self.challenge)
@@ -144,7 +153,7 @@ class Digest(Credentials):
 
 def _parameters(text: str) -> dict[str, str]:
     """Read `name=value` and `name="quoted value"`, by names in lower case."""
-    found = re.findall(r'([\w-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))', text)
+    found = _PARAMETER.findall(text)
     return {name.lower(): re.sub(r"\\(.)", r"\1", quoted) or plain for name, quoted, plain in found}
 
 

@@ -32,6 +32,7 @@ from core.net.addresses import Network, refusal
 
 IDLE_SECONDS = 4.0
 PIECE = 16_384  # bytes sent under one timeout
+LONGEST_LINE = 8192  # bytes of a header's line, as web servers have it; there are at most 100
 NEVER = Retry(False)
 SLACK_SECONDS = 0.01  # how much later than its deadline a call may end
 
@@ -110,6 +111,16 @@ class _Reader(io.RawIOBase):
         super().close()
 
 
+class _Lines(io.BufferedReader):
+    """Read lines of a bounded length: http.client takes 64 KiB for each of a hundred headers."""
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        line = super().readline(LONGEST_LINE + 1)
+        if len(line) > LONGEST_LINE:
+            raise http.client.LineTooLong("header line")
+        return line
+
+
 class _Files:
     """What http.client asks a socket for when it reads a response."""
 
@@ -117,7 +128,7 @@ class _Files:
         self._sock = sock
 
     def makefile(self, mode: str) -> io.BufferedReader:
-        return io.BufferedReader(_Reader(self._sock), PIECE)
+        return _Lines(_Reader(self._sock), PIECE)
 
 
 class _TimedResponse(http.client.HTTPResponse):

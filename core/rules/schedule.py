@@ -96,7 +96,8 @@ def week(text: str) -> list[list[Span]]:
     """
     spans: list[list[Span]] = [[] for _ in WEEKDAYS]
     for part in filter(None, (part.strip() for part in text.split(";"))):
-        words = re.sub(r"\s*[-–]\s*", "-", part.lower()).replace(",", " ").split()
+        ends = re.split("[-–]", part.lower())
+        words = "-".join(end.strip() for end in ends).replace(",", " ").split()
         count = next((place for place, word in enumerate(words) if word[0].isdigit()), len(words))
         days = {day for word in words[:count] for day in _days(word)} or set(range(7))
         if count == len(words):

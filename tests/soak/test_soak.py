@@ -11,6 +11,7 @@ from tests.soak.following import follow_through_everything
 from tests.soak.hostility import attack
 from tests.soak.ledger import run_the_ledger
 from tests.soak.outages import poll_through_an_outage
+from tests.soak.parsers import grow
 from tests.soak.polling import kill_polls
 from tests.soak.quarrel import quarrel
 from tests.soak.sending import kill_sending
@@ -103,3 +104,10 @@ def test_a_million_hostile_answers(tmp_path, say):
     assert not hostility.uncaught
     assert not hostility.different
     assert hostility.unstorable == 0
+
+
+@pytest.mark.sqlite  # once: no database is asked
+def test_every_parser_takes_a_time_that_grows_with_the_length(say):
+    growth = grow()
+    say(growth)
+    assert not growth.faults

@@ -14,7 +14,7 @@ from ipaddress import ip_network
 import pytest
 import time_machine
 
-from core.net import transport
+from core.net import auth, transport
 from core.net.errors import ApiError, ApiRefused
 from core.net.http import Http, basic, bearer, digest
 from tests.core.raw_server import Answer, Request, answer, serving
@@ -951,3 +951,34 @@ def test_nothing_of_a_call_is_logged():
         root.removeHandler(handler)
         root.setLevel(level)
     assert log.getvalue() == ""
+
+
+@pytest.mark.parametrize("length", [8_200, 60_000])
+def test_a_header_without_end_is_refused_unparsed(length):
+    """It cost minutes of processor time, with the interpreter's lock held."""
+    challenge = f"WWW-Authenticate: Digest {'a' * length}"
+    with serving(always(answer(b"", "401 X", challenge))) as server:
+        with pytest.raises(ApiError, match="is not HTTP"):
+            digest_client(server).get("/rpc")
+
+
+@pytest.mark.parametrize("rest", ["a" * 5_000, 'realm="a", nonce="b", ' + "c=d, " * 1_000])
+def test_a_challenge_longer_than_any_real_one_is_not_answered(rest):
+    challenge = f"WWW-Authenticate: Digest {rest}"
+    with serving(always(answer(b"", "401 X", challenge))) as server:
+        with pytest.raises(ApiRefused, match="refused the credential"):
+            digest_client(server).get("/rpc")
+        assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("parameters", "read"),
+    [
+        ('realm="a b", nonce = n==, qop=auth', {"realm": "a b", "nonce": "n==", "qop": "auth"}),
+        ('stale, realm="a"', {"realm": "a"}),
+        ("x-realm=a", {"x-realm": "a"}),
+        ('realm="not closed', {}),
+    ],
+)
+def test_the_parameters_of_a_challenge(parameters, read):
+    assert auth._parameters(parameters) == read
