@@ -31,7 +31,8 @@ _FAILURES = (
     Failure((socket.gaierror, UnicodeError), "has a name that cannot be looked up ({reason})."),
     Failure(
         (ssl.SSLCertVerificationError,),
-        "has a certificate that is not trusted ({reason}).",
+        "has a certificate that is not trusted ({reason}). "
+        "If it is your own, let SSL_CERT_FILE name the file with its authority.",
         raises=ApiRefused,
     ),
     Failure((ConnectionRefusedError,), "refused the connection.", again=True),

@@ -243,7 +243,7 @@ class Http:
                 response.raw.close()
                 if is_error:
                     break
-                message = f"{self.address} answered more than {most:,} bytes."
+                message = f"{self.address} answered more than {most:,} bytes (LARGEST_ANSWER_MB)."
                 raise ApiError(message, status=response.status_code)
         response.raw.release_conn()
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)

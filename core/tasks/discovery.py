@@ -8,6 +8,7 @@ from core.models import Attribute, Device, Gateway, SecretUnreadable
 from core.net.errors import ApiError, ApiRefused
 from core.readings import AttributeSpec, DeviceSpec, clean_name
 from core.tasks.events.outbox import Outbox, publishing
+from core.tasks.polling.ask import ask
 from core.tasks.polling.clients import client_for
 
 LONGEST_KEY = 200
@@ -15,43 +16,51 @@ LONGEST_VENDOR_ID = 200
 MOST_NAMES = 20
 
 
-@dataclass(frozen=True)
+@dataclass
 class Discovered:
     """What a gateway has.
 
-    `new` and `known` are devices by primary key. By vendor id: `left_out` are those that a person
-    removed, `missing` the stored ones that the gateway no longer lists.
+    `new`, `known` and `restored` are devices by primary key. By vendor id: `left_out` are those
+    that a person removed, `missing` the stored ones that the gateway no longer lists. `unread` says
+    why new and restored ones could not be polled.
     """
 
     gateway: Gateway
     new: list[int] = field(default_factory=list)
     known: list[int] = field(default_factory=list)
+    restored: list[int] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
+    unread: str = ""
 
     def as_json(self) -> dict[str, Any]:
         return {
             "gateway": self.gateway.pk,
             "new": self.new,
             "known": self.known,
+            "restored": self.restored,
             "left_out": self.left_out,
             "missing": self.missing,
         }
 
     def in_words(self) -> str:
         parts = [f"{self.gateway}: {len(self.new)} new, {len(self.known)} known"]
+        if self.restored:
+            parts.append(f"{len(self.restored)} restored")
         if self.left_out:
             why = "because they were removed (--restore brings them back)"
             parts.append(f"{len(self.left_out)} left out {why}")
         if self.missing:
             parts.append(f"no longer listed: {', '.join(self.missing[:MOST_NAMES])}")
-        return f"{', '.join(parts)}."
+        unread = f" They were polled and failed: {self.unread}" if self.unread else ""
+        return f"{', '.join(parts)}.{unread}"
 
 
 def discover(gateway_pk: int, *, restore: bool = False) -> Discovered:
-    """Ask a gateway what devices it has now. `restore` brings back those that a person removed.
+    """Ask a gateway what devices it has now, and poll those that are new or restored.
 
-    Raises ApiError, ApiRefused, SecretUnreadable, Gateway.DoesNotExist.
+    `restore` brings back those that a person removed. Raises ApiError, ApiRefused,
+    SecretUnreadable, Gateway.DoesNotExist.
     """
     gateway = Gateway.objects.present().get(pk=gateway_pk)
     if not gateway.key:  # it failed before it said who it is
@@ -60,7 +69,11 @@ def discover(gateway_pk: int, *, restore: bool = False) -> Discovered:
     with publishing() as outbox:
         # One at a time: two would both create what is new. Raises DoesNotExist if it was removed.
         Gateway.objects.present().select_for_update(no_key=True).get(pk=gateway_pk)
-        return store(gateway, specs, restore, outbox)
+        found = store(gateway, specs, restore, outbox)
+    if fresh := [*found.new, *found.restored]:
+        failed = ask([gateway], device_pks=fresh).failed
+        found.unread = "; ".join(why for _, why in failed)
+    return found
 
 
 def _identify(gateway: Gateway) -> None:
@@ -130,13 +143,14 @@ def store(gateway: Gateway, specs: list[DeviceSpec], restore: bool, outbox: Outb
         elif device.removed_at and not restore:
             found.left_out.append(spec.vendor_id)
             continue
+        elif device.removed_at:
+            device.removed_at, device.enabled = None, True
+            device.save(update_fields=["removed_at", "enabled"])
+            found.restored.append(device.pk)
         else:
-            if device.removed_at:
-                device.removed_at, device.enabled = None, True
-                device.save(update_fields=["removed_at", "enabled"])
             found.known.append(device.pk)
         _store_attributes(device, spec.attributes)
-    outbox.changed_pks(Device, found.known)
+    outbox.changed_pks(Device, [*found.known, *found.restored])
     listed = {spec.vendor_id for spec in specs}
     for vendor_id, device in stored.items():
         if vendor_id not in listed and not device.removed_at:

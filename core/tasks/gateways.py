@@ -24,7 +24,11 @@ class AlreadyThere(ValueError):
     """Says that this gateway is stored already, maybe with another address."""
 
     def __init__(self, gateway: Gateway) -> None:
-        super().__init__(f"This is {gateway}, already stored with the address {gateway.address}.")
+        sentence = f"This is {gateway}, already stored with the address {gateway.address}."
+        if gateway.devices.exclude(removed_at=None).exists():
+            restore = f"python manage.py discover_devices --restore --gateway {gateway.pk}"
+            sentence += f" To bring back its removed devices, on its page or with: {restore}"
+        super().__init__(sentence)
         self.gateway = gateway
 
 

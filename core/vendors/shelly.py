@@ -150,13 +150,15 @@ class Client(Vendor):
 
     def _configured_name(self) -> str:
         """The name of the device, or of its only named component. Old firmware tells it nowhere
-        else."""
+        else, and a device that refuses to tell it, with whatever code, has none."""
         try:
-            config = self._call("Shelly.GetConfig")
+            config = self.http.get("/rpc/Shelly.GetConfig")
         except (ApiError, ApiRefused) as failure:
-            if failure.status == NOT_FOUND:
-                return ""
-            raise
+            if failure.status is None:  # nobody answered
+                raise
+            return ""
+        if not isinstance(config, dict):
+            return ""
         system = config.get("sys")
         device = system.get("device") if isinstance(system, dict) else None
         if isinstance(device, dict) and (name := clean_name(device.get("name"))):

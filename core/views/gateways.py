@@ -132,8 +132,12 @@ def discover(request: HttpRequest, pk: int) -> HttpResponse:
         messages.error(request, f"{gateway} could not be reached: {error}")
         return redirect("gateway", pk)
     parts = [f"{_devices(len(found.new))} new, {len(found.known)} known."]
+    if found.restored:
+        parts.append(f"{len(found.restored)} restored.")
     if found.left_out:
         parts.append(f"{len(found.left_out)} removed earlier, skipped.")
+    if found.unread:
+        messages.error(request, f"{gateway} was polled and failed: {found.unread}")
     if found.missing:
         parts.append(
             f"{len(found.missing)} no longer listed by it: {', '.join(found.missing[:5])}."

@@ -123,7 +123,7 @@ def test_discover_devices_tells_new_from_known(heater):
     assert say("discover_devices") == "Heater: 0 new, 1 known.\n"
     gateways.remove_device(heater.pk)
     assert "1 left out because they were removed" in say("discover_devices")
-    assert say("discover_devices", restore=True) == "Heater: 0 new, 1 known.\n"
+    assert say("discover_devices", restore=True) == "Heater: 0 new, 0 known, 1 restored.\n"
 
 
 def test_discover_devices_names_what_failed(heater, simulator):

@@ -64,6 +64,7 @@ class FeedCall:
             credential=settings.FEED_CREDENTIALS.get(self.source.feed, ""),
             networks=settings.GATEWAY_NETWORKS,
             timeout_seconds=DEADLINE_SECONDS,
+            max_bytes=settings.LARGEST_ANSWER_BYTES,
         )
         return self.feed(http)
 

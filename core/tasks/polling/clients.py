@@ -41,6 +41,7 @@ def client_for(
         credential=gateway.credential.reveal(),
         networks=settings.GATEWAY_NETWORKS,
         timeout_seconds=timeout_seconds or settings.GATEWAY_TIMEOUT_SECONDS,
+        max_bytes=settings.LARGEST_ANSWER_BYTES,
         renew=store,
         pace=pace,
     )

@@ -53,8 +53,25 @@ def test_a_removed_device_stays_away_until_it_is_restored(heater):
     gateways.remove_device(heater.pk)
     assert discovery.discover(heater.gateway_id).left_out == [heater.vendor_id]
     assert not Device.objects.present().exists()
-    assert discovery.discover(heater.gateway_id, restore=True).known == [heater.pk]
+    found = discovery.discover(heater.gateway_id, restore=True)
+    assert (found.known, found.restored) == ([], [heater.pk])
+    assert found.in_words() == "Heater: 0 new, 0 known, 1 restored."
     assert Device.objects.active().get() == heater
+
+
+def test_a_restored_device_is_polled_at_once(heater):
+    poll.poll_devices(force=True)
+    gateways.remove_device(heater.pk)
+    prune.prune()
+    discovery.discover(heater.gateway_id, restore=True)
+    assert heater.attributes.get(name="on").value is not None
+
+
+def test_who_adds_a_gateway_again_is_told_how_to_restore_a_removed_device(simulator, heater):
+    gateways.remove_device(heater.pk)
+    restore = f"discover_devices --restore --gateway {heater.gateway_id}"
+    with pytest.raises(gateways.AlreadyThere, match=restore):
+        gateways.add("shelly", simulator.address(0))
 
 
 def test_a_device_removed_and_pruned_is_restored_with_its_attributes(heater):

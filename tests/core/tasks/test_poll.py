@@ -129,3 +129,10 @@ def test_a_rotated_credential_is_stored_before_it_is_used(home):
     client.http.renew("newer")
     home[0].refresh_from_db()
     assert (client.http.credential, home[0].credential.reveal()) == ("newer", "newer")
+
+
+def test_the_largest_answer_is_a_setting(home, settings):
+    settings.LARGEST_ANSWER_BYTES = 100
+    failed = poll.poll_devices().asked.failed
+    assert len(failed) == 4
+    assert all("more than 100 bytes (LARGEST_ANSWER_MB)" in why for _, why in failed)

@@ -273,18 +273,30 @@ def test_the_only_named_component_names_a_nameless_device(peer):
 
 
 @pytest.mark.parametrize(
-    "answer", [(404, b"Not Found"), (200, payload("no_handler")), (200, {"sys": 3}), (200, {})]
+    "answer",
+    [
+        (404, b"Not Found"),
+        (200, payload("no_handler")),
+        (200, {"sys": 3}),
+        (200, {}),
+        (200, [1]),
+        *((200, {"code": code, "message": "no"}) for code in (404, 401, 403, -103, -105, -114, 7)),
+        *((200, {"id": 1, "error": {"code": code, "message": "no"}}) for code in (-103, -108)),
+        (401, b""),
+        (403, b"Forbidden"),
+        (500, {"code": -108, "message": "out of memory"}),
+    ],
 )
-def test_firmware_without_the_configuration_is_called_by_its_id(peer, answer):
+def test_a_device_that_does_not_tell_its_configuration_is_called_by_its_id(peer, answer):
     peer.is_("pro_4pm")
     peer.answers[CONFIG] = answer
     assert [device.name for device in peer.client().devices()] == ["shellypro4pm-f008d1d8b8b8"]
 
 
-def test_a_failing_configuration_is_not_taken_for_a_missing_one(peer):
+def test_a_configuration_that_nobody_answered_is_not_taken_for_a_missing_one(peer):
     peer.is_("pro_4pm")
-    peer.answers[CONFIG] = (500, {"code": -108, "message": "out of memory"})
-    with pytest.raises(ApiError):
+    peer.answers[CONFIG] = (200, b"")
+    with pytest.raises(ApiError, match="answered nothing"):
         peer.client().devices()
 
 
