@@ -15,7 +15,6 @@ from urllib.parse import urlencode
 from requests import PreparedRequest
 from requests.auth import AuthBase
 
-
 LONGEST_CHALLENGE = 4096
 """Characters of a WWW-Authenticate header. Real ones have some hundred."""
 # A name begins where no name goes on, and what was matched is never given back (++, *+): else the
