@@ -4,21 +4,17 @@ Pages go through Django, sockets through core/live/consumer.py.
 """
 
 import os
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
 
 from django.core.asgi import get_asgi_application
 
+from iotapp.bodies import Message, Receive, Send, bounded
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "iotapp.settings")
-pages = get_asgi_application()
+pages = bounded(get_asgi_application())
 
 from core.live.consumer import Events  # noqa: E402 (Django must be set up first)
 
 SOCKETS = {"/ws/events/": Events.as_asgi()}
-
-Message = dict[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 
 
 async def application(scope: Message, receive: Receive, send: Send) -> None:

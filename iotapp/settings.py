@@ -223,6 +223,9 @@ LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "status"
 LOGOUT_REDIRECT_URL = "status"
 
+# No page takes a file: what is sent as one is not kept. iotapp/bodies.py limits whole bodies.
+FILE_UPLOAD_HANDLERS: list[str] = []
+
 USE_TZ = True
 TIME_ZONE = environment.zone("TIME_ZONE", "UTC")
 LANGUAGE_CODE = "en-gb"

@@ -1,5 +1,9 @@
 """Pages, static files, the admin and /healthz through gunicorn, configured as in production."""
 
+import select
+import socket
+from contextlib import suppress
+
 import pytest
 import requests
 from django.contrib.staticfiles import finders
@@ -62,3 +66,28 @@ def test_a_plain_request_to_the_socket_is_not_found(get):
 
 def test_no_control_socket_is_opened(get, webs):
     assert "control" not in webs[0].log().lower()
+
+
+@pytest.mark.parametrize(
+    "framing",
+    ["Content-Length: 314572800", "Transfer-Encoding: chunked"],
+    ids=["stated", "chunked"],
+)
+def test_300_megabytes_are_refused_before_2_arrived(get, webs, framing):
+    get("/healthz")
+    chunk = b"x" * 65_536
+    piece = b"10000\r\n" + chunk + b"\r\n" if "chunked" in framing else chunk
+    with socket.socket() as client:
+        client.settimeout(10)
+        # Little of what is counted as sent lies in buffers of our own.
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65_536)
+        client.connect(("127.0.0.1", webs[0].port))
+        head = f"POST /accounts/login/ HTTP/1.1\r\nHost: 127.0.0.1\r\n{framing}\r\n\r\n"
+        client.sendall(head.encode())
+        sent = 0
+        with suppress(ConnectionError):
+            while sent < 20_000_000 and not select.select([client], [], [], 0)[0]:
+                client.sendall(piece)
+                sent += len(piece)
+        assert client.recv(1000).startswith(b"HTTP/1.1 413 ")
+    assert sent < 2_000_000

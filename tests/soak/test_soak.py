@@ -6,6 +6,7 @@ import os
 import pytest
 
 from tests.soak.acknowledgements import spoil_acknowledgements
+from tests.soak.bodies import stall
 from tests.soak.deaf import never_read
 from tests.soak.following import follow_through_everything
 from tests.soak.hostility import attack
@@ -111,3 +112,10 @@ def test_every_parser_takes_a_time_that_grows_with_the_length(say):
     growth = grow()
     say(growth)
     assert not growth.faults
+
+
+def test_bodies_that_stall_or_drip(database_url, say):
+    bodies = stall(database_url)
+    say(bodies)
+    assert not bodies.faults
+    assert bodies.page_seconds < 1

@@ -957,9 +957,11 @@ def test_nothing_of_a_call_is_logged():
 def test_a_header_without_end_is_refused_unparsed(length):
     """It cost minutes of processor time, with the interpreter's lock held."""
     challenge = f"WWW-Authenticate: Digest {'a' * length}"
-    with serving(always(answer(b"", "401 X", challenge))) as server:
-        with pytest.raises(ApiError, match="is not HTTP"):
-            digest_client(server).get("/rpc")
+    with (
+        serving(always(answer(b"", "401 X", challenge))) as server,
+        pytest.raises(ApiError, match="is not HTTP"),
+    ):
+        digest_client(server).get("/rpc")
 
 
 @pytest.mark.parametrize("rest", ["a" * 5_000, 'realm="a", nonce="b", ' + "c=d, " * 1_000])
