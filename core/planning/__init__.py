@@ -39,7 +39,8 @@ class Job:
 
     `delivered`: how many of these minutes are done already. `min_on`, `min_off`: no run, and no
     pause between two runs, is shorter; a remainder shorter than `min_on` is rounded up to it where
-    it must stand alone. `contiguous`: in one run. `latest`: among equally cheap plans take the
+    it must stand alone. Only where no run of `min_on` fits any more is it one shorter run, the
+    longest that fits. `contiguous`: in one run. `latest`: among equally cheap plans take the
     latest, else the earliest. `watts` is what the device draws while it runs.
     """
 
@@ -96,36 +97,59 @@ def plan(
     if forced is None and off_since is not None:
         start = max(start, _ticks(off_since + job.min_off))
     curve = _curve(slots, start, _ticks(job.deadline))
-    if forced is not None and not curve.covers((start, start + 1)):
-        # No slot covers now, so it cannot run on: the next run waits for the end of a pause.
+    return _window_plan(job, slots, curve, _runs(job, curve, start, amount, forced), amount)
+
+
+def _runs(job: Job, curve: Curve, start: int, amount: int, forced: int | None) -> list[Span]:
+    """`forced`: it runs at the start, and must go on for so long; None if it is off."""
+    begun: list[Span] = []
+    if forced is not None and not curve.covers((start, start + max(forced, 1))):
+        # It must go on where no slot covers, or beyond the deadline: as much of that as is covered
+        # is planned, and the next run waits for the end of a pause.
+        if curve.covers((start, start + 1)):
+            begun = curve.stretches[:1]
         curve, forced = curve.cut(start + forced + job.min_off // TICK), None
-    return _window_plan(job, slots, curve, _runs(job, curve, amount, forced), amount)
-
-
-def _runs(job: Job, curve: Curve, amount: int, forced: int | None) -> list[Span]:
-    """`forced`: it runs as the curve begins, and must go on for so long; None if it is off."""
+    left = amount - length(begun)
+    if left <= 0 or not curve.pieces:
+        return begun
     limits = _minimum_times(job, forced)
-    if job.contiguous:
-        return _contiguous(job, curve, amount, limits)
-    runs = cheapest_runs(curve, amount, job.latest, forced is not None)
+    runs = begun + (_contiguous if job.contiguous else _split)(job, curve, left, limits)
+    # Where no run of the least time on fits any more, a shorter one is better than none.
+    return runs or contiguous_run(curve, max(left, limits.min_on), job.latest)
+
+
+def _split(job: Job, curve: Curve, amount: int, limits: MinimumTimes) -> list[Span]:
+    runs = cheapest_runs(curve, amount, job.latest, limits.forced is not None)
     # The cheapest runs of all are the answer if they keep the minimum times anyway. They cost one
     # sort; the search over minutes, which is much slower, is made only if they do not.
-    if not runs or limits.allow(runs, curve.pieces[0][0]):
+    if limits.allow(runs, curve.pieces[0][0]):
         return runs
     return runs_with_minimum_times(curve, amount, limits, job.latest)
 
 
 def _contiguous(job: Job, curve: Curve, amount: int, limits: MinimumTimes) -> list[Span]:
-    """Return one run. A run that has begun to deliver is not broken."""
+    """Return one run. A run that has begun to deliver is broken only if a gap would cut it short.
+
+    Then what it still must run comes first, and the rest in one run after a pause.
+    """
     if limits.forced is None:
-        return contiguous_run(curve, max(amount, limits.min_on), job.latest)
+        return _long_enough_run(job, curve, amount, limits)
     first, last = curve.stretches[0]
+    must = merged([(first, first + limits.forced)])
     going_on = [(first, min(last, first + max(amount, limits.forced)))]
-    after_pause = curve.cut(first + limits.min_off)
-    later = contiguous_run(after_pause, max(amount, limits.min_on), job.latest)
-    if limits.forced or job.delivered or length(later) < length(going_on):
+    after_pause = curve.cut(first + limits.forced + limits.min_off)
+    later = _long_enough_run(job, after_pause, amount - length(must), limits)
+    if length(going_on) < amount:
+        return max(going_on, merged([*must, *later]), key=length)
+    if must or job.delivered or length(later) < length(going_on):
         return going_on
     return min(going_on, later, key=lambda runs: curve.integral(runs[0]))
+
+
+def _long_enough_run(job: Job, curve: Curve, amount: int, limits: MinimumTimes) -> list[Span]:
+    """Return one run, or the longest that fits; empty if that is shorter than the least time on."""
+    runs = contiguous_run(curve, max(amount, limits.min_on), job.latest)
+    return runs if length(runs) >= limits.min_on else []
 
 
 def cost(windows: Sequence[Window], slots: Sequence[Slot], watts: float) -> float | None:
@@ -160,13 +184,18 @@ def stable_plan(
     slots: Sequence[Slot],
     now: datetime,
     gain: float = 0.05,
+    on_since: datetime | None = None,
+    off_since: datetime | None = None,
 ) -> WindowPlan:
     """Return the previous plan, priced by today's slots, unless the fresh one is worth a change.
 
     The fresh plan is returned if it is better by more than the share `gain`, or if the previous
-    one no longer delivers the job. Otherwise each forecast would move the plan by a trifle.
+    one no longer delivers the job, or would now pause for less than the least time off. Otherwise
+    each forecast would move the plan by a trifle. `on_since` and `off_since` are as for `plan`.
     """
     spans = _still_to_come(previous, fresh, now) if fresh.windows else []
+    if spans and _breaks_a_pause(fresh.job, spans[0][0], now, on_since, off_since):
+        return fresh
     curve = _curve(slots, spans[0][0], spans[-1][1]) if spans else Curve([])
     if not spans or not all(map(curve.covers, spans)):
         return fresh
@@ -188,6 +217,17 @@ def _still_to_come(previous: WindowPlan, fresh: WindowPlan, now: datetime) -> li
     wanted = length(_spans(fresh.windows))
     bounds = (max(_ticks(now), _ticks(job.opens_at)), _ticks(job.deadline))
     return resized_runs(_spans(previous.windows), wanted, _ticks(now), bounds, _minimum_times(job))
+
+
+def _breaks_a_pause(
+    job: Job, start: int, now: datetime, on_since: datetime | None, off_since: datetime | None
+) -> bool:
+    """Whether the next run starts before a pause of the least time off is over."""
+    if on_since is not None:
+        off_since = max(now, on_since + job.min_on)
+        if start <= _ticks(now):
+            return False
+    return off_since is not None and start < _ticks(off_since + job.min_off)
 
 
 def _minimum_times(job: Job, forced: int | None = None) -> MinimumTimes:

@@ -5,10 +5,10 @@ minutes too. If they are not, now and lengths are rounded up to whole minutes, t
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from core.planning.curve import Curve, Span
+from core.planning.curve import Curve, Span, length
 from core.planning.search import Search
 
 MINUTE = 60_000_000
@@ -50,6 +50,26 @@ def runs_with_minimum_times(
 
     If no runs are exactly that long in all, then the shortest that are longer; else the longest.
     """
+    begin = curve.pieces[0][0]
+    if limits.forced != 0 or begin % MINUTE == 0:
+        return _searched(curve, amount, limits, latest)
+    # It may stop now, in the middle of a minute. Its minute began earlier, but its pause does not:
+    # so going on, at least until the next whole minute, and stopping now are two searches.
+    after_pause = curve.cut(begin + limits.min_off)
+    going_on = _searched(curve, amount, replace(limits, forced=1), latest)
+    stopping = _searched(after_pause, amount, replace(limits, forced=None), latest)
+
+    def rank(runs: list[Span]) -> tuple[bool, int, int]:
+        missing = amount - length(runs)
+        # Lengths are rounded to whole minutes: less than a minute is no difference.
+        return missing > 0, abs(missing) // MINUTE, sum(map(curve.integral, runs))
+
+    return min(going_on, stopping, key=rank)
+
+
+def _searched(curve: Curve, amount: int, limits: MinimumTimes, latest: bool) -> list[Span]:
+    if not curve.pieces:
+        return []
     begin = curve.pieces[0][0]
     # A run that is on goes on from now: its minute counts from the whole minute before, and the
     # part of that minute which is over is wanted on top.

@@ -162,7 +162,8 @@ def _planned(situation: Situation, job: Job) -> WindowPlan:
         plan = planning.plan(job, filled, now, on_since, off_since)
     if previous is None:
         return plan
-    return planning.stable_plan(previous, plan, filled, now, situation.options.gain / 100)
+    gain = situation.options.gain / 100
+    return planning.stable_plan(previous, plan, filled, now, gain, on_since, off_since)
 
 
 def _smooth(situation: Situation) -> Sequence[Slot]:

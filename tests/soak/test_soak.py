@@ -13,6 +13,7 @@ from tests.soak.hostility import attack
 from tests.soak.ledger import run_the_ledger
 from tests.soak.outages import poll_through_an_outage
 from tests.soak.parsers import grow
+from tests.soak.planning import compare_plans
 from tests.soak.polling import kill_polls
 from tests.soak.quarrel import quarrel
 from tests.soak.sending import kill_sending
@@ -23,6 +24,7 @@ KILLS = int(os.environ.get("SOAK_KILLS", "1000"))
 ACKNOWLEDGEMENTS = int(os.environ.get("SOAK_ACKNOWLEDGEMENTS", "1000"))
 STEPS = int(os.environ.get("SOAK_STEPS", "10000"))
 EVENTS = int(os.environ.get("SOAK_EVENTS", "100000"))
+WORLDS = int(os.environ.get("SOAK_WORLDS", "5000"))
 ROUNDS = int(os.environ.get("SOAK_ROUNDS", "500"))
 ANSWERS = int(os.environ.get("SOAK_ANSWERS", "1000000"))
 
@@ -57,6 +59,14 @@ def test_acknowledgements_that_are_lost_or_lies(say):
     say(acknowledgements)
     assert acknowledgements.spoiled.total() >= ACKNOWLEDGEMENTS
     assert not acknowledgements.faults
+
+
+@pytest.mark.sqlite  # once: no database is asked
+def test_random_jobs_planned_and_by_brute_force(say):
+    comparison = compare_plans(WORLDS)
+    say(comparison)
+    assert comparison.plans == 2 * WORLDS
+    assert not comparison.faults
 
 
 def test_whatever_happens_in_whatever_order(say):

@@ -1,8 +1,7 @@
 """The planner, next to a brute force that tries every way to run on a small grid, and by hand."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from itertools import groupby, pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -13,134 +12,20 @@ from core.feeds import Slot
 from core.planning import Job, Window, WindowPlan, at_once, cost, plan, stable_plan
 from core.planning.curve import Curve
 from core.planning.search import Grid, Search, runs_of
+from tests.core.planning.brute_force import (
+    HOUR,
+    MINUTE,
+    NIGHT,
+    Small,
+    check,
+    check_in_one_run,
+    runs,
+    steps_of,
+)
 
-NIGHT = datetime(2026, 11, 21, tzinfo=UTC)
-MINUTE = timedelta(minutes=1)
-HOUR = timedelta(hours=1)
 quickly = settings(
     max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
 )
-
-
-# A small world: a grid of at most ten steps, each of them known or not, and everything on it.
-
-
-@dataclass(frozen=True)
-class Small:
-    """Times and lengths in steps.
-
-    `on`: for how long it has been running when the time to plan begins; None: it is off.
-    """
-
-    values: list[float | None]
-    slot: int
-    now: int
-    amount: int
-    latest: bool
-    min_on: int = 0
-    min_off: int = 0
-    on: int | None = None
-    off: int | None = None
-    step: timedelta = MINUTE
-
-    def at(self, steps: float) -> datetime:
-        return NIGHT + steps * self.step
-
-    @property
-    def slots(self) -> list[Slot]:
-        pairs = enumerate(self.values)
-        known = [
-            (self.at(k * self.slot), self.at((k + 1) * self.slot), value)
-            for k, value in pairs
-            if value is not None
-        ]
-        return [Slot(*one, "gCO2/kWh") for one in known]
-
-    @property
-    def end(self) -> int:
-        return len(self.values) * self.slot
-
-    def job(self, contiguous: bool = False) -> Job:
-        minutes = self.amount * (self.step / MINUTE)
-        limits = {"min_on": self.min_on * self.step, "min_off": self.min_off * self.step}
-        return Job(
-            NIGHT, self.at(self.end), minutes, contiguous=contiguous, latest=self.latest, **limits
-        )
-
-    def planned(self, contiguous: bool = False) -> WindowPlan:
-        on_since = None if self.on is None else self.at(self.now - self.on)
-        off_since = None if self.off is None else self.at(self.now - self.off)
-        return plan(self.job(contiguous), self.slots, self.at(self.now), on_since, off_since)
-
-    def value(self, step: int) -> float | None:
-        return self.values[step // self.slot]
-
-    def every_way(self):
-        """All the ways to be on and off that the limits allow, as tuples of steps that it is on."""
-        steps = range(self.now, self.end)
-        for bits in range(1, 2 ** len(steps)):
-            way = [step for k, step in enumerate(steps) if bits >> k & 1]
-            if all(self.value(step) is not None for step in way) and self.allows(way):
-                yield tuple(way)
-
-    def allows(self, way: list[int]) -> bool:
-        spans = runs(way)
-        running = self.on is not None and self.value(self.now) is not None
-        off_until = self.now - (self.off or 0) + self.min_off if self.off is not None else self.now
-        if self.on is not None:
-            off_until = self.now + max(0, self.min_on - self.on) + self.min_off
-        if running and way[0] == self.now:
-            spans = [(spans[0][0] - self.on, spans[0][1]), *spans[1:]]
-        elif running and self.on < self.min_on or way[0] < off_until:
-            return False
-        lengths = [end - start for start, end in spans]
-        pauses = [after[0] - before[1] for before, after in pairwise(spans)]
-        return all(one >= self.min_on for one in lengths) and all(
-            one >= self.min_off for one in pauses
-        )
-
-    def rank(self, way: tuple[int, ...]) -> tuple[int, int, float]:
-        """Long enough before too short, the length wanted before any other, then what is cheap."""
-        wanted = self.amount
-        if self.on is not None and self.value(self.now) is not None:
-            wanted = max(wanted, self.min_on - self.on)
-        return len(way) < wanted, abs(len(way) - wanted), sum(map(self.value, way))
-
-
-def runs(way) -> list[tuple[int, int]]:
-    groups = [
-        [step for _, step in group]
-        for _, group in groupby(enumerate(way), key=lambda pair: pair[1] - pair[0])
-    ]
-    return [(group[0], group[-1] + 1) for group in groups]
-
-
-def steps_of(small: Small, made: WindowPlan) -> tuple[int, ...]:
-    """The steps that a plan runs in; windows must be whole steps, in order, and apart."""
-    spans = [
-        ((w.starts_at - NIGHT) / small.step, (w.ends_at - NIGHT) / small.step) for w in made.windows
-    ]
-    assert all(start == round(start) and end == round(end) and start < end for start, end in spans)
-    assert all(before[1] < after[0] for before, after in pairwise(spans))
-    return tuple(step for start, end in spans for step in range(round(start), round(end)))
-
-
-def check(
-    small: Small, made: WindowPlan, ways: list[tuple[int, ...]], running: bool = False
-) -> None:
-    """Whatever the best of all the ways costs, the plan costs: not only as it says."""
-    way = steps_of(small, made)
-    if not ways:
-        assert not way
-        return
-    best = min(map(small.rank, ways))
-    assert way in ways
-    assert small.rank(way) == best
-    assert made.cost == pytest.approx(best[2] * (small.step / HOUR))
-    assert made.cost == pytest.approx(cost(made.windows, small.slots, 1000))
-    assert made.short_minutes == pytest.approx(
-        max(0, small.amount - len(way)) * (small.step / MINUTE)
-    )
 
 
 steps = st.sampled_from([MINUTE, timedelta(seconds=7.3), timedelta(hours=1)])
@@ -188,6 +73,46 @@ def test_with_minimum_times_the_cheapest_split_is_that_of_brute_force_on_minutes
     on, off = past
     small = Small(*world, *limits, on=on, off=off if on is None else None)
     check(small, small.planned(), list(small.every_way()))
+
+
+@given(
+    world=fits,
+    limits=st.tuples(st.integers(0, 3), st.integers(0, 3)),
+    past=st.tuples(st.none() | st.integers(0, 4), st.none() | st.integers(0, 4)),
+)
+@settings(quickly, max_examples=1000)
+def test_in_one_run_with_minimum_times_it_is_as_long_and_cheap_as_by_brute_force(
+    world, limits, past
+):
+    on, off = past
+    check_in_one_run(Small(*world, *limits, on=on, off=off if on is None else None))
+
+
+@given(
+    values=st.lists(st.integers(0, 9), min_size=4, max_size=8),
+    seconds=st.integers(0, 90 * 60),
+    minutes=st.integers(1, 90),
+    limits=st.tuples(st.integers(0, 40), st.integers(1, 40)),
+    lasted=st.none() | st.integers(0, 100 * 60),
+    contiguous=st.booleans(),
+)
+@settings(quickly, max_examples=400)
+def test_no_pause_is_shorter_than_the_least_time_off_at_whatever_second_it_begins(
+    values, seconds, minutes, limits, lasted, contiguous
+):
+    min_on, min_off = (limit * MINUTE for limit in limits)
+    todo = job(minutes, 30 * len(values), min_on=min_on, min_off=min_off, contiguous=contiguous)
+    now = at(seconds / 60)
+    on_since = None if lasted is None else now - timedelta(seconds=lasted)
+    made = plan(todo, night(*values), now, on_since)
+    windows = list(made.windows)
+    ended = [window.ends_at for window in windows]
+    if on_since and windows and windows[0].starts_at > now:
+        ended.insert(0, max(now, on_since + min_on))
+    elif windows:
+        windows.pop(0)
+    pauses = [window.starts_at - end for end, window in zip(ended, windows, strict=False)]
+    assert all(pause >= min_off for pause in pauses)
 
 
 @given(
@@ -328,6 +253,48 @@ def test_a_remainder_shorter_than_the_minimum_is_rounded_up_only_where_it_stands
     assert of(plan(rest, night(1, 5, 5, 5), at(0), on_since=at(-50))) == [(0, 10)]
 
 
+@pytest.mark.parametrize("contiguous", [False, True])
+def test_where_less_than_the_least_time_on_is_left_that_is_used(contiguous):
+    todo = job(60, min_on=30 * MINUTE, contiguous=contiguous)
+    made = plan(todo, night(1, 1, 1, 1), at(100))
+    assert (of(made), made.short_minutes) == ([(100, 120)], 40)
+    short = job(1, 1, min_on=2 * MINUTE, contiguous=contiguous)
+    assert of(plan(short, night(5, 1, minutes=1), at(0))) == [(0, 1)]
+
+
+@pytest.mark.parametrize("contiguous", [False, True])
+def test_a_run_that_must_go_on_beyond_the_deadline_is_planned_until_then(contiguous):
+    todo = job(60, min_on=30 * MINUTE, contiguous=contiguous)
+    made = plan(todo, night(1, 1, 1, 1), at(100), on_since=at(95))
+    assert (of(made), made.short_minutes) == ([(100, 120)], 40)
+
+
+@pytest.mark.parametrize("contiguous", [False, True])
+def test_a_run_that_must_go_on_into_a_gap_is_planned_until_then_and_the_rest_after_a_pause(
+    contiguous,
+):
+    todo = job(50, min_on=30 * MINUTE, min_off=20 * MINUTE, contiguous=contiguous)
+    made = plan(todo, night(1, None, 9, 1), at(20), on_since=at(5))
+    assert (of(made), made.short_minutes) == ([(20, 30), (80, 120)], 0)
+
+
+@pytest.mark.parametrize("delivered", [0, 5])
+def test_one_run_that_a_gap_would_cut_short_waits_for_a_slot_that_holds_it(delivered):
+    todo = job(5 + delivered, delivered=delivered, min_on=2 * MINUTE, contiguous=True)
+    made = plan(todo, night(1, None, 9, 9), at(29), on_since=at(20))
+    assert (of(made), made.short_minutes) == ([(60, 65)], 0)
+    made = plan(todo, night(1, None, 9, 9), at(28), on_since=at(27))
+    assert (of(made), made.short_minutes) == ([(28, 29), (60, 64)], 0)
+
+
+@pytest.mark.parametrize("second", [1, 30, 59])
+def test_a_pause_that_begins_within_a_minute_lasts_as_long_as_any(second):
+    limits = {"min_on": 30 * MINUTE, "min_off": 30 * MINUTE}
+    now = at(second / 60)
+    made = plan(job(30, **limits), night(9, 1, 2, 9), now, on_since=at(-60))
+    assert of(made) == [(31, 61)]
+
+
 def test_a_run_goes_on_until_its_minimum_is_over_and_without_a_new_start():
     limits = {"min_on": 30 * MINUTE, "min_off": 10 * MINUTE}
     slots = night(9, 1, 1, 9)
@@ -403,6 +370,17 @@ def test_a_plan_that_delivers_no_longer_or_is_of_another_job_is_given_up():
     assert stable_plan(made_of([], slots), fresh, slots, at(30)) == fresh
     done = plan(job(60, 240, delivered=60), slots, at(30))
     assert stable_plan(made_of([(0, 60)], slots), done, slots, at(30)) == done
+
+
+def test_a_plan_that_would_cut_a_pause_short_is_given_up():
+    slots = night(9, 1, 1, 1)
+    previous = made_of([(0, 30), (40, 70)], slots, min_off=10 * MINUTE)
+    since = {"on_since": at(0)}
+    fresh = plan(replace(previous.job, delivered=30), slots, at(35), **since)
+    assert of(stable_plan(previous, fresh, slots, at(35), 9, **since)) == of(fresh) != [(40, 70)]
+    since = {"off_since": at(30)}
+    fresh = plan(replace(previous.job, delivered=30), slots, at(35), **since)
+    assert of(stable_plan(previous, fresh, slots, at(35), 9, **since)) == [(40, 70)]
 
 
 def test_around_a_cost_of_nothing_a_trifle_is_no_gain():
