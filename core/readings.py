@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 Value = float | bool | str
@@ -75,13 +75,15 @@ class AttributeSpec:
 class DeviceSpec:
     """One device behind a gateway, as discovery found it.
 
-    `vendor_id` is the vendor's own id, unique in the gateway.
+    `vendor_id` is the vendor's own id, unique in the gateway. `wakes_every` is for a device on
+    battery that sleeps, and cannot be reached until it wakes; None: it is always there.
     """
 
     vendor_id: str
     name: str
     attributes: tuple[AttributeSpec, ...]
     model: str = ""
+    wakes_every: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,9 @@ class Gateway(Evented):
         max_length=200, blank=True, help_text="What the gateway calls itself, whatever its address"
     )
     credential = SecretField()
+    wakes_every = models.DurationField(
+        null=True, editable=False, help_text="All it has sleeps on battery, and wakes so often"
+    )
     enabled = models.BooleanField(default=True)
     version = models.PositiveIntegerField(
         default=0, editable=False, help_text="Grows with each change by a person"

@@ -129,6 +129,7 @@ def store(gateway: Gateway, specs: list[DeviceSpec], restore: bool, outbox: Outb
 
     What people may change (name, place, rule) is never overwritten.
     """
+    _store_sleep(gateway, specs)
     stored = {device.vendor_id: device for device in gateway.devices.all()}
     found = Discovered(gateway)
     for spec in specs:
@@ -156,6 +157,15 @@ def store(gateway: Gateway, specs: list[DeviceSpec], restore: bool, outbox: Outb
         if vendor_id not in listed and not device.removed_at:
             found.missing.append(vendor_id)
     return found
+
+
+def _store_sleep(gateway: Gateway, specs: list[DeviceSpec]) -> None:
+    """Note how often a gateway wakes of which nothing is awake all the time."""
+    periods = [spec.wakes_every for spec in specs if spec.wakes_every]
+    wakes_every = min(periods) if periods and len(periods) == len(specs) else None
+    if gateway.wakes_every != wakes_every:
+        gateway.wakes_every = wakes_every
+        gateway.save(update_fields=["wakes_every"])
 
 
 def _store_attributes(device: Device, specs: tuple[AttributeSpec, ...]) -> None:

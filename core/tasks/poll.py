@@ -31,6 +31,7 @@ class PollSummary:
         return {
             "gateways": self.asked.gateways,
             "failed": len(self.asked.failed),
+            "asleep": len(self.asked.asleep),
             "resting": len(self.resting),
             "busy": len(self.asked.busy),
             "stored": recorded.stored,

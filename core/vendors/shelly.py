@@ -15,6 +15,7 @@ from core.vendors import Identity, Vendor
 from core.vendors._shelly import order, parts, readings
 
 LONGEST_ID = 200
+LONGEST_SLEEP_SECONDS = 7 * 86_400
 
 NOT_FOUND = 404
 """The firmware has no such method. It says so by HTTP status, or by the code of an error."""
@@ -50,7 +51,8 @@ class Client(Vendor):
         specs = {part.name: part.spec for part in parts(status)}
         name = clean_name(info.get("name")) or self._configured_name() or info["id"]
         model = clean_name(info.get("app")) or clean_name(info.get("model"))
-        return [DeviceSpec(info["id"], name, tuple(specs.values()), model)]
+        wakes = _wakes_every(status)
+        return [DeviceSpec(info["id"], name, tuple(specs.values()), model, wakes)]
 
     def read(self, vendor_ids: Collection[str]) -> list[Reading]:
         """One call. No reading carries a time: the answer is the state at the moment of the call,
@@ -181,6 +183,15 @@ def _raise_error(answer: Any, method: str) -> None:
     sentence = f"The device answers {method} with an error: {str(words):.200} ({str(code):.20})."
     failure = ApiRefused if isinstance(code, int) and code in FINAL_CODES else ApiError
     raise failure(sentence, status=NOT_FOUND if code == NOT_FOUND else None)
+
+
+def _wakes_every(status: dict[str, Any]) -> timedelta | None:
+    """How often a device on battery wakes, from `sys.wakeup_period` (seconds); others have none."""
+    system = status.get("sys")
+    seconds = system.get("wakeup_period") if isinstance(system, dict) else None
+    if type(seconds) is not int or not 0 < seconds <= LONGEST_SLEEP_SECONDS:
+        return None
+    return timedelta(seconds=seconds)
 
 
 def _mac(value: object) -> str:

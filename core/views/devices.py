@@ -131,7 +131,9 @@ def ask(request: HttpRequest, pk: int) -> HttpResponse:
     asked = poll.poll_devices(device.gateway_id, force=True).asked
     for _, why in asked.failed:
         messages.error(request, f"{device.gateway} was polled and did not answer: {why}")
-    if asked.busy:
+    if asked.asleep:
+        messages.info(request, f"{device.gateway} is asleep: it is asked again when it wakes.")
+    elif asked.busy:
         messages.info(
             request, f"{device.gateway} is being polled already: its values will appear here."
         )

@@ -16,7 +16,7 @@ from core import vendors
 from core.models import Device, Gateway
 from core.models.connections import release_connection
 from core.net.threads import in_threads
-from core.tasks.polling.backoff import complaint
+from core.tasks.polling.backoff import complaint, is_asleep
 from core.tasks.polling.clients import client_for
 from core.tasks.polling.record import GatewayAnswer, Recorded, Recorder
 from core.tasks.runs import HeldLease
@@ -35,11 +35,12 @@ Progress = Callable[[int, int], None]
 
 @dataclass
 class PollResult:
-    """What came of a poll. `gateways` counts those asked; `failed` holds (gateway, why), `busy` the
-    gateways that another process was asking."""
+    """What came of a poll. `gateways` counts those asked; `failed` holds (gateway, why), `asleep`
+    those on battery that did not answer, `busy` those that another process was asking."""
 
     gateways: int = 0
     failed: list[tuple[str, str]] = field(default_factory=list)
+    asleep: list[str] = field(default_factory=list)
     busy: list[str] = field(default_factory=list)
     recorded: Recorded = field(default_factory=Recorded)
 
@@ -112,7 +113,9 @@ def ask(
             tick=tick,
         ):
             answer = call.failed(outcome) if isinstance(outcome, Exception) else outcome
-            if answer.error:
+            if answer.error and is_asleep(answer.error, call.gateway.wakes_every):
+                result.asleep.append(str(call.gateway))
+            elif answer.error:
                 result.failed.append((str(call.gateway), complaint(answer.error)))
             recorder.add(answer)
             result.gateways += 1

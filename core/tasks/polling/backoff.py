@@ -28,10 +28,31 @@ class GatewayHealth(NamedTuple):
     retry_at: datetime | None
 
 
-def health_after(asked_at: datetime, error: Exception | None, failures: int) -> GatewayHealth:
+class Sleep(NamedTuple):
+    """How often a gateway on battery wakes, and when it last answered."""
+
+    wakes_every: timedelta
+    answered_at: datetime | None
+
+    def next_wake_up(self, now: datetime) -> datetime:
+        """Return when it wakes next, at most one period from now whatever the clocks did."""
+        since = (now - (self.answered_at or now)) % self.wakes_every
+        return now + self.wakes_every - since
+
+
+def is_asleep(error: Exception, wakes_every: timedelta | None) -> bool:
+    """Return whether a gateway only sleeps: one on battery of which nobody answered."""
+    is_silent = isinstance(error, ApiError | TimeoutError) and not getattr(error, "status", None)
+    return bool(wakes_every) and is_silent
+
+
+def health_after(
+    asked_at: datetime, error: Exception | None, failures: int, sleep: Sleep | None = None
+) -> GatewayHealth:
     """Return how a gateway did that was asked.
 
-    `error` is what came of it, None for an answer; `failures` are those in a row before it.
+    `error` is what came of it, None for an answer; `failures` are those in a row before it. One
+    that sleeps is asked again when it wakes, however often it failed.
     """
     if error is None:
         return GatewayHealth(asked_at, asked_at, 0, "", refused=False, retry_at=None)
@@ -40,6 +61,8 @@ def health_after(asked_at: datetime, error: Exception | None, failures: int) -> 
     refused = not isinstance(error, ApiError | TimeoutError)
     rest = rest_after(failures, refused, getattr(error, "retry_after", None))
     retry_at = asked_at + rest if rest else None
+    if retry_at and sleep and is_asleep(error, sleep.wakes_every):
+        retry_at = min(retry_at, sleep.next_wake_up(asked_at))
     return GatewayHealth(asked_at, None, failures, complaint(error), refused, retry_at)
 
 

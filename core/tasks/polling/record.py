@@ -23,7 +23,7 @@ from core.models.attribute import moves_daily
 from core.models.freshness import late_after
 from core.readings import Kind, Reading, Unacceptable, clean_value
 from core.tasks.events.outbox import Outbox, publishing
-from core.tasks.polling.backoff import health_after
+from core.tasks.polling.backoff import Sleep, health_after
 from core.tasks.polling.statements import (
     INSERT_OBSERVATIONS,
     UPDATE_DEVICES,
@@ -154,6 +154,12 @@ class GatewayBefore(NamedTuple):
     pk: int
     failures: int
     error: str
+    wakes_every: timedelta | None
+    answered_at: datetime | None
+
+    @property
+    def sleep(self) -> Sleep | None:
+        return Sleep(self.wakes_every, self.answered_at) if self.wakes_every else None
 
 
 class AttributeRow(NamedTuple):
@@ -220,9 +226,9 @@ class _Batch:
         locked = Gateway.objects.select_for_update(no_key=True).filter(pk__in=asked).order_by("pk")
         rows: list[GatewayRow] = []
         changed: list[int] = []
-        for before in map(GatewayBefore._make, locked.values_list("pk", "failures", "error")):
+        for before in map(GatewayBefore._make, locked.values_list(*GatewayBefore._fields)):
             answer = asked[before.pk]
-            health = health_after(answer.asked_at, answer.error, before.failures)
+            health = health_after(answer.asked_at, answer.error, before.failures, before.sleep)
             rows.append(GatewayRow(before.pk, *health))
             # Publish a gateway only if it began or stopped failing, or its error changed.
             was_failing, is_failing = bool(before.failures), bool(health.failures)
