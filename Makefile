@@ -24,7 +24,6 @@ ANSWERS = $(PYTHON_HERE) -c 'import psycopg, sys; psycopg.connect(sys.argv[1], c
 .PHONY: demo serve test check lint other soak bench peers
 
 demo: $(VENV)/.runs  ## The whole thing on this machine, with simulated devices; ONCE=1 stops after the first round
-	@$(PYTHON_HERE) manage.py migrate -v0
 	@$(PYTHON_HERE) manage.py demo $(if $(filter 1,$(ONCE)),--once,--port $(PORT))
 
 serve: $(VENV)/.runs  ## The pages on 127.0.0.1:8000; PORT=9000 or BIND=0.0.0.0:8000 for elsewhere

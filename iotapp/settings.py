@@ -21,6 +21,8 @@ from iotapp import environment
 BASE_DIR = Path(__file__).resolve().parent.parent
 ON_DYNO = "DYNO" in os.environ
 PRODUCTION_SIGNS = ("SECRET_KEY", "DATABASE_URL", "ALLOWED_HOSTS", "DYNO")
+# The folder of a running demo, set by `demo` alone: its database and its key, and no others.
+DEMO = environment.text("DEMO")
 IS_SERVER = any(os.environ.get(sign) for sign in PRODUCTION_SIGNS)
 DEBUG = environment.flag("DEBUG", default=not IS_SERVER)
 MAKE_A_KEY = "Make one with: python3 -c 'import secrets; print(secrets.token_urlsafe(50))'."
@@ -39,7 +41,7 @@ def read_secret_key() -> str:
             "Keep it: stored credentials of gateways are encrypted with it. "
             "If this is your own machine, set DEBUG=1 instead."
         )
-    key = key or read_key_file(BASE_DIR / ".secret_key")
+    key = key or read_key_file(Path(DEMO or BASE_DIR) / ".secret_key")
     if len(key) < 32:
         raise ImproperlyConfigured(f"SECRET_KEY is shorter than 32 characters. {MAKE_A_KEY}")
     return key
@@ -113,7 +115,7 @@ LIVE_DATABASE_URL = environment.text("LIVE_DATABASE_URL")
 
 # Where outside data comes from: feeds, each with a region after a colon where it needs one. For
 # each signal the first counts.
-FEEDS = environment.words("FEEDS", ["replay"] if DEBUG else [])
+FEEDS = environment.words("FEEDS")
 FEED_CREDENTIALS = {"watttime": environment.text("WATTTIME_CREDENTIAL")}
 
 INSTALLED_APPS = [
@@ -166,6 +168,8 @@ def read_database() -> dict[str, Any]:
     Each kind gets the options it needs to take many writers.
     """
     url = environment.text("DATABASE_URL", f"sqlite:///{BASE_DIR / 'db.sqlite3'}")
+    if DEMO:
+        url = f"sqlite:///{Path(DEMO) / 'db.sqlite3'}"
     try:
         database: dict[str, Any] = dict(dj_database_url.parse(url))
     except ValueError:  # its message may quote the password

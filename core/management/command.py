@@ -128,8 +128,13 @@ class _Bar(AbstractContextManager[Progress]):
 
 @contextmanager
 def stopping_on_signals(stop: Callable[[], object]) -> Iterator[None]:
-    """Call `stop` on SIGTERM and Ctrl-C, so that the command ends by itself, with 0."""
-    kinds = (signal.SIGTERM, signal.SIGINT)
+    """Call `stop` on SIGTERM, Ctrl-C and when the terminal is closed.
+
+    So the command ends by itself, with 0.
+    """
+    kinds = [signal.SIGTERM, signal.SIGINT]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as nohup has it
+        kinds.append(signal.SIGHUP)
     before = {kind: signal.signal(kind, lambda *_: stop()) for kind in kinds}
     try:
         yield

@@ -1,4 +1,8 @@
-"""The demo: a simulated home behind real HTTP, driven by the same tasks as any other."""
+"""The demo: a simulated home behind real HTTP, driven by the same tasks as any other.
+
+It runs in a process of its own, with a folder of its own that holds its database and its key. It
+knows nothing of the settings around it, and reaches no address but this machine's own.
+"""
 
 import os
 import secrets
@@ -6,15 +10,16 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 from django.conf import settings
 from django.contrib.auth.models import Permission
+from django.core.management import call_command
 
 from core.models import Device, User
-from core.net import http
 from core.net.errors import ApiError, ApiRefused
 from core.simulator import KINDS, PUMP, Simulator
 from core.tasks import decide, gateways, poll, status
@@ -24,7 +29,6 @@ from core.tasks.runs import AlreadyRunning, Terminated
 Say = Callable[[str], object]
 
 HOME = (*KINDS, PUMP)
-SIMULATOR_PORT = 8100
 POLL_EVERY_SECONDS = 5
 DECIDE_EVERY_POLLS = 6
 RULES: dict[str, tuple[str, dict[str, object]]] = {
@@ -45,18 +49,59 @@ PERMISSIONS = (
 )
 
 
+OF_THE_MACHINE = ("HOME", "LANG", "LC_ALL", "PATH", "PYTHONPATH", "TMPDIR", "TIME_ZONE", "TZ")
+"""What the demo's process is told of the environment around it: no setting of a real home."""
+
+
 class CannotStart(Exception):
     """Says what keeps the demo from starting, and what to do."""
+
+
+@contextmanager
+def apart(arguments: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
+    """Start `manage.py demo` in a process and a folder of its own; remove the folder at the end.
+
+    In a session of its own too, so that Ctrl-C reaches us first and we end it.
+    """
+    with tempfile.TemporaryDirectory(prefix="iotapp-demo-") as folder:
+        process = subprocess.Popen(  # noqa: S603 (our own words)
+            [sys.executable, "manage.py", "demo", *arguments],
+            cwd=settings.BASE_DIR,
+            env=_environment(folder),
+            start_new_session=True,
+        )
+        try:
+            yield process
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def _environment(folder: str) -> dict[str, str]:
+    kept = {name: os.environ[name] for name in OF_THE_MACHINE if name in os.environ}
+    return kept | {
+        "DEMO": folder,
+        "DEBUG": "1",
+        "FEEDS": "replay",
+        "GATEWAY_NETWORKS": "loopback",
+        # What it says is seen at once, also through a pipe.
+        "PYTHONUNBUFFERED": "1",
+    }
 
 
 def run(say: Say, port: int | None) -> None:
     """Set the home up, poll, decide, print the status.
 
-    With a port, serve the page there until Ctrl-C.
+    With a port, serve the page there until Ctrl-C or SIGTERM.
     """
     if port is not None:
         _need_free(port)
-    with ExitStack() as stack:
+    say(
+        f"The demo has a folder of its own, {settings.DEMO}, for as long as it runs. Your devices, "
+        "your database and your settings are not touched.\n"
+    )
+    call_command("migrate", verbosity=0)
+    with _ended_by_signals(say), ExitStack() as stack:
         _add_home(stack.enter_context(_home()))
         _poll(say)
         for verdict in _decide():
@@ -84,42 +129,15 @@ def _need_free(port: int) -> None:
 
 @contextmanager
 def _home() -> Iterator[list[str]]:
-    """Give the addresses of simulated devices: of another demo's, or of a simulator of our own."""
-    running = [f"http://127.0.0.1:{SIMULATOR_PORT}/{number}" for number in range(len(HOME))]
-    if _answers(running[0]):
-        yield running
-        return
-    try:
-        simulator = Simulator(devices=len(HOME), kinds=HOME, port=SIMULATOR_PORT)
-        simulator.start()
-    except OSError:
-        simulator = Simulator(devices=len(HOME), kinds=HOME)
-        simulator.start()
-    try:
+    """Give the addresses of simulated devices, on a free port."""
+    with Simulator(devices=len(HOME), kinds=HOME) as simulator:
         yield [simulator.address(number) for number in range(len(HOME))]
-    finally:
-        simulator.stop()
-
-
-def _answers(address: str) -> bool:
-    client = http.Http(address, networks=settings.GATEWAY_NETWORKS, timeout_seconds=1)
-    try:
-        client.get("/rpc/Shelly.GetDeviceInfo")
-    except (ApiError, ApiRefused):
-        return False
-    return True
 
 
 def _add_home(addresses: list[str]) -> None:
-    """Store the devices as gateways, or give those of an earlier demo their new address."""
     for address in addresses:
         try:
             gateway = gateways.add("shelly", address).gateway
-        except gateways.AlreadyThere as error:
-            gateway = error.gateway
-            if gateway.address != address:
-                gateways.change(gateway.pk, address=address)
-            continue
         except (ApiError, ApiRefused) as error:
             raise CannotStart(f"The simulated devices do not answer: {error}") from error
         for device in Device.objects.filter(gateway=gateway, name__in=RULES):
@@ -130,7 +148,7 @@ def _poll(say: Say) -> None:
     try:
         summary = poll.poll_devices(force=True)
     except AlreadyRunning:
-        return  # by another demo, or a scheduler
+        return  # by a person who asks in the page
     for name, why in summary.asked.failed:
         say(f"{name}: {why}")
 
@@ -183,24 +201,29 @@ def _welcome(port: int) -> str:
     )
 
 
-def _go_on(say: Say) -> None:
-    """Poll and decide until Ctrl-C or SIGTERM."""
+@contextmanager
+def _ended_by_signals(say: Say) -> Iterator[None]:
+    """End well on Ctrl-C and SIGTERM."""
 
     def end(signum: int, frame: object) -> None:
         raise Terminated(0)
 
     before = signal.signal(signal.SIGTERM, end)
     try:
-        rounds = 0
-        while True:
-            time.sleep(POLL_EVERY_SECONDS)
-            rounds += 1
-            _poll(say)
-            if rounds % DECIDE_EVERY_POLLS == 0:
-                for verdict in _decide():
-                    if verdict.command:
-                        say(f"{verdict.device}: {verdict.sentence}")
+        yield
     except (KeyboardInterrupt, Terminated):
-        say("\nThe demo has ended. Its devices stay stored: python manage.py status")
+        say("\nThe demo has ended. Nothing of it stays stored.")
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _go_on(say: Say) -> None:
+    rounds = 0
+    while True:
+        time.sleep(POLL_EVERY_SECONDS)
+        rounds += 1
+        _poll(say)
+        if rounds % DECIDE_EVERY_POLLS == 0:
+            for verdict in _decide():
+                if verdict.command:
+                    say(f"{verdict.device}: {verdict.sentence}")

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from django import template
+from django.conf import settings
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
@@ -27,6 +28,11 @@ SHAPES = {
 }
 SOCKET = "/ws/events/"
 LOUD = (State.FAILED, State.UNCONFIRMED, State.EXPIRED)
+
+
+@register.simple_tag
+def is_demo() -> bool:
+    return bool(settings.DEMO)
 
 
 @register.simple_tag

@@ -1,21 +1,15 @@
 """Commands as a person or a scheduler meets them: what they print, store, and how they end."""
 
 import json
-import os
-import signal
-import socket
 import subprocess
 import sys
-import time
 from io import StringIO
 
 import pytest
-import requests
 from django.conf import settings
 from django.core.management import CommandError, call_command, get_commands
 
-from core.models import Device, DeviceCommand, Gateway, Observation, Run
-from core.models.device_command import State
+from core.models import Device, DeviceCommand, Gateway, Observation
 from core.simulator import Fault, Simulator
 from core.tasks import gateways
 from core.tasks.runs import running
@@ -330,60 +324,3 @@ def test_a_database_that_is_not_set_up_is_told_in_a_line(tmp_path):
     assert shown.returncode == 1
     assert shown.stderr.strip().endswith("Run: python manage.py migrate")
     assert "Traceback" not in shown.stderr
-
-
-@pytest.mark.django_db(transaction=True)
-def test_the_demo_shows_fresh_devices_and_their_plans_and_can_be_repeated():
-    for _ in range(2):
-        output = say("demo", once=True)
-        assert output.count("fresh") == 5
-        assert output.count("(why: explain ") == 3
-        assert output.count(" before 07:00 are ") == 2  # as decided, and in the table
-        assert "held" not in output
-    assert Gateway.objects.count() == 5
-    assert Run.objects.of("poll").completed().count() >= 4
-    assert not DeviceCommand.objects.filter(state=State.FAILED).exists()
-
-
-def test_the_demo_says_which_port_is_taken():
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        with pytest.raises(CommandError, match="make demo PORT="):
-            say("demo", port=taken.getsockname()[1])
-
-
-@pytest.mark.sqlite
-@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
-def test_the_demo_serves_the_page_while_it_polls_and_ends_well(tmp_path, ending):
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    url = f"http://127.0.0.1:{port}/healthz"
-    environ = {**os.environ, "DEBUG": "1", "DATABASE_URL": f"sqlite:///{tmp_path}/demo.sqlite3"}
-    subprocess.run(
-        [sys.executable, "manage.py", "migrate", "-v0"],
-        cwd=settings.BASE_DIR,
-        env=environ,
-        check=True,
-    )
-    command = [sys.executable, "manage.py", "demo", "--port", str(port)]
-    with subprocess.Popen(
-        command, cwd=settings.BASE_DIR, env=environ, stdout=subprocess.PIPE, text=True
-    ) as demo:
-        assert next(line for line in demo.stdout if "log in as demo" in line)
-        assert answer_of(url) == "ok\n"
-        demo.send_signal(ending)
-        assert "The demo has ended." in demo.stdout.read()
-    assert demo.returncode == 0
-    with pytest.raises(OSError):
-        answer_of(url, attempts=1)
-
-
-def answer_of(url, attempts=100):
-    for attempt in range(attempts):
-        try:
-            return requests.get(url, timeout=5).text
-        except OSError:
-            if attempt == attempts - 1:
-                raise
-            time.sleep(0.1)

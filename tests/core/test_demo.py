@@ -1,0 +1,137 @@
+"""The demo: a home of its own, beside a real one that it must not touch."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import requests
+from django.conf import settings
+from django.core.management import CommandError, call_command
+
+from core.models import DeviceCommand, Gateway, Run
+from core.models.device_command import State
+from core.simulator import Simulator
+
+
+@pytest.fixture
+def in_a_demo(settings, tmp_path):
+    """As in the process that `demo` starts."""
+    settings.DEMO = str(tmp_path)
+
+
+@pytest.fixture
+def home(tmp_path):
+    """The environment of a real home, which another process may see: a database, a key, feeds."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    return {
+        **os.environ,
+        "DEBUG": "1",
+        "DATABASE_URL": f"sqlite:///{tmp_path}/home.sqlite3",
+        "SECRET_KEY": "h" * 50,
+        "FEEDS": "replay",
+        "TMPDIR": str(folder),
+    }
+
+
+def manage(home, *words):
+    done = subprocess.run(
+        [sys.executable, "manage.py", *words],
+        cwd=settings.BASE_DIR,
+        env=home,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def content_of(folder):
+    return {path.name: path.read_bytes() for path in Path(folder).iterdir() if path.is_file()}
+
+
+@pytest.mark.sqlite
+def test_the_demo_never_touches_a_real_home_and_leaves_nothing_behind(home, tmp_path):
+    with Simulator(devices=1) as real:
+        manage(home, "migrate", "-v0")
+        manage(home, "add_gateway", "shelly", real.address(0))
+        # It would be switched on whatever the grid is like.
+        manage(home, "set_rule", "1", "awesome", "clean_below=100000")
+        before = content_of(tmp_path)
+        shown = manage(home, "demo", "--once")
+        assert real.devices[0].writes == 0
+        assert not real.devices[0].on
+    assert content_of(tmp_path) == before
+    assert shown.count("fresh") == 5
+    assert "are not touched" in shown
+    assert list(Path(home["TMPDIR"]).iterdir()) == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_demo_shows_fresh_devices_and_their_plans(in_a_demo, capsys):
+    call_command("demo", once=True)
+    output = capsys.readouterr().out
+    assert output.count(" fresh ") == 5
+    assert output.count("(why: explain ") == 3
+    assert output.count(" before 07:00 are ") == 2  # as decided, and in the table
+    assert "held" not in output
+    assert Gateway.objects.count() == 5
+    assert Run.objects.of("poll").completed().count() == 2
+    assert not DeviceCommand.objects.filter(state=State.FAILED).exists()
+
+
+def test_the_demo_says_which_port_is_taken(in_a_demo):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(CommandError, match="make demo PORT="):
+            call_command("demo", port=taken.getsockname()[1])
+
+
+@pytest.mark.parametrize("port", ["0", "80000", "-1", "http"])
+def test_a_port_that_is_none_is_refused_in_words(port):
+    with pytest.raises(CommandError, match="is not a port, 1 to 65535"):
+        call_command("demo", "--port", port)
+
+
+@pytest.mark.sqlite
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_the_demo_serves_pages_that_say_demo_and_ends_without_a_trace(home, ending):
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    url = f"http://127.0.0.1:{port}/"
+    command = [sys.executable, "manage.py", "demo", "--port", str(port)]
+    with subprocess.Popen(
+        command, cwd=settings.BASE_DIR, env=home, stdout=subprocess.PIPE, text=True
+    ) as demo:
+        assert next(line for line in demo.stdout if "log in as demo" in line)
+        assert answer_of(f"{url}healthz") == "ok\n"
+        assert "This is the demo:" in answer_of(url)
+        demo.send_signal(ending)
+        assert "The demo has ended." in demo.stdout.read()
+    assert demo.returncode == 0
+    assert list(Path(home["TMPDIR"]).iterdir()) == []
+    with pytest.raises(OSError):
+        answer_of(url, attempts=1)
+
+
+def answer_of(url, attempts=100):
+    for attempt in range(attempts):
+        try:
+            return requests.get(url, timeout=5).text
+        except OSError:
+            if attempt == attempts - 1:
+                raise
+            time.sleep(0.1)
+
+
+@pytest.mark.django_db
+def test_the_pages_of_a_real_home_do_not_say_demo(client, settings):
+    settings.PUBLIC_STATUS = True
+    assert "demo:" not in client.get("/").text
