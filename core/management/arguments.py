@@ -93,13 +93,6 @@ def days(text: str) -> int:
     return _whole(text)
 
 
-def port(text: str) -> int:
-    """Read the number of a port."""
-    if not 0 < _whole(text) < 65_536:
-        raise ArgumentTypeError(f"{text!r} is not a port, 1 to 65535")
-    return _whole(text)
-
-
 def _whole(text: str) -> int:
     return int(text) if text.isascii() and text.isdigit() else 0
 

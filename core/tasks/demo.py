@@ -95,7 +95,7 @@ def run(say: Say, port: int | None) -> None:
     With a port, serve the page there until Ctrl-C or SIGTERM.
     """
     if port is not None:
-        _need_free(port)
+        port = _free(port)
     say(
         f"The demo has a folder of its own, {settings.DEMO}, for as long as it runs. Your devices, "
         "your database and your settings are not touched.\n"
@@ -114,11 +114,13 @@ def run(say: Say, port: int | None) -> None:
             _go_on(say)
 
 
-def _need_free(port: int) -> None:
+def _free(port: int) -> int:
+    """Return the port, a free one for 0. Raises CannotStart if it is taken."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
+            return int(probe.getsockname()[1])
         except OSError as error:
             raise CannotStart(
                 f"Port {port} of this machine cannot be used ({error.strerror}). "

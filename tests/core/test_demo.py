@@ -94,9 +94,9 @@ def test_the_demo_says_which_port_is_taken(in_a_demo):
             call_command("demo", port=taken.getsockname()[1])
 
 
-@pytest.mark.parametrize("port", ["0", "80000", "-1", "http"])
+@pytest.mark.parametrize("port", ["80000", "-1", "http"])
 def test_a_port_that_is_none_is_refused_in_words(port):
-    with pytest.raises(CommandError, match="is not a port, 1 to 65535"):
+    with pytest.raises(CommandError, match="is no port, 0 to 65535"):
         call_command("demo", "--port", port)
 
 
