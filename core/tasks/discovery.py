@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from core.models import Attribute, Device, Gateway, SecretUnreadable
-from core.net.errors import ApiError, ApiRefused
+from core.models import Attribute, Device, Gateway
 from core.readings import AttributeSpec, DeviceSpec, clean_name
 from core.tasks.events.outbox import Outbox, publishing
 from core.tasks.polling.ask import ask
-from core.tasks.polling.clients import client_for
+from core.tasks.polling.backoff import OURS
+from core.tasks.polling.clients import client_for, faults_told
 
 LONGEST_KEY = 200
 LONGEST_VENDOR_ID = 200
@@ -65,7 +65,8 @@ def discover(gateway_pk: int, *, restore: bool = False) -> Discovered:
     gateway = Gateway.objects.present().get(pk=gateway_pk)
     if not gateway.key:  # it failed before it said who it is
         _identify(gateway)
-    specs = acceptable(client_for(gateway).devices())
+    with faults_told():
+        specs = acceptable(client_for(gateway).devices())
     with publishing() as outbox:
         # One at a time: two would both create what is new. Raises DoesNotExist if it was removed.
         Gateway.objects.present().select_for_update(no_key=True).get(pk=gateway_pk)
@@ -77,7 +78,8 @@ def discover(gateway_pk: int, *, restore: bool = False) -> Discovered:
 
 
 def _identify(gateway: Gateway) -> None:
-    gateway.key = client_for(gateway).identify().key[:LONGEST_KEY]
+    with faults_told():
+        gateway.key = client_for(gateway).identify().key[:LONGEST_KEY]
     with publishing():
         gateway.save(update_fields=["key"])
 
@@ -103,7 +105,7 @@ def discover_devices(
     for done, gateway in enumerate(gateways, 1):
         try:
             found.append(discover(gateway.pk, restore=restore))
-        except (ApiError, ApiRefused, SecretUnreadable) as error:
+        except OURS as error:
             failed.append(f"{gateway}: {error}")
         if progress:
             progress(done, len(gateways))

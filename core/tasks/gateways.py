@@ -17,7 +17,7 @@ from core.net.errors import ApiError, ApiRefused
 from core.readings import clean_name
 from core.tasks.discovery import LONGEST_KEY, Discovered, acceptable, store
 from core.tasks.events.outbox import publishing
-from core.tasks.polling.clients import client_for
+from core.tasks.polling.clients import client_for, faults_told
 
 
 class AlreadyThere(ValueError):
@@ -78,11 +78,13 @@ def add(vendor: str, address: str, credential: str = "", name: str = "") -> Disc
     _check_new(gateway)  # a pairing must not be spent on one that is there
     entered = gateway.credential
     try:
-        identity = client_for(gateway).identify()
+        with faults_told():
+            identity = client_for(gateway).identify()
         gateway.key = identity.key[:LONGEST_KEY]
         gateway.name = name or clean_name(identity.name) or gateway.address
         _check_new(gateway)
-        specs = acceptable(client_for(gateway).devices())
+        with faults_told():
+            specs = acceptable(client_for(gateway).devices())
     except (ApiError, ApiRefused) as error:
         if gateway.credential == entered:
             raise
@@ -167,7 +169,8 @@ def _tried(stored: Gateway, address: str, credential: Secret | None) -> dict[str
     pk = stored.pk if credential is None else None
     there = Gateway(pk=pk, vendor=stored.vendor, address=address)
     there.credential = before
-    identity = client_for(there).identify()
+    with faults_told():
+        identity = client_for(there).identify()
     if identity.key[:LONGEST_KEY] != stored.key:
         raise ApiRefused(
             f"{identity.name} answers at {address}, not {stored}. Add it as a gateway of its own."

@@ -6,8 +6,8 @@ from typing import Concatenate, ParamSpec, cast
 
 from django.conf import settings
 from django.contrib.auth.views import redirect_to_login
-from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.core.exceptions import ObjectDoesNotExist, PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import resolve_url
 from django.utils.http import url_has_allowed_host_and_scheme
 
@@ -43,7 +43,10 @@ def permitted(permission: str) -> Callable[[View[Path]], View[Path]]:
                     return redirect_to_login(own_path(request, "status"))
                 return redirect_to_login(request.get_full_path())
             require(request, permission)
-            return view(request, *path, **named)
+            try:
+                return view(request, *path, **named)
+            except ObjectDoesNotExist as error:  # somebody removed it while this waited
+                raise Http404("It was removed meanwhile.") from error
 
         return checked
 

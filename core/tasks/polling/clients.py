@@ -3,12 +3,17 @@
 This is the only place that decrypts a credential.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from django.conf import settings
 from django.db import transaction
 
 from core import vendors
 from core.models import Gateway, Secret
 from core.models.connections import release_connection
+from core.net.errors import ApiRefused
+from core.tasks.polling.backoff import OURS, complaint
 from core.tasks.polling.rate_limit import pace_for
 from core.vendors import Vendor
 
@@ -47,6 +52,17 @@ def client_for(
     )
     release_connection()  # others may use it while this one waits for the vendor
     return vendor(http)
+
+
+@contextmanager
+def faults_told() -> Iterator[None]:
+    """Raise ApiRefused, with the fault named, where a vendor's client fails in a way of its own."""
+    try:
+        yield
+    except OURS:
+        raise
+    except Exception as error:
+        raise ApiRefused(complaint(error)) from error
 
 
 def _store_credential(gateway: Gateway) -> None:

@@ -54,7 +54,7 @@ class Bridge:
     """Pairs once, takes a refresh token once, and answers only to the newest key."""
 
     def __init__(self) -> None:
-        self.key, self.failing = "", ""
+        self.key, self.failing, self.nonsense = "", "", ""
         self.pairings = 0
 
     def reply(self, request: Request) -> bytes:
@@ -70,6 +70,8 @@ class Bridge:
             return answer(json.dumps({"key": self.key}).encode())
         if f"key={self.key}" not in query or not self.key:
             return answer(b"", "401 Unauthorized")
+        if path == self.nonsense:
+            return answer(b"7")
         return answer(b'{"id": "bridge-1"}' if path == "/config" else b'["lamp"]')
 
 
@@ -142,3 +144,20 @@ def test_a_pairing_that_nobody_pressed_for_says_so(bridge):
     with pytest.raises(CommandError, match=r"does not allow this \(403\)"):
         call_command("add_gateway", "bridge_of_a_test", bridge.address, stdout=StringIO())
     assert not Gateway.objects.exists()
+
+
+@pytest.mark.parametrize("path", ["/config", "/lights"])
+def test_a_fault_in_a_vendors_client_is_named_and_loses_no_credential(bridge, path):
+    bridge.nonsense = path
+    with pytest.raises(gateways.StoredUnfinished, match="Error: .*a fault in the vendor's client"):
+        add(bridge)
+    assert Gateway.objects.get().credential.reveal() == "iotapp:given-by-the-bridge"
+
+
+def test_a_fault_in_one_vendors_client_stops_no_other_discovery(bridge, simulator):
+    add(bridge)
+    gateways.add("shelly", simulator.address(0))
+    bridge.nonsense = "/lights"
+    found, failed = discovery.discover_devices()
+    assert len(found) == len(failed) == 1
+    assert "a fault in the vendor's client" in failed[0]
