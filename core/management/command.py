@@ -15,6 +15,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import OperationalError, ProgrammingError, connection
 
 from core.models import Device, Gateway
+from core.tasks.runs import ClockNotSet
 
 DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
 HINTS = (
@@ -55,6 +56,8 @@ class Command(BaseCommand):
             _forget_stdout()
             where = error.filename or "The output"
             raise CommandError(f"{where} cannot be written: {error.strerror}.") from error
+        except ClockNotSet as error:
+            raise CommandError(str(error)) from error
         except (OperationalError, ProgrammingError) as error:
             said = str(error).strip().rstrip(".")
             raise CommandError(f"The database says: {said}. {_hint(said)}") from error

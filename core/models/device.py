@@ -1,10 +1,11 @@
 """A device behind a gateway: its rule, limits, latest decision and hold."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Self
 from zoneinfo import available_timezones
 
+from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
@@ -168,6 +169,9 @@ class Device(Evented):
     undecided_since = models.DateTimeField(
         null=True, blank=True, editable=False, help_text="No decision was possible since"
     )
+    undecided_seconds = models.FloatField(
+        default=0, editable=False, help_text="Of these, those in which rounds ran"
+    )
 
     # A hold by a person: no rule changes the device. Without an end it lasts until it is released.
     held_at = models.DateTimeField(null=True, blank=True, editable=False)
@@ -208,6 +212,19 @@ class Device(Evented):
 
     def is_held(self, now: datetime) -> bool:
         return self.held_at is not None and (self.held_until is None or self.held_until > now)
+
+    def undecided_for(self, now: datetime) -> timedelta:
+        """Return for how long no decision was possible, counting time in which rounds ran.
+
+        Neither a jump of the clock nor a scheduler that stood still makes a long time: more than
+        two intervals between rounds count as one.
+        """
+        if self.undecided_since is None or self.decided_at is None:
+            return timedelta()
+        between = max(now - self.decided_at, timedelta())
+        if between > settings.POLL_INTERVAL * 2:
+            between = settings.POLL_INTERVAL
+        return timedelta(seconds=self.undecided_seconds) + between
 
     @property
     def is_paused(self) -> bool:

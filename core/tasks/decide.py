@@ -20,6 +20,7 @@ from core.tasks.orders import send
 from core.tasks.runs import HeldLease, running
 
 MOST_DEVICES = 20_000
+DECIDED_FIELDS = ("decision", "decided_at", "undecided_since", "undecided_seconds")
 MOST_AT_ONCE = 500
 """Devices in one transaction."""
 
@@ -108,15 +109,17 @@ def _commit(verdicts: Sequence[Verdict], now: datetime, lease: HeldLease | None)
             device, sentence = verdict.device, verdict.sentence[:500]
             if sentence != locked[device.pk].decision:
                 outbox.changed_pks(Device, [device.pk])
-            since = device.undecided_since or now
+            _count_undecided(device, verdict.is_undecided, now)
             device.decision, device.decided_at = sentence, now
-            device.undecided_since = since if verdict.is_undecided else None
         kept = receipts.write(kept, now, outbox)
-        Device.objects.bulk_update(
-            [verdict.device for verdict in kept], ["decision", "decided_at", "undecided_since"]
-        )
+        Device.objects.bulk_update([verdict.device for verdict in kept], DECIDED_FIELDS)
     written = {verdict.device.pk: verdict for verdict in kept}
     return [written.get(verdict.device.pk, verdict) for verdict in verdicts]
+
+
+def _count_undecided(device: Device, is_undecided: bool, now: datetime) -> None:
+    device.undecided_seconds = device.undecided_for(now).total_seconds() if is_undecided else 0
+    device.undecided_since = (device.undecided_since or now) if is_undecided else None
 
 
 def _lock(pks: Collection[int]) -> dict[int, Device]:

@@ -31,7 +31,8 @@ from core.models import (
 )
 from core.models.device_command import FINAL
 from core.models.run import Outcome
-from core.tasks import presence
+from core.tasks import presence, runs
+from core.tasks.polling.clock import AHEAD
 from core.tasks.runs import HeldLease
 
 ROWS_A_STEP = 5_000
@@ -81,7 +82,20 @@ def prune_a_little(lease: HeldLease) -> Pruned:
 
 
 def _before(days: int | None) -> datetime:
-    return timezone.now() - timedelta(days=settings.KEEP_DAYS if days is None else days)
+    return _trusted_now() - timedelta(days=settings.KEEP_DAYS if days is None else days)
+
+
+def _trusted_now() -> datetime:
+    """Return the time, but no later than two days after the poll of a day ago.
+
+    A clock that runs years ahead would delete all history at once. It is believed after a day of
+    polls by it.
+    """
+    now = timezone.now()
+    polls_a_day = int(timedelta(days=1) / runs.interval(runs.POLL))
+    newest = Run.objects.of(runs.POLL).order_by("-pk").values_list("started_at", flat=True)
+    earlier = list(newest[: polls_a_day + 1])[-1:]
+    return min(now, earlier[0] + timedelta(days=2)) if earlier else now
 
 
 def _steps(before: datetime) -> Iterator[tuple[str, int]]:
@@ -111,8 +125,11 @@ def _too_old(
     what: str, rows: QuerySet[Any], time_field: str, before: datetime, at_most: int | None = None
 ) -> Iterator[tuple[str, int]]:
     # By primary key, which is nearly the order of time: these tables need no index on their time.
+    # Rows of the future, from a clock that ran ahead, are passed over: in front of all others they
+    # would hide what is old.
+    rows = rows.filter(**{f"{time_field}__lte": timezone.now() + AHEAD}).order_by("pk")
     while True:
-        first = rows.order_by("pk").values_list("pk", time_field)[: at_most or ROWS_A_STEP]
+        first = rows.values_list("pk", time_field)[: at_most or ROWS_A_STEP]
         old = [pk for pk, at in first if at < before]
         if not old:
             return

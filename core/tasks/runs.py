@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from types import FrameType
 
@@ -29,6 +29,8 @@ DECIDE = "decide"
 LEASE_SECONDS = 60
 """How long a killed run keeps others out. Every write renews it, and nothing in a run waits longer
 than a few seconds."""
+FIRST_DAY = datetime(2024, 1, 1, tzinfo=UTC)
+"""Before this the clock of the machine was never set: this program is younger."""
 
 DAY = timedelta(days=1)
 MOST_RUNS = 2000
@@ -43,6 +45,10 @@ def interval(task: str) -> timedelta:
 
 class AlreadyRunning(Exception):
     """Says that another run of this task is at work: nothing to do."""
+
+
+class ClockNotSet(Exception):
+    """Says that nothing is done, because the machine's clock is years behind."""
 
 
 class LeaseLost(Exception):
@@ -85,8 +91,13 @@ class HeldLease:
 def running(task: str) -> Iterator[HeldLease]:
     """Hold the task's lease and log a run. An error or a signal inside ends the run as broken.
 
-    Raises AlreadyRunning.
+    Raises AlreadyRunning, ClockNotSet.
     """
+    if timezone.now() < FIRST_DAY:
+        raise ClockNotSet(
+            f"The clock of this machine shows {timezone.now():%Y-%m-%d}: it is not set. "
+            "Nothing done. It sets itself when the machine reaches a time server (NTP)."
+        )
     lease = _acquire(task)
     try:
         with _sigterm_as_exit():
@@ -106,8 +117,9 @@ def _acquire(task: str) -> HeldLease:
         pass  # another process made the row at the same moment
     with publishing() as outbox:
         lease = Lease.objects.select_for_update().get(task=task)
-        # One that ends in more than a day was written while the database's clock ran ahead.
-        is_free = Q(expires_at__lte=Now()) | Q(expires_at__gt=Now() + DAY)
+        # One that ends later than any lease can was written while the database's clock ran ahead.
+        too_late = Now() + timedelta(seconds=2 * LEASE_SECONDS)
+        is_free = Q(holder="") | Q(expires_at__lte=Now()) | Q(expires_at__gt=too_late)
         taken = Lease.objects.filter(is_free, task=task, token=lease.token).update(
             token=lease.token + 1,
             holder=f"{socket.gethostname()} process {os.getpid()}",

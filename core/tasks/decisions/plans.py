@@ -13,6 +13,8 @@ from core.tasks.decisions.running import minutes_on, running
 TOLERANCE = timedelta(minutes=10)
 """Windows that differ by less are the same: a round of deciding."""
 LONGEST_COUNT = timedelta(days=2)
+AHEAD = timedelta(minutes=5)
+"""A time further ahead than this is from a clock that was wrong."""
 
 Packed = dict[str, Any]
 
@@ -159,6 +161,10 @@ def count(rows: Collection[Plan], switches: Mapping[int, Attribute], now: dateti
 
     `switches` are the main switches by device.
     """
+    for row in rows:
+        # Counted while the clock ran ahead: count again, what was measured is stored.
+        if row.counted_until > now + AHEAD:
+            row.delivered, row.counted_until = 0, row.opens_at
     begun = [row for row in rows if row.opens_at < now and row.counted_until < now]
     due = [row for row in begun if row.device_id in switches]
     if not due:

@@ -242,11 +242,11 @@ def _failed_part(results: Mapping[str, RuleResult]) -> str:
 def _fail_safe(state: DeviceState, problem: str, now: datetime) -> Decision | None:
     """The fail-safe state, once no decision was possible for as long as the device allows."""
     device = state.device
-    if not problem or device.undecided_since is None:
+    if not problem:
         return None
     if device.fail_safe == FailSafe.KEEP or state.switch is None:
         return None
-    undecided = now - device.undecided_since
+    undecided = device.undecided_for(now)
     if undecided < timedelta(minutes=device.fail_safe_minutes):
         return None
     reason = f"no decision was possible for {undecided // timedelta(minutes=1)} min ({problem})"

@@ -14,11 +14,11 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any, NamedTuple
 
-from django.db.models import Case, F, When
+from django.db.models import Case, F, Max, When
 from django.utils import timezone
 
 from core import serializers
-from core.models import Attribute, Device, Gateway, Silence
+from core.models import Attribute, Device, Gateway, Observation, Silence
 from core.models.attribute import moves_daily
 from core.models.freshness import late_after
 from core.readings import Kind, Reading, Unacceptable, clean_value
@@ -378,6 +378,7 @@ class _Batch:
         return observed_at
 
     def _write(self) -> None:
+        self._cut_silences()
         stored = INSERT_OBSERVATIONS.run(self.observations)
         self.recorded.stored += stored
         self.recorded.duplicates += len(self.observations) - stored
@@ -394,6 +395,30 @@ class _Batch:
                 unique_fields=["attribute", "starts_at"],
                 update_fields=["ends_at"],
             )
+
+    def _cut_silences(self) -> None:
+        """Let silences begin after what is stored already: a clock that was behind wrote earlier
+        times of hearing, and a silence hides what it covers."""
+        if not self.silences:
+            return
+        pks = [silence.attribute_id for silence in self.silences]
+        since = min(silence.starts_at for silence in self.silences)
+        until = max(silence.ends_at for silence in self.silences)
+        stored = Observation.objects.filter(
+            attribute__in=pks, observed_at__gt=since, observed_at__lt=until
+        )
+        newest = dict(
+            stored.order_by().values_list("attribute").annotate(newest=Max("observed_at"))
+        )
+        for silence in self.silences:
+            silence.starts_at = max(
+                silence.starts_at, newest.get(silence.attribute_id, silence.starts_at)
+            )
+        self.silences = [
+            silence
+            for silence in self.silences
+            if silence.ends_at - silence.starts_at > self.late_after
+        ]
 
 
 def _newest(first: datetime | None, second: datetime | None) -> datetime | None:

@@ -20,6 +20,7 @@ from core.models import (
 )
 from core.models.run import Outcome
 from core.tasks import gateways, prune
+from core.tasks.events.outbox import publishing
 from core.tasks.runs import running
 from tests.core.quietly import quietly
 from tests.core.tasks.homes import make_device, make_gateway
@@ -49,6 +50,46 @@ def test_what_is_older_than_the_days_to_keep_goes_and_the_rest_stays(power, sett
     assert Observation.objects.count() == 2
 
 
+@pytest.mark.parametrize("years", [0.001, 12])
+def test_rows_of_the_future_in_front_do_not_stop_pruning(power, monkeypatch, years):
+    """Stored while the clock ran ahead: for observations and events alike."""
+    monkeypatch.setattr(prune, "ROWS_A_STEP", 10)
+    store(power, *(-365 * years - number for number in range(25)))
+    store(power, *(500 + number for number in range(25)), 1)
+    now = timezone.now()
+    Event.objects.all().delete()
+    for age in (-365 * years, 0.5, 0.4, 0):
+        happened_at = now - timedelta(days=age)
+        Event.objects.create(kind="device", happened_at=happened_at, body={})
+    assert prune.prune() == {"observations": 25, "events": 2}
+    assert Observation.objects.count() == 26
+    assert Event.objects.count() == 2
+
+
+def test_a_clock_that_runs_years_ahead_deletes_no_history(power, time_machine):
+    now = timezone.now()
+    store(power, 300, 1)
+    with running("poll"):
+        pass
+    time_machine.move_to(now + timedelta(days=4400))
+    for _ in range(3):
+        with running("poll") as lease:
+            prune.prune_a_little(lease)
+        assert prune.prune() == {}
+    assert Observation.objects.count() == 2
+
+
+def test_after_a_day_of_runs_by_a_clock_what_is_old_by_it_goes(power, time_machine):
+    """As after years of standing still."""
+    store(power, 1)
+    began = timezone.now() + timedelta(days=4400)
+    with publishing():
+        for step in range(145):
+            Run.objects.create(task="poll", started_at=began + step * timedelta(minutes=10))
+    time_machine.move_to(began + timedelta(days=1))
+    assert prune.prune()["observations"] == 1
+
+
 def test_days_can_be_chosen_for_once(power):
     store(power, 3, 1)
     assert prune.prune(days=2)["observations"] == 1
@@ -63,7 +104,7 @@ def test_old_silences_commands_and_runs_go_too_but_nothing_open(power):
                 attribute=power, number=1.0, state=state, requested_at=old, expires_at=now
             )
         for outcome in (Outcome.DONE, Outcome.RUNNING):
-            Run.objects.create(task="poll", started_at=old, outcome=outcome)
+            Run.objects.create(task="decide", started_at=old, outcome=outcome)
     assert prune.prune() == {"silences": 1, "device commands": 1, "runs": 1}
 
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from threading import Barrier, Event, Thread
 
 import pytest
+from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 from django.utils import timezone
 
@@ -86,9 +87,24 @@ def test_a_killed_run_is_taken_over_when_its_lease_is_over_and_called_vanished()
 
 
 def test_a_killed_run_keeps_others_out_while_its_lease_lasts():
-    Lease.objects.create(task="poll", token=7, expires_at=timezone.now() + minutes(1))
+    Lease.objects.create(task="poll", token=7, holder="pi", expires_at=timezone.now() + minutes(1))
     with pytest.raises(AlreadyRunning), running("poll"):
         pytest.fail("the lease was not over")
+
+
+def test_a_lease_that_nobody_holds_is_free():
+    """As after a run that ended while the database's clock ran ahead."""
+    Lease.objects.create(task="poll", token=7, expires_at=timezone.now() + minutes(1))
+    with running("poll") as holding:
+        assert holding.token == 8
+
+
+@pytest.mark.parametrize("shown", ["1970-01-01 00:01", "2001-09-09 01:46", "2023-12-31 23:59"])
+def test_by_a_clock_that_is_not_set_nothing_runs(time_machine, shown):
+    time_machine.move_to(f"{shown}+00:00")
+    with pytest.raises(CommandError, match=f"shows {shown[:10]}: it is not set. Nothing done."):
+        call_command("poll_devices")
+    assert not Run.objects.exists()
 
 
 def test_a_run_that_lost_its_lease_cannot_write_and_does_not_end_the_new_holders():

@@ -3,6 +3,7 @@
 With the limits, the fail-safe and the device's own timer.
 """
 
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -43,6 +44,14 @@ def round_at(time_machine, minutes):
     time_machine.move_to(EVENING + minutes * MINUTE, tick=True)
     poll.poll_devices(force=True)
     [verdict] = decide.decide()
+    return verdict
+
+
+def rounds(time_machine, *, since, until):
+    """What the scheduler does every ten minutes. Return the last verdict."""
+    verdict = None
+    for minutes in range(since, until + 1, 10):
+        verdict = round_at(time_machine, minutes)
     return verdict
 
 
@@ -164,7 +173,7 @@ def test_after_an_hour_without_a_decision_the_fail_safe_is_sent(
     says("on")
     decide.decide()
     says(word)
-    for minutes in (10, 40, 69):
+    for minutes in range(10, 70, 10):
         assert round_at(time_machine, minutes).sentence.startswith("no decision: ")
     verdict = round_at(time_machine, 71)
     assert verdict.source is Source.FAIL_SAFE
@@ -181,8 +190,7 @@ def test_a_guard_that_sees_goes_before_the_fail_safe(heater, simulator, time_mac
         # As if its file had been removed.
         Device.objects.filter(pk=heater.pk).update(rule="gone")
     says("guard")
-    round_at(time_machine, 0)
-    verdict = round_at(time_machine, 70)
+    verdict = rounds(time_machine, since=0, until=70)
     assert verdict.source is Source.GUARD and verdict.is_undecided
     assert "no decision by the rule: There is no rule 'gone'" in verdict.sentence
     assert not simulator.devices[0].on
@@ -215,8 +223,38 @@ def test_a_silent_device_is_sent_its_fail_safe_too(heater, simulator, time_machi
     simulator.devices[0].faults = [Fault("unreachable")]
     assert "no fresh reading" in round_at(time_machine, 50).sentence
     simulator.devices[0].faults = [Fault("503")]
-    verdict = round_at(time_machine, 120)
+    verdict = rounds(time_machine, since=60, until=120)
     assert verdict.source is Source.FAIL_SAFE and verdict.command.value is False
+
+
+@pytest.mark.parametrize(
+    "jump", [timedelta(hours=10), timedelta(hours=-9), timedelta(days=4000)], ids=str
+)
+def test_a_clock_that_jumps_makes_no_fail_safe(heater, simulator, time_machine, jump):
+    """The first round without a decision by a wrong clock, the second by the right one."""
+    says("on")
+    decide.decide()
+    says("undecided")
+    time_machine.move_to(EVENING + jump, tick=True)
+    poll.poll_devices(force=True)
+    decide.decide()
+    for minutes in (10, 20, 30):
+        verdict = round_at(time_machine, minutes)
+        assert verdict.sentence == "no decision: the script says so"
+    assert simulator.devices[0].on
+    verdict = rounds(time_machine, since=40, until=80)
+    assert verdict.source is Source.FAIL_SAFE
+    [minutes] = re.findall(r"no decision was possible for (\d+) min", verdict.sentence)
+    assert 60 <= int(minutes) <= 80
+
+
+def test_a_scheduler_that_stood_still_makes_no_fail_safe(heater, simulator, time_machine):
+    says("on")
+    decide.decide()
+    says("undecided")
+    round_at(time_machine, 10)
+    assert round_at(time_machine, 300).sentence == "no decision: the script says so"
+    assert simulator.devices[0].on
 
 
 def test_a_hold_given_while_it_is_decided_wins(heater, simulator, monkeypatch):
