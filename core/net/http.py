@@ -40,6 +40,7 @@ LARGEST_ERROR_BODY = 4_096  # bytes read of an answer that is only quoted
 CHUNK = 65_536
 LATER = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
 
+_IP_ADDRESS = object()
 _IN_PATH = "/%:@!$&'()*+,;=~"
 _PLAIN_HEADERS = {"Accept", "Accept-Encoding", "User-Agent", "Content-Type"}
 _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?")
@@ -89,7 +90,7 @@ class Http:
             "Accept-Encoding": "gzip, deflate",
             "User-Agent": "iotapp",
         }
-        self._connection = object()  # a token: who holds a connection must not hold our secrets
+        self._connection = _connection_token(self.address)
         self._store = renew
         self._pace = pace
         self._ends_at: float | None = None
@@ -306,6 +307,18 @@ class Http:
             forms |= {secret, quote(secret), quote(secret, ""), quote_plus(secret)}
             forms.add(json.dumps(secret)[1:-1])
         return sorted(forms, key=len, reverse=True)
+
+
+def _connection_token(address: str) -> object:
+    """Return what clients that may share a connection have in common.
+
+    An IP address always leads to the same place; a name may lead elsewhere for the next client.
+    """
+    try:
+        ip_address(urlsplit(address).hostname or "")
+    except ValueError:
+        return object()
+    return _IP_ADDRESS
 
 
 def origin(address: str) -> tuple[str, str, int]:

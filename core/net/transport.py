@@ -5,14 +5,15 @@ There is no Session: it would read the environment, keep cookies, follow redirec
 more a call.
 
 A thread keeps one adapter, and in it the connection to one host: a thread asks one gateway at a
-time, and many small devices allow few connections. A connection serves only the client that opened
-it: the next one looks the name up again, so no credential goes on to where a name led before.
+time, and many small devices allow few connections. A connection to a name serves only the client
+that opened it. The next one looks the name up again: no credential goes on to where it led before.
 A connection idle for longer than IDLE_SECONDS is closed before the next call, not used: the other
 side may be closing it, which for a POST would leave its outcome unknown.
 """
 
 import http.client
 import io
+import os
 import socket
 import ssl
 import threading
@@ -38,7 +39,7 @@ SLACK_SECONDS = 0.01  # how much later than its deadline a call may end
 
 
 class AddressRefused(Exception):
-    """Our own rules forbid the address.
+    """Our own rules or settings forbid the call.
 
     Not a RequestException: it is no failure of the network, and never tried again.
     """
@@ -51,9 +52,11 @@ def send(
 
     Its body is to be read from `raw`, in the same thread, before the next call. Everything, reading
     included, raises TimeoutError (or what requests makes of it) at `ends_at` (monotonic). Raises
-    AddressRefused. `client` stands for the Http that calls: no other one uses its connection.
+    AddressRefused. `client` stands for those that may share a connection.
     """
-    if client is not _here.client or monotonic() - _here.used_at > IDLE_SECONDS:
+    is_idle = monotonic() - _here.used_at > IDLE_SECONDS
+    # A connection that wider networks allowed is never used under stricter ones.
+    if is_idle or client is not _here.client or networks != _here.networks:
         close_idle_connections()
     _here.client, _here.ends_at, _here.networks = client, ends_at, networks
     try:
@@ -237,6 +240,12 @@ def _tls_context() -> ssl.SSLContext:
     """
     context = ssl.create_default_context(cafile=certifi.where())
     context.load_default_certs()
+    if own := os.environ.get("SSL_CERT_FILE"):
+        try:
+            context.load_verify_locations(own)  # what is wrong with it is ignored above
+        except OSError as error:
+            why = f"cannot be read as certificates ({error.strerror or error})"
+            raise AddressRefused(f"SSL_CERT_FILE={own} {why}.") from error
     return context
 
 

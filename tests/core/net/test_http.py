@@ -117,11 +117,13 @@ def test_calls_of_one_client_share_a_connection():
     assert (server.connections, len(server.requests)) == (1, 5)
 
 
-def test_no_client_uses_the_connection_of_another():
+@pytest.mark.parametrize(("host", "connections"), [("localhost", 2), ("127.0.0.1", 1)])
+def test_no_client_uses_the_connection_of_another_to_a_name(host, connections):
+    """The name may lead elsewhere by now."""
     with serving(always(answer())) as server:
         for _ in range(2):
-            client(server).get("/")
-    assert server.connections == 2
+            Http(f"http://{host}:{server.port}", networks=LOOPBACK).get("/")
+    assert server.connections == connections
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT"])
@@ -582,6 +584,21 @@ def test_a_certificate_nobody_vouches_for_is_refused(untrusted_tls):
     ):
         client(server).get("/")
     assert server.requests == []
+
+
+@pytest.mark.parametrize("content", [None, b"no certificate"])
+def test_a_file_of_authorities_that_is_none_is_named(untrusted_tls, content, monkeypatch, tmp_path):
+    own = tmp_path / "own.pem"
+    if content is not None:
+        own.write_bytes(content)
+    monkeypatch.setenv("SSL_CERT_FILE", str(own))
+    transport._tls_context.cache_clear()
+    with serving(always(answer(b"1")), untrusted_tls) as server:
+        with pytest.raises(ApiRefused, match=f"SSL_CERT_FILE={own} cannot be read"):
+            client(server).get("/")
+        assert server.requests == []
+    monkeypatch.delenv("SSL_CERT_FILE")
+    transport._tls_context.cache_clear()
 
 
 def test_https_to_a_port_that_speaks_http_is_an_error():
