@@ -183,6 +183,7 @@ def plan_json(plan: Plan) -> Json:
         "device": plan.device_id,
         "rule": plan.rule,
         "signal": plan.signal,
+        "is_replayed": plan.is_replayed,
         "opens_at": utc_text(plan.opens_at),
         "deadline": utc_text(plan.deadline),
         "windows": [

@@ -68,6 +68,17 @@ def test_with_nothing_set_it_is_a_development_machine(read: Read, project: Path)
     assert settings["DEBUG"] and settings["PUBLIC_STATUS"] and not settings["SECURE_SSL_REDIRECT"]
     assert settings["DATABASES"]["default"]["NAME"] == str(project / "db.sqlite3")
     assert ip_network("192.168.0.0/16") in settings["GATEWAY_NETWORKS"]
+    assert settings["FEEDS"] == []
+
+
+def test_a_demo_has_a_database_and_a_key_of_its_own_whatever_else_is_set(
+    read: Read, tmp_path: Path
+) -> None:
+    folder = tmp_path / "demo"
+    folder.mkdir()
+    settings = read(DEMO=str(folder), DEBUG="1", DATABASE_URL="sqlite:////home.sqlite3")
+    assert settings["DATABASES"]["default"]["NAME"] == str(folder / "db.sqlite3")
+    assert (folder / ".secret_key").read_text() == settings["SECRET_KEY"]
 
 
 def test_sqlite_is_set_up_for_many_writers(read: Read) -> None:

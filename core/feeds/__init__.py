@@ -76,6 +76,8 @@ class Feed(ABC):
     """How far it looks ahead."""
     behind: ClassVar[timedelta] = timedelta(hours=24)
     """For how long a measurement may still be missing or revised: so far back each fetch looks."""
+    is_replayed: ClassVar[bool] = False
+    """Whether it tells data of another time as if it were of now: all that comes of it says so."""
     needs_credential: ClassVar[bool] = False
     region_hint: ClassVar[str] = "none: there is one"
     by_place: ClassVar[bool] = False
@@ -115,6 +117,14 @@ def load(name: str) -> type[Feed]:
         raise UnknownFeed(f"There is no feed {name!r}. Known: {', '.join(names())}.")
     feed: type[Feed] = import_module(f"{__name__}.{name}").Feed
     return feed
+
+
+def is_replayed(name: str) -> bool:
+    """Tell whether data of this feed is of another time. Of one that does not load: no."""
+    try:
+        return load(name).is_replayed
+    except Exception:  # a plug-in file may fail in any way
+        return False
 
 
 # What every feed needs to read an answer

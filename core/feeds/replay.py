@@ -59,6 +59,7 @@ class Look(NamedTuple):
 class Feed(feeds.Feed):
     label = "Replay: the grid of Great Britain, the storms of Arizona"
     signals = (Signal.CARBON_INTENSITY, Signal.LIGHTNING)
+    is_replayed = True
 
     def fetch(self, region: str, since: datetime, until: datetime) -> Iterator[Slot]:
         """Measurements of the half-hours that are over, forecasts of the others, issued at the last

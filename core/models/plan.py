@@ -5,6 +5,7 @@ from typing import Self
 from django.db import models
 from django.db.models import F, Q
 
+from core import feeds
 from core.models.device import Device
 from core.models.evented import Evented
 
@@ -58,6 +59,10 @@ class Plan(Evented):
     )
 
     objects = PlanQuerySet.as_manager()
+
+    @property
+    def is_replayed(self) -> bool:
+        return feeds.is_replayed(self.region.partition(":")[0])
 
     class Meta:
         ordering = ("-deadline", "-pk")

@@ -23,6 +23,9 @@ LIVE_FOR = 3
 """A forecast is live until it is as old as so many intervals of its feed."""
 
 
+REPLAYED = "replayed data"
+
+
 class Rung(StrEnum):
     LIVE = "live forecast"
     LAST = "last forecast"
@@ -36,7 +39,8 @@ class Outlook:
 
     `rung` is that of the slot that holds now (or the first one); from `typical_from` on the slots
     are of a typical day. `issued_at` is of the forecast that holds now, None without one: later
-    slots may be of an earlier issue that reaches further.
+    slots may be of an earlier issue that reaches further. `is_replayed`: all of it is of another
+    time, see core/feeds/__init__.py.
     """
 
     signal: Signal
@@ -44,6 +48,7 @@ class Outlook:
     rung: Rung = Rung.NONE
     issued_at: datetime | None = None
     typical_from: datetime | None = None
+    is_replayed: bool = False
 
     def at(self, time: datetime) -> Slot | None:
         """Return the slot that holds a time."""
@@ -58,6 +63,18 @@ class Outlook:
             if slot.issued_at != self.issued_at:
                 return slot.starts_at
         return None
+
+    @property
+    def kind(self) -> str:
+        """Return what it is, for a caption: "live forecast", "typical day, of replayed data"."""
+        if not self.is_replayed:
+            return self.rung
+        return REPLAYED if self.rung is Rung.LIVE else f"{self.rung}, of {REPLAYED}"
+
+    def origin(self, now: datetime) -> str:
+        """Return source() for a line of its own, and whether the data is replayed."""
+        replayed = f"{REPLAYED} of another time, not live" if self.is_replayed else ""
+        return "; ".join(filter(None, (self.source(now), replayed)))
 
     def source(self, now: datetime) -> str:
         """Return where it comes from, for the end of a sentence; "" for a live forecast.
@@ -122,6 +139,7 @@ def outlook(
     forecast: Sequence[Slot],
     measurements: Sequence[Slot],
     every: timedelta,
+    is_replayed: bool = False,
 ) -> Outlook:
     """Return what to expect from `now` up to `until`.
 
@@ -142,6 +160,7 @@ def outlook(
         rung=_rung(ahead, now, every),
         issued_at=ahead[0].issued_at if ahead else None,
         typical_from=typical[0].starts_at if typical else None,
+        is_replayed=is_replayed,
     )
 
 

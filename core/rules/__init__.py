@@ -16,7 +16,7 @@ import hashlib
 import pkgutil
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from functools import cache
 from importlib import import_module
@@ -25,7 +25,7 @@ from typing import Any
 
 from core.feeds import Signal, Slot
 from core.planning import WindowPlan
-from core.planning.forecast import Outlook, Outlooks
+from core.planning.forecast import REPLAYED, Outlook, Outlooks
 from core.planning.precedence import Limits
 from core.readings import Value, yes_or_no
 
@@ -79,6 +79,11 @@ class Situation:
         return self.outlook.slots if self.outlook else ()
 
     @property
+    def is_replayed(self) -> bool:
+        """Whether what it knows of outside is of another time."""
+        return any(outlook.is_replayed for outlook in self.outlooks.values())
+
+    @property
     def outside(self) -> Slot | None:
         """The slot of the forecast that holds now, None when there is none."""
         return self.outlook.at(self.now) if self.outlook else None
@@ -112,6 +117,12 @@ class Decision:
     until: datetime | None = None
     guard: bool = False
     plan: WindowPlan | None = None
+
+    def labelled(self, situation: Situation) -> "Decision":
+        """Say in the reason that it was made from replayed data, if it was."""
+        if not situation.is_replayed:
+            return self
+        return replace(self, reason=f"{self.reason} ({REPLAYED})")
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from core.rules import Decision, Situation
+from core.rules import Decision, Situation, Undecided
 
 
 @dataclass(frozen=True)
@@ -13,7 +13,7 @@ class Options:
 def decide(situation: Situation) -> Decision | None:
     grid = situation.outside
     if grid is None:
-        return None
+        raise Undecided("nothing is known of the grid now: fetch_forecasts says why")
     if grid.value < situation.options.clean_below:
         return Decision(True, f"the grid is clean: {grid.value:g} {grid.unit}")
     limit = f"{situation.options.clean_below:g}"

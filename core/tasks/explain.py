@@ -70,6 +70,7 @@ class Explanation:
             "value": receipt.value,
             "sentence": receipt.sentence,
             "inputs": receipt.inputs,
+            "is_replayed": self.situation.is_replayed if self.situation else None,
             "candidates": [
                 {"what": what, "windows": plans.pack_windows(windows), "cost": cost}
                 for what, windows, cost in self.candidates()
@@ -201,7 +202,8 @@ def explain(receipt_pk: int) -> Explanation:
         explanation.rule, explanation.situation = read_inputs(
             receipt.inputs, str(receipt.device), receipt.decided_at, part
         )
-        explanation.again = explanation.rule.decide(explanation.situation)
+        again = explanation.rule.decide(explanation.situation)
+        explanation.again = again and again.labelled(explanation.situation)
     except (LookupError, ValueError, Undecided) as error:
         explanation.problem = str(error)
     except Exception as error:  # a rule is anybody's code
@@ -222,7 +224,7 @@ def _outlook_text(outlook: Outlook, at: datetime) -> str:
     slot = outlook.at(at)
     value = f"{slot.value:g} {slot.unit} then" if slot else "nothing for that time"
     issued = f", issued {formatting.ago(outlook.issued_at, at)}" if outlook.issued_at else ""
-    return f"{value}, by {outlook.rung}{issued}"
+    return f"{value}, by {outlook.kind}{issued}"
 
 
 def _at(time: datetime) -> str:

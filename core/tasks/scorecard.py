@@ -10,14 +10,15 @@ from typing import Any
 
 from django.db.models import Min, Q
 
-from core import formatting, rules
+from core import feeds, formatting, rules
 from core.feeds import UNITS, Signal, Slot
 from core.models import Device, Plan, Receipt
 from core.planning import Window, score
+from core.planning.forecast import REPLAYED
 from core.planning.score import Costs, WarningScore
 from core.readings import Source
 from core.tasks.forecasts.as_of import AsOf
-from core.tasks.forecasts.regions import region_for
+from core.tasks.forecasts.regions import Region, region_for
 
 Json = dict[str, Any]
 
@@ -37,6 +38,7 @@ class Jobs:
     predicted: float | None
     costs: Costs
     changes: int
+    is_replayed: bool = False
 
     @property
     def delivered(self) -> float:
@@ -52,6 +54,7 @@ class Jobs:
             "predicted": self.predicted,
             **costs_json(self.costs),
             "changes_of_plan": self.changes,
+            "is_replayed": self.is_replayed,
         }
 
     def in_words(self) -> list[str]:
@@ -60,6 +63,8 @@ class Jobs:
         line = f"{jobs}, {self.delivered:.0%} of the minutes delivered, {changes}"
         if self.settled < self.jobs:
             line += f"; {self.jobs - self.settled} of them cannot be compared (yet)"
+        if self.is_replayed:
+            line += f" ({REPLAYED})"
         return [line, *costs_words(self.costs, self.predicted)]
 
 
@@ -74,9 +79,13 @@ class Guarded:
     signal: Signal | None = None
     threshold: float = 0
     warned: WarningScore | None = None
+    is_replayed: bool = False
 
     def as_json(self) -> Json:
-        event = {"signal": self.signal, "threshold": self.threshold} if self.signal else {}
+        event: Json = {}
+        if self.signal:
+            event = {"signal": self.signal, "threshold": self.threshold}
+            event["is_replayed"] = self.is_replayed
         return {"rule": self.rule, **event, **(warned_json(self.warned) if self.warned else {})}
 
     def in_words(self) -> list[str]:
@@ -84,6 +93,8 @@ class Guarded:
             return [f"{self.rule}: nothing was measured that would show whether it was right"]
         signal, unit = self.signal.replace("_", " "), UNITS[self.signal]
         event = f"{signal} of {self.threshold:g} {unit} or more"
+        if self.is_replayed:
+            event += f" ({REPLAYED})"
         return [f"{self.rule}, for {event}: {warned_words(self.warned)}"]
 
 
@@ -145,6 +156,7 @@ def jobs_of(rows: Sequence[Plan]) -> Jobs | None:
         predicted=sum(predictions) if same and len(predictions) == len(same) else None,
         costs=costs,
         changes=sum(row.changes for row in rows),
+        is_replayed=any(row.is_replayed for row in rows),
     )
 
 
@@ -208,10 +220,14 @@ def _guarded(
     since: datetime,
 ) -> Guarded:
     for signal in rule.signals(options):
-        measured = _measured(device, signal, measurements, since)
+        region = _region(device, signal)
         least = threshold(options, signal)
-        if measured and least is not None:
-            return Guarded(rule.name, signal, least, score_guard(warnings, measured, least))
+        if region is None or least is None:
+            continue
+        measured = measurements.measurements(region, signal, since, measurements.at)
+        if measured:
+            warned = score_guard(warnings, measured, least)
+            return Guarded(rule.name, signal, least, warned, feeds.is_replayed(region.feed))
     return Guarded(rule.name)
 
 
@@ -223,14 +239,11 @@ def threshold(options: Any, signal: Signal) -> float | None:
     return float(options.limit(signal)) if hasattr(options, "limit") else None
 
 
-def _measured(device: Device, signal: Signal, measurements: AsOf, since: datetime) -> list[Slot]:
+def _region(device: Device, signal: Signal) -> Region | None:
     try:
-        region = region_for(device, signal)
+        return region_for(device, signal)
     except LookupError:
-        return []
-    if region is None:
-        return []
-    return measurements.measurements(region, signal, since, measurements.at)
+        return None
 
 
 def score_guard(

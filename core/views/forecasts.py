@@ -9,7 +9,7 @@ from django.db.models import FilteredRelation, OuterRef, Q, Subquery
 from core import charts, feeds, formatting
 from core.feeds import Signal, Slot
 from core.models import Forecast, Series
-from core.planning.forecast import Outlook, Rung, outlook
+from core.planning.forecast import Outlook, outlook
 from core.tasks.forecasts.regions import Region, configured
 from core.views.sparklines import Spark
 
@@ -92,8 +92,16 @@ def _any(regions: Sequence[Region]) -> Q:
 def _signal_forecast(series: Series, now: datetime) -> SignalForecast:
     forecast: Forecast = series.newest  # type: ignore[attr-defined]  # by FilteredRelation
     forecast.series = series
-    every = feeds.load(series.source.feed).every
-    ahead = outlook(Signal(series.signal), now, now + AHEAD, forecast.as_slots(), (), every)
+    feed = feeds.load(series.source.feed)
+    ahead = outlook(
+        Signal(series.signal),
+        now,
+        now + AHEAD,
+        forecast.as_slots(),
+        (),
+        feed.every,
+        is_replayed=feed.is_replayed,
+    )
     return SignalForecast(
         outlook=ahead,
         region=series.source.region,
@@ -102,7 +110,7 @@ def _signal_forecast(series: Series, now: datetime) -> SignalForecast:
         trend=_trend(ahead, now),
         reach=formatting.span_text(_reach(ahead, now) / MINUTE),
         spark=_spark(ahead, now),
-        source="" if ahead.rung is Rung.LIVE else ahead.source(now),
+        source=ahead.origin(now),
     )
 
 

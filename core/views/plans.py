@@ -11,7 +11,7 @@ from core.feeds import Signal, Slot
 from core.models import Attribute, Device, Observation, Plan
 from core.models.attribute import main_switch
 from core.planning import Window, timeline
-from core.planning.forecast import Outlook, Rung
+from core.planning.forecast import Outlook
 from core.planning.timeline import Piece
 from core.tasks.decisions import plans
 from core.tasks.forecasts.as_of import AsOf
@@ -63,7 +63,7 @@ class Planned:
     at: int
     readouts: list[Readout]
     table: list[PlanRow]
-    rung: Rung
+    kind: str
     issued_at: datetime | None
     source: str
     is_known: bool
@@ -193,9 +193,9 @@ def _drawn(
         at=int(charts.COLUMNS * ((now - start) / (end - start))),
         readouts=[Readout(one, _readout(one, other, lines)) for one, other in columns],
         table=_table(lines, now),
-        rung=ahead.rung,
+        kind=ahead.kind,
         issued_at=ahead.issued_at,
-        source=ahead.source(now),
+        source=ahead.origin(now),
         is_known=bool(lines.expected or lines.measured),
     )
 

@@ -146,7 +146,7 @@ def _ask(state: DeviceState, this_round: Round, name: str, options: Json) -> Rul
     except Exception as error:
         logger.exception("The rule %s failed for %s", name, state.device)
         return replace(result, problem=f"the rule {name} failed: {type(error).__name__}: {error}")
-    return replace(result, decision=decision)
+    return replace(result, decision=decision and decision.labelled(situation))
 
 
 def _blind(state: DeviceState) -> str:

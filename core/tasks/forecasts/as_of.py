@@ -63,14 +63,16 @@ class AsOf:
         return ""
 
     def _outlook(self, region: Region, signal: Signal, until: datetime) -> Outlook:
-        every = feeds.load(region.feed).every
+        feed = feeds.load(region.feed)
         series = self._series.get((*region, signal))
         if series is None:
             return Outlook(signal)
         forecast = self._forecast(series)
         reaches = bool(forecast) and forecast[-1].ends_at >= until
         weeks = [] if reaches else self._measurements_since(series, self.at - TYPICAL_OF)
-        return outlook(signal, self.at, until, forecast, weeks, every)
+        return outlook(
+            signal, self.at, until, forecast, weeks, feed.every, is_replayed=feed.is_replayed
+        )
 
     def _forecast(self, series: Series) -> list[Slot]:
         if series.pk not in self._forecasts:

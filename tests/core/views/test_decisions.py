@@ -198,7 +198,9 @@ def test_without_a_plan_the_signal_is_drawn_alone(client, heater, series, now):
     expect(series, now, 24)
     shown = page(client, heater)
     assert '<h2 id="planned">Forecast</h2>' in shown
-    assert "live forecast, issued" in shown
+    assert "replayed data, issued" in shown
+    assert "Replayed data of another time, not live." in shown
+    assert "live forecast" not in shown
     assert "deadline</text>" not in shown
 
 

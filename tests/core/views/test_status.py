@@ -135,7 +135,8 @@ def test_the_outside_signal_is_told_now_and_ahead(client, now):
 
 def test_an_old_forecast_is_said_to_be_old(client, now):
     expect_outside(now, [200.0], issued=timedelta(hours=5, minutes=1))
-    assert "By the last forecast, 5 h old." in page(client)
+    shown = page(client)
+    assert "By the last forecast, 5 h old; replayed data of another time, not live." in shown
 
 
 def test_of_a_danger_the_most_is_told(client, now):

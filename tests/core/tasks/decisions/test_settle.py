@@ -220,9 +220,10 @@ def test_the_score_sums_what_was_settled(heater):
     jobs = score_of(heater).jobs
     assert (jobs.jobs, jobs.settled, jobs.delivered, jobs.changes) == (1, 1, 1, 2)
     assert (jobs.predicted, jobs.costs.saving) == (310, 200)
+    assert jobs.as_json()["is_replayed"] is True
     assert score_of(heater).in_words() == (
         f"Heater ({heater.pk})\n"
-        "    1 job, 100% of the minutes delivered, 2 changes of plan\n"
+        "    1 job, 100% of the minutes delivered, 2 changes of plan (replayed data)\n"
         "    300 gCO2 (310 gCO2 were predicted); "
         "500 gCO2 switched on at once, 200 gCO2 with hindsight\n"
         "    saved 200 gCO2, 67% of what hindsight would have saved"
