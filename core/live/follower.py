@@ -15,6 +15,9 @@ from collections import deque
 from collections.abc import Collection
 from typing import Any
 
+from django.db.models import TextField
+from django.db.models.functions import Cast
+
 from core.live.log import EventRow, change_log
 from core.live.subscriber import SerializedEvent, Subscriber
 from core.live.threads import reading
@@ -147,7 +150,8 @@ def over(why: str) -> str:
 
 def _stored_after(after: int) -> list[SerializedEvent]:
     """From the database. Raises StartOver where the log was pruned past it."""
-    events = Event.objects.after(after).values_list("pk", "kind", "device", "gateway", "body")
+    body = Cast("body", TextField())
+    events = Event.objects.after(after).values_list("pk", "kind", "device", "gateway", body)
     rows: Collection[Any] = list(events[:STORED_BATCH])
     # Read after the rows: the log may be pruned between the two queries.
     oldest = Event.objects.order_by("pk").values_list("pk", flat=True).first()

@@ -5,7 +5,6 @@ after a second in any case: a notification may be lost.
 """
 
 import asyncio
-import json
 import secrets
 import sqlite3
 from contextlib import suppress
@@ -27,9 +26,10 @@ LOOK_SECONDS = 1.0
 SQLITE_LOOK_SECONDS = 0.02
 ANSWER_SECONDS = 10.0
 """A database that does not answer for so long is gone: the connection is made anew."""
-# {after} and {limit} become placeholders: ? for SQLite's driver, %s for psycopg.
+# {after} and {limit} become placeholders: ? for SQLite's driver, %s for psycopg. The body comes as
+# text, because it is sent on as text.
 READ = (
-    "SELECT id, kind, device, gateway, body "  # noqa: S608 (our own table's name)
+    "SELECT id, kind, device, gateway, CAST(body AS TEXT) "  # noqa: S608 (our own table's name)
     f"FROM {Event._meta.db_table} "
     "WHERE id > {after} ORDER BY id LIMIT {limit}"
 )
@@ -37,11 +37,13 @@ NEWEST = f"SELECT max(id) FROM {Event._meta.db_table}"  # noqa: S608 (our own ta
 
 
 class EventRow(NamedTuple):
+    """An event as it is stored; `body` is JSON."""
+
     id: int
     kind: str
     device: int | None
     gateway: int | None
-    body: Any
+    body: str
 
 
 class ChangeLog(Protocol):
@@ -80,10 +82,7 @@ class SqliteLog:
 
     async def read(self, after: int, limit: int) -> list[EventRow]:
         rows = self._connection.execute(READ.format(after="?", limit="?"), [after, limit])
-        return [
-            EventRow(id, kind, device, gateway, json.loads(body))
-            for id, kind, device, gateway, body in rows
-        ]
+        return [EventRow(*row) for row in rows]
 
     async def newest(self) -> int | None:
         newest: int | None = self._connection.execute(NEWEST).fetchone()[0]
@@ -123,7 +122,6 @@ class PostgresLog:
 
     async def read(self, after: int, limit: int) -> list[EventRow]:
         rows = await self._execute(READ.format(after="%s", limit="%s"), [after, limit])
-        # The body is parsed already: psycopg does that, SQLite keeps JSON as text.
         return [EventRow(*row) for row in rows]
 
     async def newest(self) -> int | None:
