@@ -78,7 +78,8 @@ def decide(situation: Situation) -> Decision:
     filled = _filled(slots, max(situation.now, job.opens_at), job.deadline)
     plan = _planned(situation, job)
     plan = replace(plan, cost=planning.cost(plan.windows, filled, job.watts) or 0)
-    said = f"{_praise(situation, plan, filled)}{_missing(plan)}"
+    said = _praise(situation, plan, filled) + _assumed(job, slots, situation.now)
+    said += _missing(plan) + _shorter(situation, plan)
     source = situation.outlook.source(situation.now) if situation.outlook else ""
     return _follow(situation, plan, f"{said}, {source}" if source else said)
 
@@ -202,16 +203,24 @@ def _without_forecast(situation: Situation, job: Job) -> Decision:
 
     The cost is 0, without a unit.
     """
-    now, left, by = situation.now, job.minutes - job.delivered, situation.clock(job.deadline)
-    plan = _previous(situation, job)
-    if plan is None or _left(plan.windows, now) < left:
-        start = max(now, job.opens_at, job.deadline - left * MINUTE - MARGIN)
-        plan = WindowPlan(job, (Window(start, min(start + left * MINUTE, job.deadline)),), 0, "")
-    return _follow(
-        situation,
-        plan,
-        f"no forecast: on {_times(situation, _runs(situation, plan))}, to be done by {by}",
-    )
+    plan, left = _previous(situation, job), job.minutes - job.delivered
+    if plan is None or _left(plan.windows, situation.now) < left:
+        plan = WindowPlan(job, (_last_minutes(situation, job),), 0, "")
+    times, by = _times(situation, _runs(situation, plan)), situation.clock(job.deadline)
+    said = f"no forecast: on {times}, to be done by {by}{_shorter(situation, plan)}"
+    return _follow(situation, plan, said)
+
+
+def _last_minutes(situation: Situation, job: Job) -> Window:
+    """One run as late as it may start: as long as what is left, and as the least time on."""
+    earliest, lasts = max(situation.now, job.opens_at), (job.minutes - job.delivered) * MINUTE
+    goes_on = situation.is_on and earliest == situation.now >= job.deadline - lasts - MARGIN
+    if not goes_on:
+        lasts = max(lasts, job.min_on)
+    elif situation.changed_at:
+        lasts = max(lasts, situation.changed_at + job.min_on - situation.now)
+    start = max(earliest, job.deadline - lasts - MARGIN)
+    return Window(start, min(start + lasts, job.deadline))
 
 
 # The words
@@ -222,7 +231,8 @@ def _follow(situation: Situation, plan: WindowPlan, reason: str) -> Decision:
     if not runs:
         by, job = situation.clock(plan.job.deadline), plan.job
         said = (
-            f"no time is left before {by}: {job.delivered:.0f} of {job.minutes:g} minutes are done"
+            f"no time is left before {by}{' after its least time off' if job.min_off else ''}: "
+            f"{job.delivered:.0f} of {job.minutes:g} minutes are done"
         )
         return Decision(False, said, until=job.deadline, plan=plan)
     if runs[0].starts_at <= situation.now:
@@ -236,20 +246,52 @@ def _follow(situation: Situation, plan: WindowPlan, reason: str) -> Decision:
 
 
 def _praise(situation: Situation, plan: WindowPlan, slots: Sequence[Slot]) -> str:
-    """the cleanest 3 h before 07:00 are 01:30 to 04:30: 92 gCO2/kWh instead of 181 at once"""
-    job, runs = plan.job, _runs(situation, plan)
-    minutes = sum((run.ends_at - run.starts_at) / MINUTE for run in runs)
-    by = situation.clock(job.deadline)
-    which = f"the {situation.options.superlative} {_span(minutes)} before {by}"
-    start, left = max(situation.now, job.opens_at), _left(plan.windows, situation.now)
-    at_once = _mean([Window(start, min(start + left * MINUTE, job.deadline))], slots)
-    value = _mean(plan.windows, slots)
-    saved = (
-        f" instead of {_number(at_once)} at once"
-        if value < at_once and _number(value) != _number(at_once)
-        else ""
-    )
-    return f"{which} are {_times(situation, runs)}: {_number(value)} {slots[0].unit}{saved}"
+    """Say when it runs from now on, and what that is worth by the forecast, not smoothed.
+
+    Such as: the cleanest 3 h before 07:00 are 01:30 to 04:30: 92 gCO2/kWh instead of 181 at once
+    """
+    job, runs, start = plan.job, _runs(situation, plan), max(situation.now, plan.job.opens_at)
+    same = Job(start, job.deadline, _left(runs, start), contiguous=job.contiguous)
+    value = _mean(runs, slots)
+    best = _mean(planning.plan(same, slots, start).windows, slots)
+    at_once = _mean(planning.at_once(same, slots).windows, slots)
+    # The smoothing, the least times, or that a plan is kept may have chosen another than the best.
+    is_best = value - best <= max(1, abs(best)) / 10**9
+    said = f"{_which(situation, job, runs, is_best)}: {_number(value)} {slots[0].unit}"
+    if _number(best) != _number(value):
+        said += f" (at best {_number(best)})"
+    if value < at_once and _number(value) != _number(at_once):
+        said += f" instead of {_number(at_once)} at once"
+    return said
+
+
+def _which(situation: Situation, job: Job, runs: Sequence[Window], is_best: bool) -> str:
+    """Say which times these are; of a job that has begun, only what is still to run."""
+    by, times = situation.clock(job.deadline), _times(situation, runs)
+    what = _span(sum(map(_minutes_by_the_clock, runs))) + (" in one run" if job.contiguous else "")
+    is_begun = job.delivered >= 1
+    if is_best:
+        rest = " for the rest" if is_begun else ""
+        return f"the {situation.options.superlative} {what} before {by}{rest} are {times}"
+    return f"{'the remaining ' if is_begun else ''}{what} before {by} are planned for {times}"
+
+
+def _assumed(job: Job, slots: Sequence[Slot], now: datetime) -> str:
+    is_known = planning.cost([Window(max(now, job.opens_at), job.deadline)], slots, 1) is not None
+    return "" if is_known else "; the mean is assumed where nothing is forecast"
+
+
+def _shorter(situation: Situation, plan: WindowPlan) -> str:
+    """Say so if a run is shorter than the device's least time on."""
+    job, now = plan.job, situation.now
+    for run in _runs(situation, plan):
+        goes_on = situation.is_on and run.starts_at <= now
+        since = (situation.changed_at or now - DAY) if goes_on else run.starts_at
+        # A plan that is kept may begin some seconds late.
+        if run.ends_at - since <= job.min_on - MINUTE:
+            by, least = situation.clock(job.deadline), _span(job.min_on / MINUTE)
+            return f"; its least time on, {least}, does not fit before {by}"
+    return ""
 
 
 def _missing(plan: WindowPlan) -> str:
@@ -265,26 +307,11 @@ def _times(situation: Situation, runs: Sequence[Window]) -> str:
 
 
 def _runs(situation: Situation, plan: WindowPlan) -> list[Window]:
-    """Windows that are not over, joined where they touch.
-
-    What has passed of one is in it from when a running device started.
-    """
-    now, before = (
-        situation.now,
-        situation.plan.windows if situation.plan and situation.is_on else (),
-    )
-    passed = [
-        Window(window.starts_at, min(window.ends_at, now))
-        for window in before
-        if window.starts_at < now
+    """Windows that are not over, from now on: what has passed may have been run or not."""
+    now = situation.now
+    return [
+        replace(run, starts_at=max(run.starts_at, now)) for run in plan.windows if run.ends_at > now
     ]
-    runs: list[Window] = []
-    for window in [*passed, *plan.windows]:
-        if runs and window.starts_at <= runs[-1].ends_at:
-            runs[-1] = Window(runs[-1].starts_at, max(runs[-1].ends_at, window.ends_at))
-        else:
-            runs.append(window)
-    return [run for run in runs if run.ends_at > now]
 
 
 def _left(windows: Sequence[Window], now: datetime) -> float:
@@ -294,6 +321,12 @@ def _left(windows: Sequence[Window], now: datetime) -> float:
         for window in windows
         if window.ends_at > now
     )
+
+
+def _minutes_by_the_clock(run: Window) -> int:
+    """As shown: without seconds."""
+    start, end = (at.replace(second=0, microsecond=0) for at in (run.starts_at, run.ends_at))
+    return (end - start) // MINUTE
 
 
 def _mean(windows: Sequence[Window], slots: Sequence[Slot]) -> float:

@@ -78,12 +78,45 @@ def test_it_runs_in_them():
     assert decision.reason == "the cleanest 3 h before 07:00 are 01:30 to 04:30: 90 gCO2/kWh"
 
 
-def test_in_the_middle_of_a_run_the_sentence_is_the_same():
+def test_in_the_middle_of_a_run_the_sentence_is_of_what_is_still_to_run():
+    plan = said("2026-06-02 01:30").plan
+    night = outlook(slots("2026-06-02 03:00", [90.0, 80.0, 70.0] + [180.0] * 9))
+    decision = said(
+        "2026-06-02 03:00", night, is_on=True, plan=plan, delivered=90, since="2026-06-02 01:30"
+    )
+    assert decision.reason == (
+        "the cleanest 1 h 30 min before 07:00 for the rest are 03:00 to 04:30: 80 gCO2/kWh"
+    )
+
+
+def test_time_that_was_not_run_is_in_no_sentence():
+    """It was off from 02:30 to 03:30, though planned to run."""
     plan = said("2026-06-02 01:30").plan
     decision = said(
-        "2026-06-02 03:00", is_on=True, plan=plan, delivered=90, since="2026-06-02 01:30"
+        "2026-06-02 03:30", is_on=True, plan=plan, delivered=60, since="2026-06-02 03:30"
     )
-    assert decision.reason == "the cleanest 3 h before 07:00 are 01:30 to 04:30: 90 gCO2/kWh"
+    assert "2 h before 07:00" in decision.reason
+    assert clocks(decision.plan) == [("03:30", "05:30")]
+
+
+def test_the_cleanest_is_said_only_of_what_is():
+    dip = [200.0] * 6 + [100.0] + [200.0] * 5 + [110.0] * 6 + [200.0] * 10
+    known, options = outlook(slots(EVENING, dip)), {"minutes": 30, "contiguous": "yes"}
+    assert said(EVENING, known, **options, smooth=0).reason == (
+        "it waits for 23:00: the cleanest 30 min in one run before 07:00 are 23:00 to 23:30: "
+        "100 gCO2/kWh instead of 200 at once"
+    )
+    assert said(EVENING, known, **options).reason == (
+        "it waits for 03:00: 30 min in one run before 07:00 are planned for 03:00 to 03:30: "
+        "110 gCO2/kWh (at best 100) instead of 200 at once"
+    )
+
+
+def test_where_no_forecast_reaches_the_sentence_says_what_is_assumed():
+    known = outlook(slots(EVENING, [200.0, 100.0, 100.0]))
+    assert said(EVENING, known, minutes=60).reason.endswith(
+        " instead of 150 at once; the mean is assumed where nothing is forecast"
+    )
 
 
 def test_it_is_done_when_the_minutes_were_delivered():
@@ -317,7 +350,39 @@ def test_what_is_left_when_the_forecast_vanishes_goes_on_as_planned():
     plan = said("2026-06-02 01:30").plan
     decision = said("2026-06-02 03:00", None, is_on=True, plan=plan, delivered=90)
     assert decision.value
-    assert decision.reason == "no forecast: on 01:30 to 04:30, to be done by 07:00"
+    assert decision.reason == "no forecast: on 03:00 to 04:30, to be done by 07:00"
+
+
+def limited(now, known, is_on=False, since=None):
+    """A job of a minute, for a device that runs for two at least."""
+    short = Limits(min_on=timedelta(minutes=2))
+    options = {"minutes": 1, "contiguous": "yes"}
+    outlooks = [known] if known else []
+    terms = {"options": options, "limits": short, "changed_at": since and utc(since)}
+    return decide(now, "cleanest_hours", *outlooks, is_on=is_on, **terms)
+
+
+@pytest.mark.parametrize("known", [FORECAST, None])
+def test_a_job_shorter_than_the_least_time_on_lasts_the_least_time_or_says_why_not(known):
+    [window] = limited(EVENING, known).plan.windows
+    assert window.ends_at - window.starts_at == timedelta(minutes=2)
+    late = limited("2026-06-02 06:59", known)
+    assert clocks(late.plan) == [("06:59", "07:00")]
+    assert late.reason.endswith("; its least time on, 2 min, does not fit before 07:00")
+    assert limited("2026-06-02 06:57", known).reason.count("does not fit") == 0
+
+
+def test_without_a_forecast_a_run_that_goes_on_lasts_its_least_time_from_its_start():
+    decision = limited("2026-06-02 06:50", None, is_on=True, since="2026-06-02 06:49")
+    assert clocks(decision.plan) == [("06:50", "06:51")]
+
+
+def test_where_a_pause_lasts_until_the_deadline_the_sentence_says_so():
+    rest = Limits(min_off=timedelta(hours=1))
+    terms = {"limits": rest, "changed_at": utc("2026-06-02 06:20")}
+    assert decide("2026-06-02 06:30", "cleanest_hours", FORECAST, **terms).reason == (
+        "no time is left before 07:00 after its least time off: 0 of 180 minutes are done"
+    )
 
 
 def test_without_a_forecast_and_too_late_it_runs_at_once():
