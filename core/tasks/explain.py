@@ -175,11 +175,16 @@ class Explanation:
         """
         if self.plan is None or self.situation is None or self.situation.outlook is None:
             return []
-        now, slots, job = self.receipt.decided_at, self.situation.outlook.slots, self.plan.job
-        left = timedelta(minutes=max(0.0, job.minutes - job.delivered))
+        slots, job = self.situation.outlook.slots, self.plan.job
+        start = max(self.receipt.decided_at, job.opens_at)
+        # As long as what is chosen, which may be less than the job wants, or more: else running
+        # less would seem to save.
+        coming = [window for window in self.plan.windows if window.ends_at > start]
+        spans = [window.ends_at - max(window.starts_at, start) for window in coming]
+        left = sum(spans, timedelta())
         others = {
-            "at once": (Window(now, min(now + left, job.deadline)),),
-            "as late as it goes": (Window(max(now, job.deadline - left), job.deadline),),
+            "at once": (Window(start, min(start + left, job.deadline)),),
+            "as late as it goes": (Window(max(start, job.deadline - left), job.deadline),),
         }
         choices = {"chosen": self.plan.windows}
         if left:

@@ -338,7 +338,7 @@ def charger(heater):
 def test_a_plan_is_kept_with_what_it_promises(charger, time_machine):
     verdict = round_at(time_machine, 0)
     [plan] = Plan.objects.all()
-    assert "cleanest 3 h before 07:00" in verdict.sentence
+    assert "3 h before 07:00" in verdict.sentence
     assert (plan.rule, plan.signal, plan.region, plan.unit) == (
         "cleanest_hours",
         "carbon_intensity",
@@ -358,6 +358,20 @@ def test_a_night_under_its_plan_delivers_every_minute_and_explains_itself(
     assert not simulator.devices[0].on
     assert plan.changes <= 2
     assert all(explain.explain(pk).agrees for pk in set(said))
+
+
+def test_choices_are_compared_over_as_many_minutes_and_none_begins_before_the_job(
+    charger, time_machine
+):
+    options = {"minutes": 180, "before": "07:00", "after": "23:00"}
+    gateways.set_rule(charger.pk, "cleanest_hours", options)
+    explanation = explain.explain(round_at(time_machine, 0).receipt)
+    opens_at, candidates = explanation.plan.job.opens_at, explanation.candidates()
+    assert [what for what, _, _ in candidates] == ["chosen", "at once", "as late as it goes"]
+    for _, windows, _ in candidates:
+        assert windows[0].starts_at >= opens_at
+        lasts = [window.ends_at - window.starts_at for window in windows]
+        assert sum(lasts, timedelta()) == timedelta(minutes=180)
 
 
 def test_what_is_decided_as_of_an_earlier_time_is_what_was_decided_then(charger, time_machine):
