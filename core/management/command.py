@@ -69,6 +69,12 @@ class Command(BaseCommand):
         """
         return os.environ.get("GATEWAY_CREDENTIAL", "") or getpass.getpass(f"{question}: ")
 
+    def pair(self, instructions: str) -> None:
+        """Tell a person what to do at a gateway that gives its credential itself, and wait."""
+        self.stdout.write(instructions)
+        if sys.stdin.isatty():
+            input("Then press Enter. ")
+
     def confirm(self, question: str, *, yes: bool) -> None:
         """Ask before something is deleted, unless `yes`. Raises CommandError for a no."""
         if yes:

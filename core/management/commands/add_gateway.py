@@ -1,5 +1,4 @@
 import os
-import sys
 from argparse import ArgumentParser
 from typing import Any
 
@@ -34,9 +33,7 @@ class Command(Base):
         if options["credential"]:
             credential = self.ask_credential(vendor.credential_hint)
         if vendor.pairing and not credential:
-            self.stdout.write(vendor.pairing)
-            if sys.stdin.isatty():
-                input("Then press Enter. ")
+            self.pair(vendor.pairing)
         try:
             found = gateways.add(options["vendor"], options["address"], credential, options["name"])
             poll.poll_devices(found.gateway.pk)

@@ -30,8 +30,11 @@ class Command(Base):
         gateway = Gateway.objects.present().get(pk=options["gateway"])
         changes: dict[str, Any] = given(options, "name", "address", "enabled")
         if options["credential"]:
-            hint = vendors.load(gateway.vendor).credential_hint
-            changes["credential"] = self.ask_credential(f"{gateway}: {hint}")
+            vendor = vendors.load(gateway.vendor)
+            question = f"{gateway}: {vendor.credential_hint}"
+            changes["credential"] = self.ask_credential(question)
+            if vendor.pairing and not changes["credential"]:
+                self.pair(vendor.pairing)
         if not changes:
             raise CommandError("Say what to change, such as --name. See --help.")
         try:

@@ -125,6 +125,16 @@ def test_a_credential_rotated_where_a_gateway_moves_to_is_stored_with_the_addres
     assert stored.credential.reveal() == "iotapp:given-by-the-bridge"
 
 
+def test_a_gateway_that_moved_is_paired_again(bridge, monkeypatch):
+    gateway = add(bridge).gateway
+    bridge.pairings, bridge.key = 0, ""
+    monkeypatch.setattr("getpass.getpass", lambda question: "")
+    moved, out = bridge.address.replace("127.0.0.1", "localhost"), StringIO()
+    call_command("change_gateway", gateway.pk, address=moved, credential=True, stdout=out)
+    assert out.getvalue().startswith("Press the button on the bridge.\n")
+    assert Gateway.objects.get().credential.reveal() == "iotapp:given-by-the-bridge"
+
+
 def test_a_credential_of_several_fields_says_how_it_is_written(bridge):
     with pytest.raises(ApiRefused, match="The credential is written user:key"):
         add(bridge, "only-a-key")
