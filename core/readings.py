@@ -118,7 +118,8 @@ def clean_value(
     """Return the value as it is stored: a finite float for number and boolean, else text.
 
     Readings and orders alike are checked here. True is stored as 1.0 but a boolean is no number;
-    NaN, infinity and text with a NUL are refused. Raises Unacceptable.
+    NaN, infinity and text beyond 255 characters are refused; in text, what cannot be printed
+    becomes a U+FFFD. Raises Unacceptable.
     """
     if kind is Kind.BOOLEAN:
         if not isinstance(value, bool):
@@ -128,10 +129,9 @@ def clean_value(
         return _clean_number(value, minimum, maximum)
     if not isinstance(value, str):
         raise Unacceptable(f"{value!r:.80} is no text")
-    if "\x00" in value or len(value) > LONGEST_TEXT:
-        raise Unacceptable(f"the text holds a NUL or is longer than {LONGEST_TEXT} characters")
-    if any("\ud800" <= character <= "\udfff" for character in value):
-        raise Unacceptable("the text holds half a character (a lone surrogate)")
+    if len(value) > LONGEST_TEXT:
+        raise Unacceptable(f"the text is longer than {LONGEST_TEXT} characters")
+    value = printable(value)
     if kind is Kind.CHOICE and choices and value not in choices:
         raise Unacceptable(f"{value!r:.80} is none of {', '.join(choices)}")
     return value
@@ -148,6 +148,19 @@ def _clean_number(value: object, minimum: float | None, maximum: float | None) -
         raise Unacceptable(f"{value:g} is above the most, {maximum:g}")
     # Adding zero makes 0.0 of -0.0, which one database keeps and the other does not.
     return value + 0.0
+
+
+def printable(text: str) -> str:
+    """Replace each character that cannot be printed by U+FFFD.
+
+    Those are control characters (which clear a terminal, or forge a line), marks that turn the
+    direction of writing, NUL, and halves of characters (lone surrogates).
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text
+    )
 
 
 def clean_name(text: object) -> str:

@@ -4,9 +4,12 @@ from typing import Any
 
 from django.contrib import admin
 from django.core.paginator import Paginator
+from django.db import models
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.utils.functional import cached_property
+
+from core.forms.text import TextField
 
 COUNTED_AT_MOST = 10_000
 """Rows counted for the number of pages: counting millions takes seconds."""
@@ -23,6 +26,7 @@ class BoundedPaginator(Paginator):  # type: ignore[type-arg]  # generic only in 
 
 class Base(admin.ModelAdmin):  # type: ignore[type-arg]  # generic only in the stubs
     paginator = BoundedPaginator
+    formfield_overrides = {models.CharField: {"form_class": TextField}}
     show_full_result_count = False
     list_per_page = 50
     list_max_show_all = 50

@@ -8,6 +8,7 @@ from typing import Any
 from django import forms
 
 from core import formatting, rules, vendors
+from core.forms.text import TextField
 from core.models import Attribute, Device, Freshness, Gateway
 from core.readings import LONGEST_TEXT, Kind, Value
 
@@ -17,7 +18,7 @@ LARGEST_KEY = 2**63 - 1
 class FindDevices(forms.Form):
     """Search and filters of the status page. Invalid input is ignored."""
 
-    q = forms.CharField(max_length=100, required=False)
+    q = TextField(max_length=100, required=False)
     state = forms.ChoiceField(
         choices=[(freshness.value, freshness.value) for freshness in Freshness], required=False
     )
@@ -74,7 +75,7 @@ def _field(attribute: Attribute) -> forms.Field:
         return number
     if attribute.kind == Kind.CHOICE and attribute.choices:
         return forms.ChoiceField(choices=[(choice, choice) for choice in attribute.choices])
-    return forms.CharField(max_length=LONGEST_TEXT)
+    return TextField(max_length=LONGEST_TEXT)
 
 
 LIMITS = (
@@ -91,6 +92,7 @@ class DeviceForm(forms.ModelForm):  # type: ignore[type-arg]  # generic only in 
     class Meta:
         model = Device
         fields = ("name", "place", "latitude", "longitude", "zone", "region", "enabled", *LIMITS)
+        field_classes = {"name": TextField, "place": TextField}
         help_texts = {
             "enabled": "Polled and switched by its rule",
             "place": "For example: kitchen",
@@ -189,7 +191,7 @@ def _option_field(option: Any) -> forms.Field:
         field = (forms.IntegerField if option.type is int else forms.FloatField)(**about)
         field.widget.attrs |= {"step": "any", "placeholder": f"{option.default:.12g}"}
         return field
-    return forms.CharField(
+    return TextField(
         max_length=LONGEST_TEXT,
         widget=forms.TextInput(attrs={"placeholder": option.default}),
         **about,
@@ -203,7 +205,7 @@ def _credential(**options: Any) -> forms.CharField:
 
 
 def _address() -> forms.CharField:
-    return forms.CharField(
+    return TextField(
         max_length=500,
         widget=forms.TextInput(
             attrs={"inputmode": "url", "autocapitalize": "none", "spellcheck": "false"}
@@ -215,7 +217,7 @@ class AddGatewayForm(forms.Form):
     vendor = forms.ChoiceField(choices=vendors.choices)
     address = _address()
     credential = _credential()
-    name = forms.CharField(
+    name = TextField(
         max_length=120, required=False, help_text="Left empty, the name it reports is used"
     )
 
@@ -230,7 +232,7 @@ class AddGatewayForm(forms.Form):
 
 
 class GatewayForm(forms.Form):
-    name = forms.CharField(max_length=120)
+    name = TextField(max_length=120)
     address = _address()
     credential = _credential(
         label="New credential",

@@ -22,6 +22,16 @@ from core.readings import (
     clean_value,
 )
 
+INVALID = {"read", "out_of_range", "power_meter_failure", "ct_type_not_set", "cable_unplugged"}
+"""Errors of a component that say its values are not valid; what comes after a colon names one. The
+others (overtemp, overpower, ...) stand beside values that are."""
+NO_VALUE = -1
+"""What stands for a number that is not known yet, as a counter after a restart, where none below
+zero can be."""
+NO_PROBE = 999
+"""What stands for the temperature and humidity of a probe that is not there. Written down nowhere;
+after the Shelly integration of Home Assistant."""
+
 COVER_STATES = ("open", "closed", "opening", "closing", "stopped", "calibrating")
 
 
@@ -179,6 +189,7 @@ class Part:
     writable: bool
     reported: object
     source: object = None
+    is_valid: bool = True
 
     @property
     def spec(self) -> AttributeSpec:
@@ -235,7 +246,9 @@ def parts(status: dict[str, Any]) -> Iterator[Part]:
             seen.add(name)
             is_able = not field.needs or component.get(field.needs) is True
             writable = field.spec.writable and is_able
-            yield Part(name, component_id, field, writable, reported, component.get("source"))
+            is_valid = is_able and _is_valid(component, field.path)
+            source = component.get("source")
+            yield Part(name, component_id, field, writable, reported, source, is_valid)
 
 
 def _split(key: str) -> tuple[str, int]:
@@ -255,6 +268,26 @@ def _look_up(component: object, path: tuple[str, ...]) -> object:
     return component
 
 
+def _is_valid(component: dict[str, Any], path: tuple[str, ...]) -> bool:
+    """Whether no mark beside the value, or beside what it stands in, says that it is not valid."""
+    phase = f"{path[0][:2]}errors"  # a_act_power has its marks in a_errors
+    marks = _words(component.get("errors")) + _words(component.get(phase))
+    for mark in marks:
+        error, _, only = mark.partition(":")
+        if error in INVALID and (not only or path[0].endswith(only)):
+            return False
+    inner: Any = component
+    for key in path:
+        if inner.get("is_valid") is False or not INVALID.isdisjoint(_words(inner.get("errors"))):
+            return False
+        inner = inner[key]
+    return True
+
+
+def _words(errors: object) -> list[str]:
+    return [word for word in errors if isinstance(word, str)] if isinstance(errors, list) else []
+
+
 ORDER = {kind: place for place, kind in enumerate(COMPONENTS)}
 MISSING: Any = object()
 COUNTED_BY = {"em": "emdata", "em1": "em1data"}
@@ -270,10 +303,10 @@ def _prefixes(kinds: set[str]) -> dict[str, str]:
 
 
 def _values(part: Part) -> Iterator[Value | None]:
-    """The value in our unit, None for null, nothing if it is of another type. Its range is checked
-    where it is stored."""
+    """The value in our unit, None if there is none now, nothing if it is of another type. Its range
+    is checked where it is stored."""
     reported, kind, divisor = part.reported, part.field.spec.kind, part.field.divisor
-    if reported is None:
+    if reported is None or not part.is_valid or _stands_for_none(part):
         yield None
     elif kind is Kind.NUMBER:
         if isinstance(reported, bool) or not isinstance(reported, int | float):
@@ -283,6 +316,15 @@ def _values(part: Part) -> Iterator[Value | None]:
             yield reported if divisor == 1 else round(reported / divisor, 6)
     elif isinstance(reported, bool if kind is Kind.BOOLEAN else str):
         yield reported
+
+
+def _stands_for_none(part: Part) -> bool:
+    spec = part.field.spec
+    if spec.kind is not Kind.NUMBER or isinstance(part.reported, bool):
+        return False
+    if part.reported == NO_VALUE:
+        return spec.minimum is not None and spec.minimum >= 0
+    return part.reported == NO_PROBE and spec.name in ("temperature", "humidity")
 
 
 def _cause(part: Part, by_cloud: Cause | None) -> Cause | None:

@@ -37,6 +37,9 @@ from core.vendors import Identity, Vendor
 
 UNREACHABLE = "unavailable"
 SILENT = ("unknown", UNREACHABLE)
+NOT_A_VALUE = frozenset({"", "none", "null", "nan", *SILENT})
+"""What stands for no value in a number or boolean, in lower case: templates, MQTT and the like
+write what they were given, without knowing that it means nothing."""
 LONGEST_UNIT = 20
 _ENTITY_ID = re.compile(r"[a-z0-9_]{1,99}\.[a-z0-9_]{1,99}")
 _DEVICE_CLASS = re.compile(r"[a-z][a-z0-9_]{0,59}")
@@ -99,8 +102,9 @@ def _finite(value: object) -> float | None:
 
 
 def _is_word(value: object) -> bool:
+    """Whether it is a text that is stored, and ordered, as it is."""
     try:
-        return bool(value) and bool(clean_value(value, Kind.TEXT))
+        return bool(value) and clean_value(value, Kind.TEXT) == value
     except Unacceptable:
         return False
 
@@ -331,9 +335,11 @@ def _attributes(entity: Entity) -> Iterator[tuple[EntityDescription, AttributeSp
 
 
 def _reading(entity: Entity, description: EntityDescription, spec: AttributeSpec) -> Reading:
-    """Nonsense goes on as it is: where readings are stored it is refused by name, which a person
-    can act on."""
+    """What stands for no value is None. Nonsense goes on as it is: where readings are stored it is
+    refused by name, which a person can act on."""
     value = None if entity.state in SILENT else description.value(entity)
+    if isinstance(value, str) and _is_no_value(value, spec.kind):
+        value = None
     is_short = isinstance(value, str) and len(value) < 50  # so that reading it costs little
     if spec.kind is Kind.NUMBER and is_short and _NUMBER.fullmatch(str(value)):
         number = _finite(float(str(value)))
@@ -343,6 +349,11 @@ def _reading(entity: Entity, description: EntityDescription, spec: AttributeSpec
     return Reading(
         entity.entity_id, spec.name, value, entity.observed_at, entity.state != UNREACHABLE
     )
+
+
+def _is_no_value(text: str, kind: Kind) -> bool:
+    """A text or a choice may rightly be "none"."""
+    return text in SILENT or (kind.is_number and text.lower() in NOT_A_VALUE)
 
 
 class Client(Vendor):

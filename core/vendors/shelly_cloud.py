@@ -17,7 +17,7 @@ from core.net.errors import ApiError, ApiRefused
 from core.net.http import Http, in_query
 from core.readings import DeviceSpec, Reading, Value, clean_name
 from core.vendors import Identity, RateLimit, Vendor
-from core.vendors._shelly import order, parts, readings
+from core.vendors._shelly import NO_VALUE, order, parts, readings
 
 MOST_AT_ONCE = 10
 PATHS = {"Switch.Set": "switch", "Light.Set": "light", "Cover.GoToPosition": "cover"}
@@ -261,18 +261,22 @@ def from_first_generation(status: dict[str, Any]) -> dict[str, Any]:
 def _numbered(status: dict[str, Any], key: str) -> Iterator[tuple[int, dict[str, Any]]]:
     items = status.get(key)
     for number, item in enumerate(items if isinstance(items, list) else ()):
-        if isinstance(item, dict) and item.get("is_valid") is not False:
+        if isinstance(item, dict):
             yield number, item
 
 
 def _renamed(item: dict[str, Any], **names: str) -> dict[str, Any]:
-    return {new: item[old] for new, old in names.items() if old in item}
+    """The values under their new names. `is_valid` false beside them: none of them is known."""
+    is_valid = item.get("is_valid") is not False
+    return {new: item[old] if is_valid else None for new, old in names.items() if old in item}
 
 
 def _metered(meter: dict[str, Any]) -> dict[str, Any]:
     """Power in W. The first generation counts watt-minutes, the second watt-hours."""
     total = meter.get("total")
-    is_number = isinstance(total, int | float) and not isinstance(total, bool)
-    return _renamed(meter, apower="power") | (
-        {"aenergy": {"total": total / 60}} if is_number and total is not None else {}
-    )
+    if meter.get("is_valid") is False or total == NO_VALUE:
+        total = None
+    elif isinstance(total, int | float) and not isinstance(total, bool):
+        total = total / 60
+    counted = {"aenergy": {"total": total}} if "total" in meter else {}
+    return _renamed(meter, apower="power") | counted

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from core.models import SecretUnreadable
 from core.net.errors import ApiError, ApiRefused
+from core.readings import printable
 from core.vendors import UnknownVendor
 
 # A rest is the time for which a gateway is not asked.
@@ -87,4 +88,4 @@ def complaint(error: Exception) -> str:
     text = str(error)
     if not text or not isinstance(error, OURS):
         text = f"{type(error).__name__}: {error} (a fault in the vendor's client)"
-    return text.replace("\x00", "")[:500]
+    return printable(text)[:500]

@@ -19,7 +19,7 @@ from django.utils import timezone
 
 from core import serializers
 from core.models import Attribute, Device, Gateway, Observation, Silence
-from core.models.attribute import moves_daily
+from core.models.attribute import as_value, moves_daily
 from core.models.freshness import late_after
 from core.readings import Kind, Reading, Unacceptable, clean_value
 from core.tasks.events.outbox import Outbox, publishing
@@ -268,8 +268,8 @@ class _Batch:
             device_pk = self.device_pks.get((answer.gateway_pk, vendor_id))
             if device_pk is None:
                 continue
-            # Nonsense in one attribute: the good ones are stored, but not published.
-            if vendor_id not in nonsense:
+            # Nonsense in one attribute silences no other. Nothing but nonsense is nothing to say.
+            if vendor_id not in nonsense or device_pk in self.reported:
                 self._publish(answer, device_pk)
             if vendor_id in heard:
                 row = DeviceRow(device_pk, answer.asked_at, heard[vendor_id], available=True)
@@ -342,7 +342,8 @@ class _Batch:
         latest = self.latest.get(pk)
         # Strictly newer: of two with the same time the first wins, as in the table.
         if latest is None or observed_at > latest.observed_at:
-            self._reported(attribute.device_pk).values[pk] = (reading.value, observed_at)
+            shown = as_value(attribute.kind, number, text)
+            self._reported(attribute.device_pk).values[pk] = (shown, observed_at)
             cause = reading.cause or ""
             self.latest[pk] = LatestRow(pk, answer.asked_at, observed_at, number, text, cause)
         self._hear(attribute, answer.asked_at)

@@ -485,9 +485,23 @@ def test_a_missing_state_is_no_value(peer):
     assert values(peer.says(answer), "switch.heater") == {"on": None}
 
 
+@pytest.mark.parametrize("mark", ["", "None", "none", "null", "nan", "NaN", "unknown"])
+def test_a_mark_that_a_number_is_not_known_is_no_value(peer, mark):
+    asked = state("sensor.power", mark, device_class="power", unit_of_measurement="W")
+    lamp = state("light.bed", "on", brightness=mark, supported_color_modes=["brightness"])
+    client = peer.says(asked, lamp)
+    assert values(client, "sensor.power") == {"power": None}
+    assert values(client, "light.bed") == {"on": True, "brightness": None}
+
+
+def test_a_text_may_be_a_word_that_marks_nothing_in_a_number(peer):
+    asked = state("sensor.next", "none")
+    assert values(peer.says(asked), "sensor.next") == {"value": "none"}
+
+
 @pytest.mark.parametrize(
     "nonsense",
-    ["nan", "inf", "-Infinity", "1e999", "1_000", " 12 ", "١٢", "0x10", "", "12,5", "1" * 60],
+    ["inf", "-Infinity", "1e999", "1_000", " 12 ", "١٢", "0x10", "12,5", "1" * 60],
 )
 def test_a_number_that_is_none_is_refused_where_readings_are_stored(peer, nonsense):
     client = peer.says(

@@ -487,6 +487,49 @@ def test_null_is_the_answer_that_there_is_no_value(peer):
     )
 
 
+@pytest.mark.parametrize(
+    ("component", "status", "name"),
+    [
+        ("temperature:100", {"tC": 85.0, "errors": ["read"]}, "temperature_100"),
+        ("temperature:100", {"tC": 999}, "temperature_100"),
+        ("temperature:100", {"tC": 20.0, "is_valid": False}, "temperature_100"),
+        ("humidity:0", {"rh": -1}, "humidity"),
+        ("humidity:0", {"rh": 999}, "humidity"),
+        ("illuminance:0", {"lux": -1}, "illuminance"),
+        ("devicepower:0", {"battery": {"percent": -1, "V": 3.0}}, "battery"),
+        ("devicepower:0", {"battery": {"percent": 80, "errors": ["read"]}}, "battery"),
+        ("flood:0", {"alarm": False, "errors": ["cable_unplugged"]}, "flood"),
+        ("input:2", {"percent": 3.0, "errors": ["out_of_range"]}, "input_percent_2"),
+        ("cover:0", {"pos_control": False, "current_pos": -1}, "position"),
+        ("cover:0", {"pos_control": False, "current_pos": 101}, "position"),
+        ("switch:0", {"output": True, "aenergy": {"total": -1}}, "energy"),
+        ("em:0", {"a_act_power": 0.0, "a_errors": ["out_of_range:act_power"]}, "meter_power_a"),
+        ("em:0", {"total_act_power": 0.0, "errors": ["power_meter_failure"]}, "meter_power"),
+    ],
+)
+def test_a_mark_beside_a_value_that_it_is_not_valid_makes_it_no_value(
+    peer, component, status, name
+):
+    if component == "cover:0":
+        del peer.status()["switch:0"]  # their names would differ
+    peer.status()[component] = status
+    values = peer.values()
+    assert name in values
+    assert values[name] is None
+
+
+def test_a_mark_that_says_nothing_of_the_value_leaves_it(peer):
+    peer.status()["switch:0"]["errors"] = ["overtemp"]
+    peer.status()["em:0"] = {
+        "a_act_power": 5.0,
+        "a_voltage": 231.0,
+        "a_errors": ["out_of_range:act_power"],
+    }
+    peer.status()["temperature:0"] = {"tC": -1}
+    values = peer.values()
+    assert (values["on"], values["meter_voltage_a"], values["temperature"]) == (True, 231.0, -1)
+
+
 @pytest.mark.parametrize("odd", ["749", [1], {}, True, 10**17, -1e300])
 def test_a_number_of_an_odd_kind_costs_nothing_but_itself(peer, odd):
     peer.status()["switch:0"]["apower"] = odd

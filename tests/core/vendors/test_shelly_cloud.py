@@ -19,6 +19,7 @@ from core.net import transport
 from core.net.errors import ApiError, ApiRefused
 from core.net.http import Http
 from core.readings import Cause, Reading
+from core.vendors._shelly import readings
 from core.vendors.shelly_cloud import Client, from_first_generation
 from tests.core.raw_server import Request, answer, serving
 
@@ -201,7 +202,6 @@ def test_meters_and_sensors_of_the_first_generation():
     status = {
         "emeters": [
             {"power": -4.5, "voltage": 230.1, "total": 7.0, "is_valid": True},
-            {"power": 0, "is_valid": False},
         ]
     }
     sensors = {
@@ -216,6 +216,23 @@ def test_meters_and_sensors_of_the_first_generation():
         "humidity:0": {"rh": 0},
         "devicepower:0": {"battery": {"percent": 97, "V": 2.9}},
     }
+
+
+def test_what_the_first_generation_marks_as_not_valid_is_no_value():
+    status = {
+        "relays": [{"ison": True}, {"ison": False, "is_valid": False}],
+        "meters": [{"power": 0, "total": 0, "is_valid": False}, {"power": 1, "total": -1}],
+        "emeters": [{"power": 0, "total": 5.0, "is_valid": False}],
+        "tmp": {"tC": 0, "is_valid": False},
+        "bat": {"value": -1, "voltage": 2.9},
+    }
+    told = from_first_generation(status)
+    assert told["switch:0"] == {"output": True, "apower": None, "aenergy": {"total": None}}
+    assert told["switch:1"] == {"output": None, "apower": 1, "aenergy": {"total": None}}
+    assert (told["em1:0"], told["em1data:0"]) == ({"act_power": None}, {"total_act_energy": None})
+    assert told["temperature:0"] == {"tC": None}
+    values = {reading.attribute: reading.value for reading in readings("x", told)}
+    assert (values["battery"], values["battery_voltage"]) == (None, 2.9)
 
 
 def test_a_device_out_of_reach_says_so_for_each_attribute(cloud):

@@ -6,8 +6,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.db import IntegrityError, transaction
 
-from core.models import Attribute, Freshness, Gateway, Lease, Observation, Silence
+from core.models import Attribute, Event, Freshness, Gateway, Lease, Observation, Silence
 from core.models.connections import release_connection
+from core.models.event import EventKind
 from core.net.errors import ApiError, ApiRefused
 from core.readings import Kind, Reading
 from core.tasks.polling.backoff import health_after, rest_after
@@ -115,6 +116,42 @@ def test_nonsense_is_refused_and_the_rest_is_stored(gateway, device, value, obse
     )
     assert (recorded.stored, recorded.refused) == (1, 1)
     assert why in recorded.complaints[0]
+
+
+def events_of(device):
+    readings = Event.objects.filter(kind=EventKind.READINGS, device=device.pk)
+    return [event.body for event in readings.order_by("pk")]
+
+
+def test_one_refused_reading_silences_nothing(gateway, device):
+    on, power = device.attributes.order_by("name")
+    record([answer(gateway, ("plug", "power", 1e9), ("plug", "on", True))])
+    device.refresh_from_db()
+    assert (device.freshness(NOON), device.heard_at) == (Freshness.FRESH, NOON)
+    assert [body["values"] for body in events_of(device)] == [{str(on.pk): True}]
+
+
+def test_nothing_but_nonsense_publishes_nothing(gateway, device):
+    record([answer(gateway, ("plug", "power", 1e9))])
+    assert events_of(device) == []
+
+
+def test_an_event_carries_what_was_stored(gateway, device):
+    text = Attribute.objects.create(device=device, name="note", kind=Kind.TEXT)
+    readings = ("plug", "note", "safe\x1b[2J\nforged"), ("plug", "power", -0.0)
+    record([answer(gateway, *readings, ("plug", "on", False))])
+    [body] = events_of(device)
+    stored = {str(a.pk): a.value for a in device.attributes.all()}
+    assert body["values"] == stored
+    assert stored[str(text.pk)] == "safe\ufffd[2J\ufffdforged"
+
+
+@pytest.mark.parametrize("hidden", ["\x1b", "\n", "\r", "\x00", "\u202e", "\ud800", "\x85", "\x7f"])
+def test_what_cannot_be_printed_is_replaced_before_it_is_stored(gateway, device, hidden):
+    text = Attribute.objects.create(device=device, name="note", kind=Kind.TEXT)
+    assert record([answer(gateway, ("plug", "note", f"a{hidden}b"))]).stored == 1
+    text.refresh_from_db()
+    assert text.value == "a\ufffdb"
 
 
 def test_a_little_skew_ahead_is_accepted(gateway, device):
