@@ -11,7 +11,10 @@ from core.management.command import Command as Base
 from core.tasks import rule_options
 from core.tasks.backtesting import backtest, svg
 
-CSV = "history with the columns from, to, forecast, actual, or gzipped (default: the database)"
+CSV = (
+    "history with the columns from, to, forecast, actual and perhaps issued, or gzipped "
+    "(default: the database)"
+)
 EVERY = minutes(DAY_MINUTES)
 
 

@@ -1,7 +1,7 @@
 """Run a rule over the past: the code that decides today, which sees only what was there then."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from core.rules import Rule
 from core.tasks import scorecard
 from core.tasks.backtesting import past
 from core.tasks.backtesting.device import BacktestSettings, ReplayedDevice
-from core.tasks.backtesting.past import SignalHistory
+from core.tasks.backtesting.past import ForecastKind, SignalHistory
 from core.tasks.decisions import plans
 from core.tasks.forecasts.regions import Region, region_for
 from core.tasks.scorecard import (
@@ -36,13 +36,15 @@ PROGRESS_EVERY = 500
 class BacktestJob:
     """A job that opened and ended in the range.
 
-    Its score has complete costs only if it was measured in full.
+    Its score has complete costs only if it was measured in full. `is_informed`: something was known
+    then that it could be planned by.
     """
 
     job: Job
     score: PlanScore
     predicted: float | None
     changes: int
+    is_informed: bool = True
 
     @property
     def is_delivered(self) -> bool:
@@ -71,15 +73,21 @@ class BacktestResult:
     cost: float | None = None
     spread: float | None = None
     warned: WarningScore | None = None
+    forecasts: ForecastKind = ForecastKind.NONE
+    origin: str = ""
 
     @property
     def compared(self) -> list[BacktestJob]:
-        """The jobs that were measured in full."""
-        return [job for job in self.jobs if job.score.costs.is_complete]
+        """The jobs that were measured in full, and of which something was known beforehand."""
+        return [job for job in self.jobs if job.score.costs.is_complete and job.is_informed]
+
+    @property
+    def blind(self) -> int:
+        return sum(not job.is_informed for job in self.jobs)
 
     @property
     def costs(self) -> Costs:
-        return score.total(job.score.costs for job in self.jobs)
+        return score.total(job.score.costs for job in self.compared)
 
     @property
     def undelivered(self) -> int:
@@ -106,6 +114,8 @@ class BacktestResult:
             "switches": self.switches,
             "waited": self.waited,
             "minutes_on": score.minutes_of(self.on),
+            "forecasts": self.forecasts.name.lower(),
+            "is_replayed": bool(self.origin),
             "unit": self.unit,
             "cost": self.cost,
             "cost_at_the_mean": self.spread,
@@ -129,6 +139,8 @@ class BacktestResult:
             lines.append(f"no decision was possible at {counted(self.undecided, 'tick')}")
         if self.waited:
             lines.append(f"a switch had to wait at {counted(self.waited, 'tick')}")
+        if settings.rule.signals(settings.options):
+            lines.append(f"{self.forecasts} ({self.origin})" if self.origin else self.forecasts)
         lines += self._jobs_words() if self.jobs else self._mean_words()
         if self.warned:
             lines.append(warned_words(self.warned))
@@ -139,17 +151,26 @@ class BacktestResult:
             "jobs": len(self.jobs),
             "settled": len(self.compared),
             "not_delivered": self.undelivered,
+            "planned_without_data": self.blind,
             "changes_of_plan": self.changes,
+            "changes_a_job": round(self.changes / len(self.jobs), 2),
             "predicted": self.predicted,
             **costs_json(self.costs),
         }
 
     def _jobs_words(self) -> list[str]:
-        left_out = len(self.jobs) - len(self.compared)
-        why = f"; {left_out} not compared, because measurements are missing" if left_out else ""
-        return [
+        unmeasured = len(self.jobs) - len(self.compared) - self.blind
+        changes = counted(self.changes, "change")
+        line = (
             f"{counted(len(self.jobs), 'job')}, {self.undelivered} of them not delivered in full, "
-            f"{counted(self.changes, 'change')} of plan{why}",
+            f"{changes} of plan ({self.changes / len(self.jobs):.1f} a job)"
+        )
+        if unmeasured:
+            line += f"; {unmeasured} not compared, because measurements are missing"
+        if self.blind:
+            line += f"; {self.blind} not compared, because nothing was known to plan by"
+        return [
+            line,
             *costs_words(self.costs, self.predicted),
         ]
 
@@ -181,8 +202,11 @@ def backtest(
     result = BacktestResult(
         settings, ticks, device.undecided, switches, device.waited, device.on, device.held
     )
+    result.forecasts, result.origin = first.kind, first.origin
     rows = [row for row in device.rows if _is_within(row, settings)]
-    result.jobs = [_scored(row, device.on, first) for row in rows]
+    for row in rows:
+        scored = _scored(row, device.on, first)
+        result.jobs.append(replace(scored, is_informed=row.deadline in device.informed))
     result.unit, result.cost, result.spread = _at_the_mean(device.on, first, settings)
     result.warned = _warned(device.held, histories, settings)
     return result
@@ -231,6 +255,7 @@ def _job_json(row: BacktestJob) -> Json:
         "deadline": row.job.deadline.isoformat(),
         "minutes": row.score.minutes,
         "delivered": row.is_delivered,
+        "planned_without_data": not row.is_informed,
         "changes_of_plan": row.changes,
         "predicted": row.predicted,
         **costs_json(row.score.costs),
@@ -248,7 +273,11 @@ def load_histories(
     """
     signals = settings.rule.signals(settings.options)
     if file:
-        return {signals[0]: past.from_file(file, signals[0])}
+        history = past.from_file(file, signals[0])
+        if not history.between(settings.since, settings.until):
+            days = f"{settings.since:%Y-%m-%d %H:%M} to {settings.until:%Y-%m-%d %H:%M} UTC"
+            raise ValueError(f"{file} has no measurement (actual) from {days}.")
+        return {signals[0]: history}
     feed, _, place = region.partition(":")
     found: dict[Signal, SignalHistory] = {}
     problems = [f"No feed in FEEDS offers {' or '.join(signals)}. Take a file: --file history.csv"]
@@ -270,7 +299,12 @@ def load_histories(
 def settings_of(
     rule: Rule, options: Any, first_day: date, last_day: date, every: timedelta, zone: tzinfo
 ) -> BacktestSettings:
-    """Make terms of whole days, midnight to midnight in the zone of the device."""
+    """Make terms of whole days, midnight to midnight in the zone of the device.
+
+    Raises ValueError if the last day is before the first.
+    """
+    if last_day < first_day:
+        raise ValueError(f"--to {last_day} is before --from {first_day}: swap them.")
     since = datetime.combine(first_day, time(), zone).astimezone(UTC)
     until = datetime.combine(last_day + timedelta(days=1), time(), zone).astimezone(UTC)
     return BacktestSettings(rule, options, since, until, every, zone)

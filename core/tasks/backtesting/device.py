@@ -43,7 +43,7 @@ class ReplayedDevice:
     """A device that a rule switches, tick by tick.
 
     `on` is when it ran, `held` when its rule held it off as a guard, `rows` its plans, one a
-    deadline, not saved.
+    deadline, not saved; `informed` the deadlines of those that were planned by any data.
     """
 
     def __init__(
@@ -59,6 +59,7 @@ class ReplayedDevice:
         self.held_off_until: datetime | None = None
         self.row: Plan | None = None
         self.rows: list[Plan] = []
+        self.informed: set[datetime] = set()
         self.undecided = self.waited = 0
 
     def tick(self, now: datetime) -> None:
@@ -124,6 +125,8 @@ class ReplayedDevice:
         if row is not self.row:
             self.rows.append(row)
         self.row = row
+        if any(history.outlook(now).slots for history in self.histories.values()):
+            self.informed.add(row.deadline)
 
     def _hold(self, decision: Decision | None, now: datetime) -> None:
         is_held = decision is not None and decision.guard and decision.value is False

@@ -1,17 +1,20 @@
 """One signal's past as it became known: what a backtest may see at each of its ticks, and no more.
 
 From the database: forecasts by the time they were fetched, measurements and their revisions by the
-time they were known. From a file: its measurements when their slot had ended; its forecasts are the
-last ones made before each slot, so that a backtest from a file has better forecasts in the evening
-than anybody had then.
+time they were known. From a file: its measurements when their slot had ended, its forecasts by the
+time they were issued where the file says that. Where it does not they are the last ones made before
+each slot: then a backtest has better forecasts in the evening than anybody had, and says so.
 """
 
 import csv
 import gzip
 import math
+import zlib
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from functools import lru_cache, partial
 from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -19,9 +22,13 @@ from typing import NamedTuple, Protocol
 from core import feeds
 from core.feeds import UNITS, Signal, Slot, clean_slots
 from core.models import Forecast, Measurement, Series
-from core.planning.forecast import TYPICAL_OF, Outlook, outlook
+from core.planning.forecast import REPLAYED, TYPICAL_OF, Outlook, Rung, layered, outlook
 from core.tasks.decisions.situations import LOOK_AHEAD
+from core.tasks.forecasts.as_of import OLDEST_ISSUE
 from core.tasks.forecasts.regions import Region
+
+MOST_READ = 100
+"""Forecasts of the database kept in memory."""
 
 starts_at, ends_at = attrgetter("starts_at"), attrgetter("ends_at")
 
@@ -33,7 +40,22 @@ class Measured(NamedTuple):
     slot: Slot
 
 
+class ForecastKind(StrEnum):
+    """What kind of forecasts a backtest used, for its result."""
+
+    LAST = (
+        "forecasts: the last one before each slot, as if it had been known 48 h ahead; nobody "
+        "had these then, so a plan saves less in truth, and changes more often"
+    )
+    ISSUED = "forecasts: as they were issued"
+    FETCHED = "forecasts: as they were fetched then"
+    TYPICAL = "forecasts: none was known then; by a typical day of what had been measured"
+    NONE = "forecasts: none was known then, nor a typical day: this says nothing of the rule"
+
+
 class Forecasts(Protocol):
+    kind: ForecastKind
+
     def at(self, now: datetime) -> tuple[object, Sequence[Slot]]:
         """Return a key that differs when the forecast does, and the newest forecast as of `now`.
 
@@ -45,7 +67,8 @@ class SignalHistory:
     """What a signal was, and what was expected of it. Asked at times that do not go back.
 
     `measured` is all there is, clean, perhaps with gaps: costs are by it. `forecasted` is what was
-    expected of each slot when it began, as far as the backtest asked for it.
+    expected of each slot when it began, as far as the backtest asked for it. `origin` says that the
+    data is replayed, "" if it is not.
     """
 
     def __init__(
@@ -54,8 +77,10 @@ class SignalHistory:
         every: timedelta,
         measurements: Iterable[Measured],
         forecasts: Forecasts,
+        origin: str = "",
     ) -> None:
         self.signal, self.every, self.forecasts = signal, every, forecasts
+        self.origin = origin
         self._measurements = sorted(measurements, key=lambda measured: measured.known_at)
         # In order of `known_at`, so that the last revision of a start is the one that stays.
         revised = {measured.slot.starts_at: measured.slot for measured in self._measurements}
@@ -64,6 +89,14 @@ class SignalHistory:
         self._seen: list[Slot] = []
         self._next = 0
         self._made: tuple[object, Outlook] | None = None
+        self._rungs: set[Rung] = set()
+
+    @property
+    def kind(self) -> ForecastKind:
+        """What kind of forecasts the backtest has seen."""
+        if self._rungs & {Rung.LIVE, Rung.LAST}:
+            return self.forecasts.kind
+        return ForecastKind.TYPICAL if Rung.TYPICAL in self._rungs else ForecastKind.NONE
 
     def outlook(self, now: datetime) -> Outlook:
         """Return what was expected as of `now`.
@@ -77,6 +110,7 @@ class SignalHistory:
             return self._made[1]
         made = outlook(self.signal, now, now + LOOK_AHEAD, forecast, self._weeks(now), self.every)
         self._made = (key, made)
+        self._rungs.add(made.rung)
         if made.slots and made.issued_at and made.slots[0].starts_at <= now:
             self._record_forecast(made.slots[0])
         return made
@@ -117,6 +151,7 @@ class LastForecasts:
 
     def __init__(self, slots: Sequence[Slot]) -> None:
         self.slots = slots
+        self.kind = ForecastKind.LAST
 
     def at(self, now: datetime) -> tuple[object, Sequence[Slot]]:
         first = bisect_right(self.slots, now, key=ends_at)
@@ -124,35 +159,79 @@ class LastForecasts:
         return (first, last), self.slots[first:last]
 
 
-class StoredForecasts:
-    """Forecasts by the time they were fetched; each is read from the database when it is due."""
+class Issue(NamedTuple):
+    """A forecast. Its clean slots are read when they are needed."""
 
-    def __init__(self, series: Series, since: datetime, until: datetime) -> None:
-        rows = Forecast.objects.filter(
-            series=series, ends_at__gt=since, known_at__lte=until
-        ).order_by("known_at")
-        self.series = series
+    known_at: datetime
+    issued_at: datetime
+    ends_at: datetime
+    slots: Callable[[], Sequence[Slot]]
+
+
+class IssuedForecasts:
+    """Forecasts that count from when they became known.
+
+    As in core/tasks/forecasts/as_of.py, the newest is filled up from those before it.
+    """
+
+    def __init__(self, issues: Iterable[Issue], kind: ForecastKind) -> None:
+        self.kind = kind
+        self.issues = sorted(issues, key=attrgetter("known_at"))
         # Reversed, so that the next one is popped from the end.
-        self._waiting = list(rows.values_list("known_at", "issued_at", "pk"))[::-1]
-        self._newest: tuple[datetime, int] | None = None
-        self._read: tuple[int, Sequence[Slot]] = (0, ())
+        self._waiting = self.issues[::-1]
+        self._known: list[Issue] = []
+        self._read: tuple[tuple[datetime, ...], Sequence[Slot]] = ((), ())
 
     def at(self, now: datetime) -> tuple[object, Sequence[Slot]]:
-        while self._waiting and self._waiting[-1][0] <= now:
-            _, issued_at, pk = self._waiting.pop()
-            # An older issue may be fetched later than a newer one.
-            self._newest = max(self._newest or (issued_at, pk), (issued_at, pk))
-        if self._newest and self._newest[1] != self._read[0]:
-            row = Forecast.objects.get(pk=self._newest[1])
-            row.series = self.series
-            self._read = (row.pk, row.as_slots())
+        while self._waiting and self._waiting[-1].known_at <= now:
+            self._known.append(self._waiting.pop())
+        # An older issue may become known later than a newer one.
+        self._known.sort(key=attrgetter("issued_at"), reverse=True)
+        self._known = [issue for issue in self._known if issue.ends_at > now]
+        issues = list(self._issues(now))
+        key = tuple(issue.issued_at for issue in issues)
+        if key != self._read[0]:
+            self._read = key, layered([issue.slots() for issue in issues])
         return self._read
+
+    def _issues(self, now: datetime) -> Iterator[Issue]:
+        """Yield the newest issue, and each before it that reaches further ahead."""
+        reach, has_now = now, False
+        recent = [issue for issue in self._known if now - issue.issued_at < OLDEST_ISSUE]
+        for issue in recent or self._known[:1]:
+            # One that begins only later leaves open what holds now.
+            if issue.ends_at > (reach if has_now else now):
+                reach = max(reach, issue.ends_at)
+                has_now = has_now or any(slot.starts_at <= now for slot in issue.slots()[:1])
+                yield issue
+
+
+def stored_forecasts(series: Series, since: datetime, until: datetime) -> IssuedForecasts:
+    """Return the forecasts by the time they were fetched, each read when it is due."""
+
+    @lru_cache(maxsize=MOST_READ)
+    def slots(pk: int) -> Sequence[Slot]:
+        row = Forecast.objects.get(pk=pk)
+        row.series = series
+        return row.as_slots()
+
+    rows = Forecast.objects.filter(series=series, ends_at__gt=since, known_at__lte=until)
+    columns = rows.values_list("known_at", "issued_at", "ends_at", "pk")
+    issues = [
+        Issue(known_at, issued_at, ends_at, partial(slots, pk))
+        for known_at, issued_at, ends_at, pk in columns
+    ]
+    return IssuedForecasts(issues, ForecastKind.FETCHED)
 
 
 def from_database(
     region: Region, signal: Signal, since: datetime, until: datetime
 ) -> SignalHistory:
-    """Return what was fetched of a region. Raises LookupError with a sentence if nothing was."""
+    """Return what was fetched of a region.
+
+    Raises LookupError with a sentence if there is no such feed, or nothing was.
+    """
+    feed = feeds.load(region.feed)
     found = Series.objects.filter(
         source__feed=region.feed, source__region=region.region, signal=signal
     )
@@ -170,8 +249,14 @@ def from_database(
         slot = Slot(start, end, value, series.unit, signal=signal)
         # A source may answer before a slot is over; the rule sees the value only after it.
         measurements.append(Measured(max(known_at, end), slot))
-    every = feeds.load(region.feed).every
-    return SignalHistory(signal, every, measurements, StoredForecasts(series, since, until))
+    forecasts = stored_forecasts(series, since, until)
+    if not forecasts.issues and not any(one.slot.ends_at > since for one in measurements):
+        raise LookupError(
+            f"Of {signal} from {region} nothing is stored between {since:%Y-%m-%d} and "
+            f"{until:%Y-%m-%d}. Take other days, or a file: --file history.csv"
+        )
+    origin = REPLAYED if feed.is_replayed else ""
+    return SignalHistory(signal, feed.every, measurements, forecasts, origin)
 
 
 def from_file(
@@ -180,19 +265,33 @@ def from_file(
     """Return what a CSV file says, perhaps with .gz.
 
     Its columns are from, to, forecast, actual: ISO times (UTC where they have no zone), numbers or
-    nothing. Raises ValueError with the line that is wrong, OSError.
+    nothing; and perhaps issued: when the forecast was. Then it has a row for each slot of each
+    issue. Raises ValueError with the line that is wrong, OSError.
     """
-    forecast, measurements = list[Slot](), list[Measured]()
+    forecasts, measurements = dict[datetime | None, list[Slot]](), list[Measured]()
     unit = unit or UNITS[signal]
     for row in _rows(path):
         if row.forecast is not None:
-            forecast.append(Slot(row.start, row.end, row.forecast, unit, row.start, signal))
+            issued_at = row.issued or row.start
+            slot = Slot(row.start, row.end, row.forecast, unit, issued_at, signal)
+            forecasts.setdefault(row.issued, []).append(slot)
         if row.actual is not None:
             slot = Slot(row.start, row.end, row.actual, unit, signal=signal)
             measurements.append(Measured(row.end, slot))
     lengths = [slot.ends_at - slot.starts_at for _, slot in measurements] or [timedelta(minutes=30)]
     every = max(set(lengths), key=lengths.count)
-    return SignalHistory(signal, every, measurements, LastForecasts(clean_slots(forecast)))
+    return SignalHistory(signal, every, measurements, _file_forecasts(forecasts))
+
+
+def _file_forecasts(by_issue: dict[datetime | None, list[Slot]]) -> Forecasts:
+    if set(by_issue) <= {None}:
+        return LastForecasts(clean_slots(by_issue.get(None, [])))
+    issues = []
+    for issued_at, slots in by_issue.items():
+        clean = clean_slots(slots)
+        if issued_at and clean:
+            issues.append(Issue(issued_at, issued_at, clean[-1].ends_at, partial(tuple, clean)))
+    return IssuedForecasts(issues, ForecastKind.ISSUED)
 
 
 class _FileRow(NamedTuple):
@@ -200,9 +299,17 @@ class _FileRow(NamedTuple):
     end: datetime
     forecast: float | None
     actual: float | None
+    issued: datetime | None
 
 
 def _rows(path: Path) -> Iterator[_FileRow]:
+    try:
+        yield from _read_rows(path)
+    except (EOFError, zlib.error, gzip.BadGzipFile, csv.Error, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} cannot be read: {error}") from error
+
+
+def _read_rows(path: Path) -> Iterator[_FileRow]:
     is_packed = path.suffix == ".gz"
     with gzip.open(path, "rt", newline="") if is_packed else path.open(newline="") as file:
         rows = csv.DictReader(file)
@@ -220,7 +327,10 @@ def _row(row: dict[str, str]) -> _FileRow:
     start, end = _time(row["from"]), _time(row["to"])
     if not start < end:
         raise ValueError(f"{row['to']} is not after {row['from']}")
-    return _FileRow(start, end, _number(row["forecast"]), _number(row["actual"]))
+    forecast, issued = _number(row["forecast"]), None
+    if "issued" in row and forecast is not None:
+        issued = _time(row["issued"])
+    return _FileRow(start, end, forecast, _number(row["actual"]), issued)
 
 
 def _time(text: str) -> datetime:

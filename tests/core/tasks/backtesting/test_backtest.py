@@ -272,7 +272,9 @@ def test_the_command_plays_a_file(tmp_path, name):
     assert said == (
         "cleanest_hours, 2023-03-20 00:00 to 2023-03-23 00:00: "
         "432 decisions, 6 switches, on for 9 h\n"
-        "2 jobs, 0 of them not delivered in full, 0 changes of plan\n"
+        "forecasts: the last one before each slot, as if it had been known 48 h ahead; "
+        "nobody had these then, so a plan saves less in truth, and changes more often\n"
+        "2 jobs, 0 of them not delivered in full, 0 changes of plan (0.0 a job)\n"
         "600 gCO2 (600 gCO2 were predicted); "
         "1.8 kgCO2 switched on at once, 600 gCO2 with hindsight\n"
         "saved 1.2 kgCO2, 100% of what hindsight would have saved\n"
@@ -379,7 +381,9 @@ def test_the_command_plays_what_is_stored(stored, settings):
         (("minuets=3",), "has no option minuets"),
         (("--file", "nowhere.csv"), "nowhere.csv"),
         ((), "Nothing is stored of carbon_intensity from replay"),
-        (("--region", "elsewhere:1"), "Nothing is stored of carbon_intensity from elsewhere:1"),
+        (("--region", "elsewhere:1"), "There is no feed 'elsewhere'. Known: .*replay"),
+        (("--region", "replay:1"), "Nothing is stored of carbon_intensity from replay:1"),
+        (("--to", "2023-03-19"), "--to 2023-03-19 is before --from 2023-03-20"),
         (("--zone", "Mars/Olympus"), "no time zone"),
         (("--every", "0"), "not a number of minutes"),
         (("minutes",), "NAME=VALUE"),
@@ -388,7 +392,7 @@ def test_the_command_plays_what_is_stored(stored, settings):
 def test_what_is_wrong_is_told(db, settings, words, said):
     settings.FEEDS = ["replay"]
     with pytest.raises(CommandError, match=said):
-        say("cleanest_hours", *words, *RANGE)
+        say("cleanest_hours", *RANGE, *words)
 
 
 @pytest.mark.parametrize(
@@ -429,3 +433,112 @@ def test_a_file_may_lack_values_and_times_without_a_zone_are_utc(tmp_path):
 def test_the_zone_of_a_device_says_what_07_00_is():
     told = replace(terms(), zone=ZoneInfo("Asia/Tokyo"))
     assert {one.job.deadline.hour for one in played(told, make_past(hourly(72))).jobs} == {22}
+
+
+def test_without_anything_known_then_it_says_so_and_claims_no_loss():
+    """As where a feed was fetched for the first time only after these days."""
+    actual = hourly(96)
+    late = [Measured(MONDAY + 100 * DAY, slot) for slot in actual]
+    one = SignalHistory(Signal.CARBON_INTENSITY, HOUR, late, LastForecasts([]))
+    result = played(terms(), one)
+    said = result.in_words()
+    assert "none was known then, nor a typical day: this says nothing of the rule" in said
+    assert "2 not compared, because nothing was known to plan by" in said
+    assert "lost" not in said
+    assert "saved" not in said
+    told = result.as_json()
+    assert (told["forecasts"], told["sum"]["settled"], told["sum"]["saving"]) == ("none", 0, None)
+    assert [job["planned_without_data"] for job in told["jobs"]] == [True, True]
+
+
+def test_by_a_typical_day_alone_it_says_so():
+    one = make_past(hourly(24 * 7))
+    one.forecasts = LastForecasts([])
+    result = played(terms(days=7), one)
+    assert "none was known then; by a typical day" in result.in_words()
+    assert result.blind > 0
+    assert result.costs.share == 1  # of those that a typical day was known for
+
+
+@pytest.mark.parametrize("content", ["", "2020-01-01T00:00,2020-01-01T01:00,1,2\n"])
+def test_a_file_without_anything_of_these_days_is_refused(tmp_path, content):
+    path = tmp_path / "history.csv"
+    path.write_text(f"from,to,forecast,actual\n{content}")
+    with pytest.raises(CommandError, match="has no measurement .actual. from 2023-03-20 00:00"):
+        say("cleanest_hours", *RANGE, "--zone", "UTC", "--file", str(path))
+
+
+def test_a_store_without_anything_of_these_days_is_refused(stored):
+    Measurement.objects.create(
+        series=stored, starts_at=MONDAY - DAY, ends_at=MONDAY, value=1, known_at=MONDAY
+    )
+    with pytest.raises(CommandError, match="nothing is stored between 2023-03-20 and 2023-03-23"):
+        say("cleanest_hours", *RANGE, "--zone", "UTC")
+
+
+def test_what_is_stored_of_a_replay_says_so(stored):
+    issue(stored, MONDAY - HOUR, 100.0)
+    said = say("cleanest_hours", *RANGE, "--zone", "UTC")
+    assert "forecasts: as they were fetched then (replayed data)\n" in said
+    assert json.loads(say("cleanest_hours", *RANGE, "--zone", "UTC", "--json"))["is_replayed"]
+
+
+@pytest.mark.parametrize("broken", [b"no gzip", gzip.compress(b"from,to,forecast,actual\n")[:-9]])
+def test_a_broken_archive_is_refused_in_words(tmp_path, broken):
+    path = tmp_path / "history.csv.gz"
+    path.write_bytes(broken)
+    with pytest.raises(ValueError, match="cannot be read"):
+        past.from_file(path)
+
+
+def issued(path, issues):
+    """A file with a row for each slot of each issue; what was measured stands in each of them."""
+    lines = ["issued,from,to,forecast,actual"]
+    for issued_at, slots, actual in issues:
+        for slot, measured in zip(slots, actual, strict=True):
+            start, end = slot.starts_at.isoformat(), slot.ends_at.isoformat()
+            lines.append(f"{issued_at.isoformat()},{start},{end},{slot.value},{measured.value}")
+    path.write_text("\n".join(lines))
+    return past.from_file(path)
+
+
+def test_a_forecast_with_an_issue_time_counts_from_then_on(tmp_path):
+    actual = hourly(48)
+    old, new = hourly(48, lambda at: 1.0), hourly(24, lambda at: 2.0)
+    history = issued(
+        tmp_path / "issued.csv",
+        [(MONDAY - HOUR, old, actual), (MONDAY + 5 * HOUR, new, actual[:24])],
+    )
+    before, after = (history.outlook(MONDAY + hours * HOUR) for hours in (4, 5))
+    assert {slot.value for slot in before.slots} == {1.0}
+    # The one issued before fills in where the newer one ends.
+    assert [after.at(MONDAY + hours * HOUR).value for hours in (6, 23, 24, 47)] == [2, 2, 1, 1]
+    assert history.kind == past.ForecastKind.ISSUED
+
+
+def test_a_forecast_that_got_right_only_at_the_last_minute_is_worth_nothing(tmp_path):
+    """Issued when its slot begins it is perfect, and before that it shows the wrong hours."""
+    actual = hourly(72)
+    wrong = hourly(72, lambda at: 50.0 if at.hour in (10, 11, 12) else 300.0)
+    late = [(slot.starts_at, [slot], [slot]) for slot in actual]
+    as_issued = issued(tmp_path / "a.csv", [(MONDAY - HOUR, wrong, actual), *late])
+    assert played(terms(), as_issued).costs.share == 0
+    last_only = make_past(actual)
+    result = played(terms(), last_only)
+    assert result.costs.share == 1
+    assert "nobody had these then" in result.in_words()
+
+
+def test_how_often_a_plan_changed_is_shown_for_a_job(tmp_path):
+    actual = hourly(72)
+    early, later = (
+        hourly(72, lambda at, first=first: 50.0 if at.hour == first else 300.0) for first in (1, 4)
+    )
+    revised = [(MONDAY - HOUR, early, actual)]
+    revised += [(MONDAY + day * DAY + 12 * HOUR, later, actual) for day in range(3)]
+    revised += [(MONDAY + day * DAY + 18 * HOUR, early, actual) for day in range(3)]
+    result = played(terms(minutes=60), issued(tmp_path / "a.csv", revised))
+    assert result.changes > 0
+    a_job = result.changes / len(result.jobs)
+    assert f"({a_job:.1f} a job)" in result.in_words()
+    assert result.as_json()["sum"]["changes_a_job"] == round(a_job, 2)
