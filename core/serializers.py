@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from core.models import Attribute, Device, DeviceCommand, Gateway, Plan, Presence, Run
+from core.models import Attribute, Device, DeviceCommand, Gateway, Plan, Presence, Run, Site
 from core.readings import Value
 
 Json = dict[str, Any]
@@ -22,8 +22,12 @@ def utc_text(time: datetime | None) -> str | None:
     return time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def device_json(device: Device, attributes: Iterable[Attribute], now: datetime) -> Json:
-    """Show a device and its attributes. Reads the device's gateway."""
+def device_json(device: Device, attributes: Iterable[Attribute], now: datetime, site: Site) -> Json:
+    """Show a device and its attributes. Reads the device's gateway.
+
+    Its zone and place are the home's where it has none of its own.
+    """
+    latitude, longitude = site.position_of(device)
     decision = None
     if device.decided_at:
         decision = {"reason": device.decision, "decided_at": utc_text(device.decided_at)}
@@ -38,10 +42,10 @@ def device_json(device: Device, attributes: Iterable[Attribute], now: datetime) 
             "vendor": device.gateway.vendor,
         },
         "place": {
-            "name": device.place,
-            "latitude": device.latitude,
-            "longitude": device.longitude,
-            "zone": device.zone,
+            "name": site.place_of(device),
+            "latitude": latitude,
+            "longitude": longitude,
+            "zone": str(site.clock_of(device)),
         },
         "enabled": device.enabled,
         "freshness": device.freshness(now).value,
@@ -55,10 +59,12 @@ def device_json(device: Device, attributes: Iterable[Attribute], now: datetime) 
     }
 
 
-def public_device_json(device: Device, attributes: Iterable[Attribute], now: datetime) -> Json:
-    """Show a device without its latitude and longitude."""
-    place = {"name": device.place, "zone": device.zone}
-    return device_json(device, attributes, now) | {"place": place}
+def public_device_json(
+    device: Device, attributes: Iterable[Attribute], now: datetime, site: Site
+) -> Json:
+    """Show a device without its latitude and longitude, and without where the home is."""
+    place = {"name": device.place, "zone": str(site.clock_of(device))}
+    return device_json(device, attributes, now, site) | {"place": place}
 
 
 def _hold_json(device: Device, now: datetime) -> Json | None:

@@ -4,7 +4,7 @@ from django.contrib import admin
 from django.contrib.auth import views as auth
 from django.urls import path
 
-from core.views import devices, gateways, health, holds, rules, status
+from core.views import devices, gateways, health, holds, rules, site, status
 
 admin.autodiscover()
 admin.site.site_header = admin.site.site_title = "iotapp"
@@ -24,6 +24,7 @@ urlpatterns = [
     path("gateways/<int:pk>/", gateways.change, name="gateway"),
     path("gateways/<int:pk>/discover/", gateways.discover, name="gateway_discover"),
     path("gateways/<int:pk>/remove/", gateways.remove, name="gateway_remove"),
+    path("home/", site.site, name="site"),
     path("login/", auth.LoginView.as_view(redirect_authenticated_user=True), name="login"),
     path("logout/", auth.LogoutView.as_view(), name="logout"),
     path("healthz", health.healthz, name="healthz"),

@@ -36,6 +36,7 @@ from core.models import (
     Secret,
     Series,
     Silence,
+    Site,
     User,
 )
 
@@ -78,6 +79,13 @@ class Kept(PublishingAdmin, Base):
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False
+
+
+@admin.register(Site)
+class SiteAdmin(ReadOnly):
+    """Changed on its own page, which tells open pages of it."""
+
+    list_display = ("name", "zone", "place", "latitude", "longitude")
 
 
 @admin.register(Gateway)

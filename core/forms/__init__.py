@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from dataclasses import fields
 from datetime import datetime, timedelta
 from typing import Any
+from zoneinfo import available_timezones
 
 from django import forms
+from django.conf import settings
 
 from core import formatting, rules, vendors
 from core.forms.text import TextField
-from core.models import Attribute, Device, Freshness, Gateway
+from core.models import Attribute, Device, Freshness, Gateway, Site
 from core.readings import LONGEST_TEXT, Kind, Value
 
 LARGEST_KEY = 2**63 - 1
@@ -111,11 +113,51 @@ class DeviceForm(forms.ModelForm):  # type: ignore[type-arg]  # generic only in 
             "hold_minutes": "Hold minutes after a change by hand",
         }
 
+    def __init__(self, *args: Any, **named: Any) -> None:
+        super().__init__(*args, **named)
+        site = Site.home()
+        inherited = {
+            "place": site.place,
+            "latitude": site.latitude,
+            "longitude": site.longitude,
+            "zone": site.clock,
+        }
+        for name, value in inherited.items():
+            if value not in ("", None):
+                self.fields[name].help_text = f"Empty: that of the home, {value}"
+
     def about(self) -> list[forms.BoundField]:
         return [field for field in self if field.name not in LIMITS]
 
     def limits(self) -> list[forms.BoundField]:
         return [self[name] for name in LIMITS]
+
+
+class SiteForm(forms.ModelForm):  # type: ignore[type-arg]  # generic only in the stubs
+    class Meta:
+        model = Site
+        fields = ("name", "zone", "place", "latitude", "longitude")
+        field_classes = {"name": TextField, "zone": TextField, "place": TextField}
+        labels = {"zone": "Time zone"}
+        help_texts = {
+            "name": "For example: summer house",
+            "place": "For example: Berlin",
+            "latitude": "In degrees, south is negative. Feeds of weather and grid look there",
+            "longitude": "In degrees, west is negative",
+        }
+
+    def __init__(self, *args: Any, **named: Any) -> None:
+        super().__init__(*args, **named)
+        self.fields["zone"].widget.attrs["list"] = "zones"
+        self.fields["zone"].help_text = (
+            "Such as Europe/Berlin: rules go by its clock, summer time too. "
+            f"Empty: {settings.TIME_ZONE}"
+        )
+
+    @staticmethod
+    def zones() -> list[str]:
+        """Return the zones that the page offers while one types."""
+        return sorted(available_timezones())
 
 
 class HoldForm(forms.Form):

@@ -13,7 +13,7 @@ from core import serializers
 from core.live.follower import follower
 from core.live.subscriber import ALL, CHANGES, Topic
 from core.live.threads import reading
-from core.models import Device
+from core.models import Device, Site
 
 PAGE = 25
 """Devices, some 40 KiB: what is kept at least for a client that does not read."""
@@ -35,7 +35,7 @@ def snapshot(
         .select_related("gateway")
         .prefetch_related("attributes")
     )
-    texts = []
+    texts, site = [], Site.home()
     for device in devices:
         # order_by() would ignore what was prefetched, and query for each device.
         attributes = sorted(device.attributes.all(), key=lambda one: one.pk)
@@ -43,7 +43,7 @@ def snapshot(
             attribute.device = device
         texts.append(
             json.dumps(
-                serializers.public_device_json(device, attributes, now), separators=(",", ":")
+                serializers.public_device_json(device, attributes, now, site), separators=(",", ":")
             )
         )
     return [texts[start : start + page] for start in range(0, len(texts), page)] or [[]]

@@ -3,10 +3,9 @@
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from math import isfinite, nan
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
-
-from django.utils import timezone
 
 from core.readings import LONGEST_NAME, clean_name
 
@@ -55,14 +54,13 @@ def port(text: str) -> int:
 
 
 def moment(text: str) -> datetime:
-    """Read a date and time in ISO 8601; one without a zone is in TIME_ZONE."""
+    """Read a date and time in ISO 8601; one without a zone is returned without one."""
     try:
-        time = datetime.fromisoformat(text)
+        return datetime.fromisoformat(text)
     except ValueError:
         raise ArgumentTypeError(
             f"{text!r} is no time. Example: 2026-11-21T02:00, or 2026-11-21T02:00+01:00"
         ) from None
-    return timezone.make_aware(time) if timezone.is_naive(time) else time
 
 
 def zone(name: str) -> ZoneInfo:
@@ -71,6 +69,17 @@ def zone(name: str) -> ZoneInfo:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError) as error:
         raise ArgumentTypeError(f"{name!r} is no time zone. Example: Europe/London") from error
+
+
+def degrees(text: str) -> float:
+    """Read a latitude or longitude."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = nan
+    if not isfinite(number):
+        raise ArgumentTypeError(f"{text!r} is no number of degrees. Example: 52.52")
+    return number
 
 
 def minutes(most: int, *, whole: bool = True) -> Callable[[str], timedelta]:

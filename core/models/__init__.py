@@ -13,6 +13,7 @@ from core.models.presence import Presence
 from core.models.receipt import Receipt
 from core.models.run import Lease, Run
 from core.models.secret import Secret, SecretUnreadable
+from core.models.site import Site
 from core.models.user import User
 
 __all__ = [
@@ -35,5 +36,6 @@ __all__ = [
     "SecretUnreadable",
     "Series",
     "Silence",
+    "Site",
     "User",
 ]

@@ -7,7 +7,7 @@ only meet its deadline.
 
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, time, timedelta
 from enum import StrEnum
@@ -76,11 +76,11 @@ class Outlook:
         replayed = f"{REPLAYED} of another time, not live" if self.is_replayed else ""
         return "; ".join(filter(None, (self.source(now), replayed)))
 
-    def source(self, now: datetime) -> str:
+    def source(self, now: datetime, clock: Callable[[datetime], str] | None = None) -> str:
         """Return where it comes from, for the end of a sentence; "" for a live forecast.
 
         Else such as "by the last forecast, 5 h old", "by a typical day", "by the forecast, and a
-        typical day after 14:00 UTC".
+        typical day after 14:00 UTC". `clock` shows a time in another way, such as the rule's own.
         """
         if self.rung is Rung.NONE:
             return "without a forecast"
@@ -92,7 +92,7 @@ class Outlook:
             age = f", {_age(now - self.issued_at)} old" if self.issued_at else ""
             forecast = f"by the last forecast{age}"
         others = [
-            f"{name} after {_clock(begins_at, now)}"
+            f"{name} after {clock(begins_at) if clock else _clock(begins_at, now)}"
             for name, begins_at in (
                 ("an earlier one", self.earlier_from),
                 ("a typical day", self.typical_from),

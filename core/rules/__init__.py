@@ -100,6 +100,10 @@ class Situation:
             return f"{shown:%a %H:%M}"
         return f"{shown:%a} {shown.day} {shown:%b %H:%M}"
 
+    def with_clock(self, sentence: str) -> str:
+        """Say after a sentence with times of day whose they are: ... (times: Europe/Berlin)."""
+        return f"{sentence} (times: {self.zone})" if has_times(sentence) else sentence
+
 
 @dataclass(frozen=True, slots=True)
 class Decision:
@@ -119,10 +123,10 @@ class Decision:
     plan: WindowPlan | None = None
 
     def labelled(self, situation: Situation) -> "Decision":
-        """Say in the reason that it was made from replayed data, if it was."""
-        if not situation.is_replayed:
-            return self
-        return replace(self, reason=f"{self.reason} ({REPLAYED})")
+        """Say in the reason whose clock its times are of, and whether the data was replayed."""
+        notes = [f"times: {situation.zone}"] if has_times(self.reason) else []
+        notes += [REPLAYED] if situation.is_replayed else []
+        return replace(self, reason=f"{self.reason} ({'; '.join(notes)})") if notes else self
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +242,14 @@ def _read_bool(name: str, written: object) -> bool:
 def option(default: Any, help: str, unit: str = "", choices: Sequence[str] = ()) -> Any:
     """A field of Options, with what forms and `set_rule` say about it."""
     return field(default=default, metadata={"help": help, "unit": unit, "choices": tuple(choices)})
+
+
+TIME_OF_DAY = re.compile(r"(?<![\w:.])([01]\d|2[0-3]):[0-5]\d(?![\w:]| UTC)", re.ASCII)
+
+
+def has_times(text: str) -> bool:
+    """Whether there is a time of day in a text, other than one that says it is UTC."""
+    return bool(TIME_OF_DAY.search(text))
 
 
 def time_of_day(written: str) -> timedelta:

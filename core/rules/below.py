@@ -50,7 +50,7 @@ def decide(situation: Situation) -> Decision:
     low, high = _band(situation)
     value = slot.value < low or situation.is_on and slot.value <= high
     ends_at = _ends_at(situation.forecast, situation.now, value, low, high)
-    source = outlook.source(situation.now)
+    source = outlook.source(situation.now, situation.clock)
     reason = f"{_compared(situation, slot, low, high)}{f', {source}' if source else ''}"
     return Decision(value, reason, until=ends_at)
 

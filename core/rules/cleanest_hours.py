@@ -80,7 +80,7 @@ def decide(situation: Situation) -> Decision:
     plan = replace(plan, cost=planning.cost(plan.windows, filled, job.watts) or 0)
     said = _praise(situation, plan, filled) + _assumed(job, slots, situation.now)
     said += _missing(plan) + _shorter(situation, plan)
-    source = situation.outlook.source(situation.now) if situation.outlook else ""
+    source = situation.outlook.source(situation.now, situation.clock) if situation.outlook else ""
     return _follow(situation, plan, f"{said}, {source}" if source else said)
 
 

@@ -173,5 +173,5 @@ def _calm(situation: Situation, slots: Sequence[Slot]) -> str:
 def _source(situation: Situation, slot: Slot) -> str:
     # Slots of a typical day were not used: the source is not to name them.
     outlook = replace(situation.outlooks[slot.signal], typical_from=None)
-    source = outlook.source(situation.now)
+    source = outlook.source(situation.now, situation.clock)
     return f", {source}" if source else ""

@@ -25,6 +25,7 @@ from core.simulator import KINDS, PUMP, Simulator
 from core.tasks import decide, gateways, poll, status
 from core.tasks.decisions.verdicts import Verdict
 from core.tasks.runs import AlreadyRunning, Terminated
+from core.tasks.site import set_site
 
 Say = Callable[[str], object]
 
@@ -137,6 +138,7 @@ def _home() -> Iterator[list[str]]:
 
 
 def _add_home(addresses: list[str]) -> None:
+    set_site(name="The demo's home", zone=settings.TIME_ZONE)
     for address in addresses:
         try:
             gateway = gateways.add("shelly", address).gateway

@@ -51,6 +51,11 @@ class Explanation:
         return (plans.pack(plan) if plan else None) == self.receipt.choice
 
     @property
+    def zone(self) -> ZoneInfo:
+        """The clock of the device when it was decided: all times are shown by it."""
+        return ZoneInfo(self.receipt.inputs["zone"])
+
+    @property
     def plan(self) -> WindowPlan | None:
         return plans.unpack(self.receipt.choice) if self.receipt.choice else None
 
@@ -90,9 +95,10 @@ class Explanation:
 
     def _head(self) -> Iterator[str]:
         receipt = self.receipt
-        yield f"{receipt.device}, {_at(receipt.decided_at)}: {receipt.sentence}"
+        yield f"{receipt.device}, {self._at(receipt.decided_at)}: {receipt.sentence}"
         if receipt.times > 1:
-            yield f"  Decided the same {receipt.times} times, until {_at(receipt.repeated_at)}."
+            until = self._at(receipt.repeated_at)
+            yield f"  Decided the same {receipt.times} times, until {until}."
         whose = {
             Source.HUMAN: "a person's hold",
             Source.FAIL_SAFE: "the fail-safe",
@@ -155,12 +161,16 @@ class Explanation:
             return
         yield f"Ordered: {formatting.command_text(command)} (order {command.pk})"
         for at, state, error in command.steps:
-            yield f"  {_at(datetime.fromisoformat(at))}: {state}" + (f". {error}" if error else "")
+            yield f"  {self._at(datetime.fromisoformat(at))}: {state}" + (
+                f". {error}" if error else ""
+            )
+
+    def _at(self, time: datetime) -> str:
+        return f"{time.astimezone(self.zone):%Y-%m-%d %H:%M:%S} {self.zone}"
 
     def _windows(self, windows: tuple[Window, ...]) -> str:
-        zone = ZoneInfo(self.receipt.inputs["zone"])
         spans = [
-            (window.starts_at.astimezone(zone), window.ends_at.astimezone(zone))
+            (window.starts_at.astimezone(self.zone), window.ends_at.astimezone(self.zone))
             for window in windows
         ]
         return (
@@ -230,7 +240,3 @@ def _outlook_text(outlook: Outlook, at: datetime) -> str:
     value = f"{slot.value:g} {slot.unit} then" if slot else "nothing for that time"
     issued = f", issued {formatting.ago(outlook.issued_at, at)}" if outlook.issued_at else ""
     return f"{value}, by {outlook.kind}{issued}"
-
-
-def _at(time: datetime) -> str:
-    return f"{time:%Y-%m-%d %H:%M:%S} UTC"

@@ -6,7 +6,7 @@ from django.db.models import Count, Q, QuerySet
 from django.utils import timezone
 
 from core import formatting, serializers
-from core.models import Device, Gateway
+from core.models import Device, Gateway, Site
 
 NO_GATEWAYS = "No gateways yet. Add one: python manage.py add_gateway VENDOR URL"
 NO_DEVICES = "No devices. Look for some: python manage.py discover_devices"
@@ -60,9 +60,9 @@ def _state(gateway: Gateway) -> str:
 
 
 def devices_json(found: QuerySet[Device]) -> list[dict[str, Any]]:
-    now = timezone.now()
+    now, site = timezone.now(), Site.home()
     return [
-        serializers.device_json(device, device.attributes.all(), now)
+        serializers.device_json(device, device.attributes.all(), now, site)
         for device in found.prefetch_related("attributes__device__gateway")
     ]
 

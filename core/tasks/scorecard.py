@@ -12,7 +12,7 @@ from django.db.models import Min, Q
 
 from core import feeds, formatting, rules
 from core.feeds import UNITS, Signal, Slot
-from core.models import Device, Plan, Receipt
+from core.models import Device, Plan, Receipt, Site
 from core.planning import Window, score
 from core.planning.forecast import REPLAYED
 from core.planning.score import Costs, WarningScore
@@ -169,6 +169,7 @@ def _guards(
         return {}
     pks = [device.pk for device in guarded]
     measurements, warnings = AsOf(now), _warnings(pks, since, now)
+    site = Site.home()
     names = {rule.name for of_device in found.values() for rule, _ in of_device}
     began = {name: _began(pks, name) for name in names}
     scored: dict[int, list[Guarded]] = {}
@@ -176,7 +177,7 @@ def _guards(
         warned = warnings.get(device.pk, [])
         for rule, options in found[device.pk]:
             start = max(since, began[rule.name].get(device.pk, now))
-            guard = _guarded(device, rule, options, warned, measurements, start)
+            guard = _guarded(device, site, rule, options, warned, measurements, start)
             scored.setdefault(device.pk, []).append(guard)
     return scored
 
@@ -213,6 +214,7 @@ def _warnings(pks: Sequence[int], since: datetime, now: datetime) -> dict[int, l
 
 def _guarded(
     device: Device,
+    site: Site,
     rule: rules.Rule,
     options: Any,
     warnings: Sequence[Window],
@@ -220,7 +222,7 @@ def _guarded(
     since: datetime,
 ) -> Guarded:
     for signal in rule.signals(options):
-        region = _region(device, signal)
+        region = _region(device, site, signal)
         least = threshold(options, signal)
         if region is None or least is None:
             continue
@@ -239,9 +241,9 @@ def threshold(options: Any, signal: Signal) -> float | None:
     return float(options.limit(signal)) if hasattr(options, "limit") else None
 
 
-def _region(device: Device, signal: Signal) -> Region | None:
+def _region(device: Device, site: Site, signal: Signal) -> Region | None:
     try:
-        return region_for(device, signal)
+        return region_for(device, signal, site)
     except LookupError:
         return None
 

@@ -7,9 +7,10 @@ from typing import Any
 from django.utils import timezone
 
 from core import formatting, serializers
-from core.models import Device, Gateway
+from core.models import Device, Gateway, Site
 from core.tasks import runs
 from core.tasks.runs import Health
+from core.tasks.site import clock_in_words
 
 MOST_DEVICES = 10_000
 MOST_GATEWAYS = 100
@@ -32,6 +33,7 @@ class Overview:
     more: int
     failing: list[Gateway]
     health: Health
+    site: Site
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -44,7 +46,7 @@ class Overview:
             "missed_polls": self.health.missed,
             "failing_gateways": [serializers.gateway_json(gateway) for gateway in self.failing],
             "devices": [
-                serializers.device_json(device, device.attributes.all(), self.now)
+                serializers.device_json(device, device.attributes.all(), self.now, self.site)
                 for device in self.devices
             ],
             "devices_left_out": self.more,
@@ -66,6 +68,8 @@ class Overview:
             lines.append(f"and {self.more:,} more")
         for gateway in self.failing:
             lines.append(f"{gateway} fails: {gateway.error} {self._asked_again(gateway)}")
+        if not self.site.zone and any(device.has_decider for device in self.devices):
+            lines.append(clock_in_words(self.site))
         return "\n".join([*lines, "", self._polling()])
 
     def _row(self, device: Device) -> tuple[str, ...]:
@@ -105,4 +109,4 @@ def overview() -> Overview:
     devices = list(found[: MOST_DEVICES + 1])
     more = found.count() - MOST_DEVICES if len(devices) > MOST_DEVICES else 0
     failing = list(Gateway.objects.active().filter(failures__gt=0)[:MOST_GATEWAYS])
-    return Overview(now, devices[:MOST_DEVICES], more, failing, runs.health(now))
+    return Overview(now, devices[:MOST_DEVICES], more, failing, runs.health(now), Site.home())

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from core import formatting, rules, vendors
-from core.models import Attribute, Device, Plan, Receipt
+from core.models import Attribute, Device, Plan, Receipt, Site
 from core.models.device import FailSafe
 from core.planning.score import Costs
 from core.tasks import scorecard
@@ -59,6 +59,7 @@ def decided(device: Device, attributes: Sequence[Attribute], now: datetime) -> d
         "is_ruled": is_ruled,
         "deciders": found,
         "limits": limits(device),
+        "clock": Site.home().clock_of(device) if is_ruled else None,
         "lengths": lengths(),
         "planned": planned,
         "no_plan": complaint,

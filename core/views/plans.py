@@ -8,7 +8,7 @@ from math import ceil
 from core import charts, formatting, rules
 from core.charts import Band, Chart, Column
 from core.feeds import Signal, Slot
-from core.models import Attribute, Device, Observation, Plan
+from core.models import Attribute, Device, Observation, Plan, Site
 from core.models.attribute import main_switch
 from core.planning import Window, timeline
 from core.planning.forecast import Outlook
@@ -129,9 +129,9 @@ def _looks(device: Device, plan: Plan | None) -> tuple[Signal, Region] | None:
     """
     if plan:
         return Signal(plan.signal), Region(*plan.region.partition(":")[::2])
-    signals = list(_signals(device))
+    signals, site = list(_signals(device)), Site.home()
     for signal in signals:
-        if region := region_for(device, signal):
+        if region := region_for(device, signal, site):
             return signal, region
     if signals:
         raise LookupError(

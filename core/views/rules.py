@@ -12,7 +12,7 @@ from django.views.decorators.http import require_http_methods
 from core import rules
 from core.forms import ChooseRule, RuleForm
 from core.forms.versioned import Seen, stored, typed
-from core.models import Device
+from core.models import Device, Site
 from core.tasks import gateways
 from core.views.access import permitted
 
@@ -64,7 +64,11 @@ def rule(request: HttpRequest, pk: int) -> HttpResponse:
     return render(
         request,
         "core/device_rule.html",
-        {"device": device, "choices": [one for one in choices if _is_offered(one)]},
+        {
+            "device": device,
+            "choices": [one for one in choices if _is_offered(one)],
+            "clock": Site.home().clock_of(device),
+        },
     )
 
 

@@ -1,6 +1,6 @@
 """The status page: problems first, then all devices.
 
-Six queries, whatever the history; one more while a gateway fails.
+Seven queries, whatever the history; one more while a gateway fails.
 """
 
 from collections.abc import Iterable, Sequence
@@ -19,7 +19,7 @@ from django.views.decorators.http import require_safe
 from core import formatting
 from core.forms import FindDevices
 from core.live.follower import follower
-from core.models import Attribute, Device, DeviceCommand, Freshness, Gateway
+from core.models import Attribute, Device, DeviceCommand, Freshness, Gateway, Site
 from core.models.attribute import main_switch
 from core.models.device_command import OPEN
 from core.models.gateway import GatewayQuerySet
@@ -109,7 +109,7 @@ def status(request: HttpRequest) -> HttpResponse:
     broken: list[Gateway] = []
     if may_be_broken:
         broken = list(_broken().order_by("-refused", "name", "pk")[: BROKEN_SHOWN + 1])
-    health = runs.health(now)
+    health, home = runs.health(now), Site.home()
     return render(
         request,
         "core/status.html",
@@ -131,6 +131,8 @@ def status(request: HttpRequest) -> HttpResponse:
             "broken": broken[:BROKEN_SHOWN],
             "more_broken": len(broken) > BROKEN_SHOWN,
             "health": health,
+            "home": home,
+            "clock_is_asked": not home.zone and any(device.has_decider for device in shown),
             "pace": _pace(health),
             "forecasts": forecasts_shown(now),
         },

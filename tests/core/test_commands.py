@@ -194,6 +194,8 @@ def test_set_rule_keeps_options_as_written_and_tells_all_that_hold(heater):
     assert output == (
         "Heater: the rule cleanest_hours decides from now on, with minutes=240 before=06:30 "
         "watts=1000 contiguous=off signal=carbon_intensity ties=earliest gain=5 smooth=90.\n"
+        "Nobody has set the clock of the home: times of rules are those of UTC. "
+        "Set it: python manage.py set_site --zone Europe/Berlin\n"
     )
     heater.refresh_from_db()
     assert (heater.rule, heater.options) == (
@@ -207,6 +209,8 @@ def test_set_rule_takes_an_option_with_spaces(heater):
     assert output == (
         "Heater: the rule schedule decides from now on, "
         "with on='mon-fri 07:00-09:00; sat 08:00-10:00'.\n"
+        "Nobody has set the clock of the home: times of rules are those of UTC. "
+        "Set it: python manage.py set_site --zone Europe/Berlin\n"
     )
 
 

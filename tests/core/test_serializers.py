@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from core import serializers
-from core.models import DeviceCommand, Plan, Run
+from core.models import DeviceCommand, Plan, Run, Site
 from core.models.run import Outcome
 from tests.core.tasks.homes import make_device, make_gateway
 
@@ -42,10 +42,12 @@ def test_times_are_utc_with_a_z(time, text):
 
 
 def test_a_device_carries_its_attributes_values_and_freshness(device):
-    shown = json.loads(json.dumps(serializers.device_json(device, device.attributes.all(), NOW)))
+    shown = json.loads(
+        json.dumps(serializers.device_json(device, device.attributes.all(), NOW, Site()))
+    )
     assert (shown["name"], shown["freshness"]) == ("Plug", "fresh")
     assert shown["heard_at"] == "2026-11-21T12:00:00.000Z"
-    assert shown["place"] == {"name": "Hall", "latitude": None, "longitude": None, "zone": ""}
+    assert shown["place"] == {"name": "Hall", "latitude": None, "longitude": None, "zone": "UTC"}
     on, power = shown["attributes"]
     assert (on["value"], on["kind"], on["writable"]) == (True, "boolean", True)
     assert (power["value"], power["unit"], power["freshness"]) == (None, "W", "never")
@@ -91,8 +93,8 @@ def test_a_hold_is_told_while_it_lasts(device):
         "held_at": "2026-11-21T12:00:00.000Z",
         "held_until": "2026-11-21T13:00:00.000Z",
     }
-    assert serializers.device_json(device, [], NOW)["hold"] == shown
-    assert serializers.device_json(device, [], NOW + timedelta(hours=1))["hold"] is None
+    assert serializers.device_json(device, [], NOW, Site())["hold"] == shown
+    assert serializers.device_json(device, [], NOW + timedelta(hours=1), Site())["hold"] is None
 
 
 def test_the_public_sees_no_address_no_place_on_earth_and_no_error_of_a_run(device):
@@ -100,7 +102,7 @@ def test_the_public_sees_no_address_no_place_on_earth_and_no_error_of_a_run(devi
     run = Run(task="poll", started_at=NOW, error="http://127.0.0.1:1 did not answer")
     shown = json.dumps(
         [
-            serializers.public_device_json(device, [], NOW),
+            serializers.public_device_json(device, [], NOW, Site()),
             serializers.public_gateway_json(device.gateway),
             serializers.public_run_json(run),
         ]

@@ -2,7 +2,6 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 
 from core import rules
@@ -28,15 +27,15 @@ class Command(Base):
         add("options", nargs="*", metavar="NAME=VALUE", help="options of the rule: minutes=180")
         add("--from", dest="since", type=day, required=True, metavar="DAY", help="2023-01-01")
         add("--to", dest="until", type=day, required=True, metavar="DAY", help="last day")
-        add("--zone", type=zone, default=settings.TIME_ZONE, help="time zone of the device")
+        add("--zone", type=zone, help="time zone of the device (default: the home's)")
         add("--file", type=Path, metavar="CSV", help=CSV)
         add("--region", default="", metavar="FEED:REGION", help="default: as FEEDS says")
         add("--every", type=EVERY, default="10", metavar="MINUTES", help="between decisions (10)")
         add("--svg", type=Path, metavar="FILE", help="draw the last week as a chart")
         add("--json", action="store_true", help="print the result as JSON")
 
-    def create_parser(self, *args: Any, **options: Any) -> CommandParser:
-        parser = super().create_parser(*args, **options)
+    def create_parser(self, *args: Any, **named: Any) -> CommandParser:
+        parser = super().create_parser(*args, **named)
         # NAME=VALUE may stand anywhere, also after the options of the command.
         parser.parse_args = parser.parse_intermixed_args  # type: ignore[method-assign]
         return parser

@@ -2,10 +2,12 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import CommandError
+from django.utils.timezone import is_naive, make_aware
 
 from core.formatting import counted
 from core.management.arguments import moment
 from core.management.command import Command as Base
+from core.models import Site
 from core.tasks import decide
 from core.tasks.runs import AlreadyRunning, LeaseLost
 
@@ -27,12 +29,14 @@ class Command(Base):
             "--as-of",
             type=moment,
             metavar="TIME",
-            help="show what would have been decided then, such as 2026-11-21T02:00",
+            help="show what would have been decided then: 2026-11-21T02:00, by the home's clock",
         )
         add("--json", action="store_true", help="print the decisions as JSON")
 
     def handle(self, *args: Any, **options: Any) -> None:
         dry_run, as_of = options["dry_run"], options["as_of"]
+        if as_of and is_naive(as_of):
+            as_of = make_aware(as_of, Site.home().clock)
         try:
             verdicts = decide.decide(options["device"], dry_run=dry_run, as_of=as_of)
         except AlreadyRunning as nothing_to_do:

@@ -5,6 +5,7 @@ from django.utils import timezone
 
 from core.management.arguments import YEAR_MINUTES, add_device, minutes
 from core.management.command import Command as Base
+from core.models import Site
 from core.tasks.orders import holds
 
 
@@ -29,5 +30,6 @@ class Command(Base):
         device = holds.hold(options["device"], until, options["reason"])
         end = f"it is released: python manage.py release_device {device.pk}"
         if until:
-            end = f"{until:%Y-%m-%d %H:%M} UTC"
+            zone = Site.home().clock_of(device)
+            end = f"{until.astimezone(zone):%Y-%m-%d %H:%M}, {zone}"
         self.stdout.write(f"{device}: held until {end}")

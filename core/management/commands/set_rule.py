@@ -6,7 +6,8 @@ from django.core.management.base import CommandError
 from core import rules
 from core.management.arguments import add_device
 from core.management.command import Command as Base
-from core.tasks import gateways, rule_options
+from core.models import Site
+from core.tasks import gateways, rule_options, site
 
 NONE = "none"
 
@@ -51,3 +52,5 @@ class Command(Base):
         chosen = rule_options.all_of(name, stored)
         sentence = f"{device}: the {part} {name} decides from now on"
         self.stdout.write(f"{sentence}, with {chosen}." if chosen else f"{sentence}.")
+        if rules.has_times(chosen):
+            self.stdout.write(site.clock_in_words(Site.home(), device))

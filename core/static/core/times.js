@@ -12,8 +12,10 @@ export function setText(element, words) {
   if (element.textContent !== words) element.textContent = words;
 }
 
-// Brings the times in a part of a page to the reader's zone.
+// Brings the times in a part of a page to the reader's zone, and says which it is.
 export function localise(part) {
+  for (const element of part.querySelectorAll(".zone"))
+    setText(element, `of ${Intl.DateTimeFormat().resolvedOptions().timeZone}`);
   for (const element of part.querySelectorAll("time")) {
     const time = new Date(element.dateTime);
     element.title = fullText(time);

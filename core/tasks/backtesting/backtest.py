@@ -8,7 +8,7 @@ from typing import Any
 
 from core import planning
 from core.feeds import Signal
-from core.models import Device, Plan
+from core.models import Device, Plan, Site
 from core.planning import Job, Window, score
 from core.planning.score import Costs, PlanScore, WarningScore
 from core.rules import Rule
@@ -131,7 +131,7 @@ class BacktestResult:
         zone = settings.zone
         since, until = settings.since.astimezone(zone), settings.until.astimezone(zone)
         lines = [
-            f"{settings.rule.name}, {since:%Y-%m-%d %H:%M} to {until:%Y-%m-%d %H:%M}: "
+            f"{settings.rule.name}, {since:%Y-%m-%d %H:%M} to {until:%Y-%m-%d %H:%M} {zone}: "
             f"{counted(self.ticks, 'decision')}, {counted(self.switches, 'switch', 'switches')}, "
             f"on for {score.minutes_of(self.on) / 60:,.0f} h"
         ]
@@ -286,7 +286,7 @@ def load_histories(
             if region:
                 source: Region | None = Region(feed, place)
             else:
-                source = region_for(Device(name="this backtest"), signal)
+                source = region_for(Device(name="this backtest"), signal, Site.home())
             if source:
                 found[signal] = past.from_database(source, signal, settings.since, settings.until)
         except LookupError as error:
@@ -297,14 +297,20 @@ def load_histories(
 
 
 def settings_of(
-    rule: Rule, options: Any, first_day: date, last_day: date, every: timedelta, zone: tzinfo
+    rule: Rule,
+    options: Any,
+    first_day: date,
+    last_day: date,
+    every: timedelta,
+    zone: tzinfo | None = None,
 ) -> BacktestSettings:
-    """Make terms of whole days, midnight to midnight in the zone of the device.
+    """Make terms of whole days, midnight to midnight in the zone of the device, or of the home.
 
     Raises ValueError if the last day is before the first.
     """
     if last_day < first_day:
         raise ValueError(f"--to {last_day} is before --from {first_day}: swap them.")
+    zone = zone or Site.home().clock
     since = datetime.combine(first_day, time(), zone).astimezone(UTC)
     until = datetime.combine(last_day + timedelta(days=1), time(), zone).astimezone(UTC)
     return BacktestSettings(rule, options, since, until, every, zone)

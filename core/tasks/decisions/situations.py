@@ -15,7 +15,6 @@ from types import NoneType
 from typing import Any, NamedTuple, get_args, get_type_hints
 from zoneinfo import ZoneInfo
 
-from django.conf import settings
 from django.db.models import Count, F, OuterRef, Q, Subquery
 
 from core import rules
@@ -29,6 +28,7 @@ from core.models import (
     Plan,
     Receipt,
     Silence,
+    Site,
 )
 from core.models.attribute import main_switch
 from core.models.device_command import State
@@ -84,7 +84,7 @@ class Round:
     number of devices."""
 
     def __init__(self, devices: Collection[Device], at: datetime, *, is_live: bool = True) -> None:
-        self.at = at
+        self.at, self.site = at, Site.home()
         self.forecasts = AsOf(at)
         self.used: dict[int, dict[Signal, Region]] = {}
         """By device: the signals that its rules looked at, and the region of each."""
@@ -114,7 +114,7 @@ class Round:
             device=str(device),
             values={name: row.value for name, row in fresh.items() if row.value is not None},
             switch=switch.name if switch else "",
-            zone=ZoneInfo(device.zone or settings.TIME_ZONE),
+            zone=self.site.clock_of(device),
             changed_at=switch.changed_at if switch else None,
             plan=followed.plan,
             delivered=followed.delivered,
@@ -142,7 +142,11 @@ class Round:
         return replace(state.situation, outlooks=outlooks, options=options)
 
     def outlooks(self, device: Device, signals: Iterable[Signal]) -> dict[Signal, Outlook]:
-        regions = {signal: region for signal in signals if (region := region_for(device, signal))}
+        regions = {
+            signal: region
+            for signal in signals
+            if (region := region_for(device, signal, self.site))
+        }
         self.used.setdefault(device.pk, {}).update(regions)
         return _outlooks(self.forecasts, regions)
 

@@ -99,7 +99,7 @@ def verdict(state: DeviceState, this_round: Round) -> Verdict:
     problem = next((result.problem for result in results.values() if result.problem), "")
     source, result = _winner(state, results, problem, now)
     if source is Source.HUMAN:
-        step = Step(_held_sentence(device, results))
+        step = Step(_held_sentence(state, results))
     elif result.decision:
         guard_is_blind = "guard" in results and bool(results["guard"].problem)
         step = _next_step(state, result.decision, source, now, guard_is_blind)
@@ -141,7 +141,7 @@ def _ask(state: DeviceState, this_round: Round, name: str, options: Json) -> Rul
         decision = rule.decide(situation)
         _check(state, decision)
     except (rules.Undecided, Unacceptable) as error:
-        return replace(result, problem=str(error))
+        return replace(result, problem=situation.with_clock(str(error)))
     # A rule is a newcomer's code: its fault is logged, and costs its own device only.
     except Exception as error:
         logger.exception("The rule %s failed for %s", name, state.device)
@@ -156,8 +156,10 @@ def _blind(state: DeviceState) -> str:
     if state.switch.name in state.fresh:
         return ""
     heard_at = state.device.heard_at
-    last = f"last heard {heard_at:%Y-%m-%d %H:%M} UTC" if heard_at else "never heard"
-    return f"no fresh reading, {last}"
+    if heard_at is None:
+        return "no fresh reading, never heard"
+    shown = heard_at.astimezone(state.situation.zone)
+    return state.situation.with_clock(f"no fresh reading, last heard {shown:%Y-%m-%d %H:%M}")
 
 
 def _check(state: DeviceState, decision: Decision | None) -> None:
@@ -253,9 +255,12 @@ def _fail_safe(state: DeviceState, problem: str, now: datetime) -> Decision | No
     return Decision(device.fail_safe == FailSafe.ON, reason)
 
 
-def _held_sentence(device: Device, results: Mapping[str, RuleResult]) -> str:
+def _held_sentence(state: DeviceState, results: Mapping[str, RuleResult]) -> str:
     """Say until when a person holds the device, and what its guard warns of or its rule wants."""
-    until = f"until {device.held_until:%H:%M} UTC" if device.held_until else "until it is released"
+    device, until = state.device, "until it is released"
+    if device.held_until:
+        shown = f"until {state.situation.clock(device.held_until)}"
+        until = state.situation.with_clock(shown)
     sentence = f"held {until}: {device.hold_reason}"
     warning = _guarding(results)
     told = [warning] if warning else results.values()

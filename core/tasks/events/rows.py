@@ -8,7 +8,7 @@ from django.db import connection, models
 from django.utils import timezone
 
 from core import serializers
-from core.models import Attribute, Device, DeviceCommand, Gateway, Plan, Presence, Run
+from core.models import Attribute, Device, DeviceCommand, Gateway, Plan, Presence, Run, Site
 from core.models.event import EventKind
 
 
@@ -49,7 +49,7 @@ def source_of(instance: models.Model) -> tuple[int | None, int | None]:
 def events_of(changed: Iterable[Changed]) -> Iterator[NewEvent]:
     """Make one event for each object: gateways first, then devices, plans, device commands, runs.
 
-    At most two queries a kind. Of objects that are gone only devices and gateways have an event:
+    At most three queries a kind. Of objects that are gone only devices and gateways have an event:
     the rest is history that was pruned.
     """
     by_kind: dict[EventKind, dict[int, Changed]] = {kind: {} for kind in MAKERS}
@@ -87,7 +87,7 @@ def _gateways(changes: dict[int, Changed]) -> Iterator[NewEvent]:
 def _devices(changes: dict[int, Changed]) -> Iterator[NewEvent]:
     now = timezone.now()
     stored = Device.objects.select_related("gateway").in_bulk(changes)
-    attributes = _attributes(stored)
+    attributes, site = _attributes(stored), Site.home()
     for pk, change in changes.items():
         device = stored.get(pk)
         if device is None:
@@ -95,7 +95,7 @@ def _devices(changes: dict[int, Changed]) -> Iterator[NewEvent]:
         elif device.removed_at or device.gateway.removed_at:
             yield NewEvent(EventKind.DEVICE_REMOVED, pk, device.gateway_id, {"id": pk})
         else:
-            body = serializers.public_device_json(device, attributes[pk], now)
+            body = serializers.public_device_json(device, attributes[pk], now, site)
             yield NewEvent(EventKind.DEVICE, pk, device.gateway_id, body)
 
 

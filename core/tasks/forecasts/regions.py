@@ -7,7 +7,7 @@ from django.conf import settings
 
 from core import feeds, rules
 from core.feeds import Signal
-from core.models import Device
+from core.models import Device, Site
 
 LONGEST_REGION = 60
 
@@ -36,11 +36,11 @@ def configured() -> list[Region]:
     return found
 
 
-def region_for(device: Device, signal: Signal) -> Region | None:
+def region_for(device: Device, signal: Signal, site: Site) -> Region | None:
     """Return where a device's signal comes from; None if no feed offers it.
 
-    That is, of the first feed in FEEDS that offers it, the device's own region, else its place,
-    else the region in FEEDS. A device's region may name the feed that it is for,
+    That is, of the first feed in FEEDS that offers it, the device's own region, else its place or
+    that of the home, else the region in FEEDS. A device's region may name the feed that it is for,
     "carbon_intensity_gb:13"; other feeds do not see it then. Raises LookupError with a sentence
     that says what to do: no such feed, a place is missing.
     """
@@ -50,7 +50,7 @@ def region_for(device: Device, signal: Signal) -> Region | None:
             continue
         region = _own_region(device, name)
         if not region:
-            region = _place(device, feed.label, default) if feed.by_place else default
+            region = _place(device, site, feed.label, default) if feed.by_place else default
         return Region(name, region)
     return None
 
@@ -71,10 +71,10 @@ def signals_for(device: Device) -> list[Signal]:
 def regions_for(devices: Iterable[Device]) -> tuple[list[Region], list[tuple[str, str]]]:
     """Return the regions these devices look at, each once, and (device, why) for the others."""
     found: dict[Region, None] = {}
-    problems = []
+    site, problems = Site.home(), []
     for device in devices:
         try:
-            regions = [region_for(device, signal) for signal in signals_for(device)]
+            regions = [region_for(device, signal, site) for signal in signals_for(device)]
             found |= dict.fromkeys(region for region in regions if region)
         except (LookupError, ValueError) as error:
             problems.append((str(device), str(error)))
@@ -105,16 +105,18 @@ def _own_region(device: Device, feed: str) -> str:
     return device.region
 
 
-def _place(device: Device, label: str, default: str) -> str:
-    if device.latitude is None or device.longitude is None:
+def _place(device: Device, site: Site, label: str, default: str) -> str:
+    latitude, longitude = site.position_of(device)
+    if latitude is None or longitude is None:
         if default:
             return default
         raise LookupError(
-            f"{label} needs a place: give {device} its latitude and longitude, or a region such as "
-            "51.50,-0.12, or put one into FEEDS, after the feed and a colon."
+            f"{label} needs a place: give the home its latitude and longitude (set_site, or the "
+            f"page Home) or {device} its own, or a region such as 51.50,-0.12, or put one into "
+            "FEEDS, after the feed and a colon."
         )
     # To about a kilometre, so that neighbours share what is fetched. Adding 0.0 makes -0.0 0.0.
-    return f"{round(device.latitude, 2) + 0.0:.2f},{round(device.longitude, 2) + 0.0:.2f}"
+    return f"{round(latitude, 2) + 0.0:.2f},{round(longitude, 2) + 0.0:.2f}"
 
 
 def _is_number(word: str) -> bool:

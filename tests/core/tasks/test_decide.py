@@ -71,7 +71,9 @@ def test_no_fresh_reading_no_decision(ruled, simulator, time_machine):
     time_machine.move_to(CLEAN + timedelta(hours=1))
     [verdict] = decide.decide()
     assert verdict.problem
-    assert verdict.sentence == "no decision: no fresh reading, last heard 2026-11-16 04:10 UTC"
+    assert verdict.sentence == (
+        "no decision: no fresh reading, last heard 2026-11-16 04:10 (times: UTC)"
+    )
 
 
 def test_a_device_without_rule_is_left_alone(heater):

@@ -270,7 +270,7 @@ def test_the_command_plays_a_file(tmp_path, name):
         write(tmp_path / name, hourly(96)),
     )
     assert said == (
-        "cleanest_hours, 2023-03-20 00:00 to 2023-03-23 00:00: "
+        "cleanest_hours, 2023-03-20 00:00 to 2023-03-23 00:00 UTC: "
         "432 decisions, 6 switches, on for 9 h\n"
         "forecasts: the last one before each slot, as if it had been known 48 h ahead; "
         "nobody had these then, so a plan saves less in truth, and changes more often\n"

@@ -15,7 +15,7 @@ from django.db import connection
 
 from core import feeds as plug_ins
 from core.feeds import Signal
-from core.models import FeedSource, Forecast, Measurement, Series
+from core.models import FeedSource, Forecast, Measurement, Series, Site
 from core.planning.forecast import Rung
 from core.tasks.forecasts import ask, fetch
 from core.tasks.forecasts.as_of import AsOf
@@ -105,32 +105,33 @@ def device(vendor_id="plug", **fields):
 
 def test_the_first_feed_that_offers_the_signal_counts(source, settings):
     settings.FEEDS = ["replay", "local:13"]
-    assert region_for(device(), INTENSITY) == Region("replay", "")
-    assert region_for(device("other"), Signal.CAPE) == LOCAL
-    assert region_for(device("third"), Signal.PRICE) is None
+    assert region_for(device(), INTENSITY, Site()) == Region("replay", "")
+    assert region_for(device("other"), Signal.CAPE, Site()) == LOCAL
+    assert region_for(device("third"), Signal.PRICE, Site()) is None
 
 
 def test_the_devices_region_goes_before_that_of_the_setting(source, settings):
     settings.FEEDS = ["local:13"]
-    assert region_for(device(region="7"), INTENSITY) == Region("local", "7")
+    assert region_for(device(region="7"), INTENSITY, Site()) == Region("local", "7")
 
 
 def test_a_region_for_one_feed_is_not_seen_by_another(source, settings):
     settings.FEEDS = ["local:13"]
-    assert region_for(device(region="replay:7"), INTENSITY) == LOCAL
-    assert region_for(device("other", region="local:7"), INTENSITY) == Region("local", "7")
+    assert region_for(device(region="replay:7"), INTENSITY, Site()) == LOCAL
+    assert region_for(device("other", region="local:7"), INTENSITY, Site()) == Region("local", "7")
 
 
 def test_a_feed_by_place_is_asked_for_where_the_device_is(source, settings):
     source.feed.by_place = True
     settings.FEEDS = ["local"]
-    assert region_for(device(latitude=51.4968, longitude=-0.001), INTENSITY) == Region(
+    assert region_for(device(latitude=51.4968, longitude=-0.001), INTENSITY, Site()) == Region(
         "local", "51.50,0.00"
     )
     with pytest.raises(
-        LookupError, match="Local needs a place: give Other its latitude and longitude"
+        LookupError,
+        match="Local needs a place: give the home its latitude and longitude .* or Other its own",
     ):
-        region_for(device("other"), INTENSITY)
+        region_for(device("other"), INTENSITY, Site())
 
 
 def test_a_place_in_the_setting_keeps_its_comma(settings):
@@ -141,7 +142,7 @@ def test_a_place_in_the_setting_keeps_its_comma(settings):
 def test_an_unknown_feed_is_told_to_who_needs_it(settings):
     settings.FEEDS = ["nonsense"]
     with pytest.raises(LookupError, match="There is no feed 'nonsense'"):
-        region_for(device(), INTENSITY)
+        region_for(device(), INTENSITY, Site())
 
 
 # Fetching.
