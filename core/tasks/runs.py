@@ -19,7 +19,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from core.models import Lease, Run
+from core.models import Device, Lease, Run
 from core.models.run import Outcome
 from core.tasks.events.outbox import publishing
 
@@ -197,6 +197,23 @@ def health(now: datetime) -> Health:
         reason = f"The last completed poll is {minutes} minutes old. Does the scheduler run?"
     next_poll_at = last.started_at + _pace(completed, every)
     return Health(is_ok, reason, last, next_poll_at, _missed(latest, every, now))
+
+
+def deciding_problem(now: datetime) -> str:
+    """Say why deciding does not work, or nothing: it does, or no device has a rule or a guard."""
+    if not Device.objects.ruled().exists():
+        return ""
+    completed = Run.objects.of(DECIDE).completed().until(now).order_by("-started_at")
+    last = completed.only("started_at", "finished_at").first()
+    if last is None:
+        return "No round of decisions has completed yet. Run: python manage.py do_something_awesome"
+    age = now - (last.finished_at or last.started_at)
+    if age <= interval(DECIDE) * 2:
+        return ""
+    return (
+        f"The last completed round of decisions is {age // timedelta(minutes=1)} minutes old. "
+        "Does the scheduler run do_something_awesome?"
+    )
 
 
 def _latest(task: str, now: datetime) -> list[Run]:

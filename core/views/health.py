@@ -1,4 +1,4 @@
-"""/healthz for monitors: 200 while polling works.
+"""/healthz for monitors: 200 while polling works, and deciding where rules are used.
 
 Not for liveness probes: they would restart the web process because a vendor is away.
 """
@@ -20,11 +20,13 @@ logger = logging.getLogger(__name__)
 @never_cache
 def healthz(request: HttpRequest) -> HttpResponse:
     try:
-        health = runs.health(timezone.now())
+        now = timezone.now()
+        health = runs.health(now)
+        problem = runs.deciding_problem(now) if health.ok else health.reason
     except DatabaseAway as error:
         logger.error("healthz: the database does not answer: %s", error)
         return _answer(f"The database does not answer ({type(error).__name__}).", 503)
-    return _answer("ok" if health.ok else health.reason, 200 if health.ok else 503)
+    return _answer(problem or "ok", 503 if problem else 200)
 
 
 def _answer(text: str, status: int) -> HttpResponse:

@@ -114,12 +114,16 @@ def send(
 ) -> list[DeviceCommand]:
     """Write the commands that wait (all, or these), and read back what settles soon.
 
-    Returns them as they are then.
+    Returns them as they are then. What ends it early, such as SIGTERM, gives its claims back.
     """
     _expire()
     sent: list[int] = []
     while claimed := _claim(pks):
-        _write(claimed, holding)
+        try:
+            _write(claimed, holding)
+        except BaseException:
+            _release(claimed)
+            raise
         sent += [command.pk for command in claimed]
     _read_back(sent, holding)
     return list(with_device(DeviceCommand.objects.filter(pk__in=sent if pks is None else pks)))
@@ -277,6 +281,21 @@ def _note(command: DeviceCommand, error: Exception | None) -> None:
             pk=command.pk, state=State.SENDING, attempts=command.attempts
         )
         outbox.changed_pks(DeviceCommand, [command.pk] * ours.update(**fields))
+
+
+def _release(claimed: Collection[DeviceCommand]) -> None:
+    """Give back the claims of commands that were being written: the next run reads what became of
+    them."""
+    now = timezone.now()
+    with publishing() as outbox:
+        for command in claimed:
+            ours = DeviceCommand.objects.filter(
+                pk=command.pk, state=State.SENDING, attempts=command.attempts
+            ).exclude(claimed_until=None)
+            steps = with_step(command.steps, now, "unknown", "Its process was told to end.")
+            outbox.changed_pks(
+                DeviceCommand, [command.pk] * ours.update(claimed_until=None, steps=steps)
+            )
 
 
 # Reading back

@@ -31,6 +31,8 @@ MANY = 1000
 
 Progress = Callable[[int, int], None]
 """Called with how many gateways are done, of how many."""
+Claims = dict[datetime, list[int]]
+"""Keys of gateways by when our claim ends."""
 
 
 @dataclass
@@ -87,8 +89,24 @@ def ask(
 ) -> PollResult:
     """Ask these gateways for all their devices, or for those of `device_pks`, and record it all.
 
-    One gateway never stops another. With `holding`, that lease is kept. Raises LeaseLost.
+    One gateway never stops another. With `holding`, that lease is kept. Raises LeaseLost. What ends
+    it early, such as SIGTERM, gives its claims back.
     """
+    claims: Claims = {}
+    try:
+        return _ask(gateways, device_pks, holding, progress, claims)
+    except BaseException:
+        _release(claims)
+        raise
+
+
+def _ask(
+    gateways: Collection[Gateway],
+    device_pks: Collection[int] | None,
+    holding: HeldLease | None,
+    progress: Progress | None,
+    claims: Claims,
+) -> PollResult:
     result = PollResult()
     calls = _calls(gateways, device_pks)
     rate_limit_wait = max((call.rate_limit_wait for call in calls), default=timedelta())
@@ -107,7 +125,7 @@ def ask(
     with _garbage_frozen(calls):
         for call, outcome in in_threads(
             GatewayCall.ask,
-            _claimed(calls, result, rate_limit_wait, release),
+            _claimed(calls, result, claims, rate_limit_wait, release),
             workers=min(settings.POLL_WORKERS, max(1, len(calls))),
             deadline_seconds=(deadline + rate_limit_wait).total_seconds(),
             tick=tick,
@@ -160,6 +178,7 @@ def _calls(gateways: Collection[Gateway], device_pks: Collection[int] | None) ->
 def _claimed(
     calls: list[GatewayCall],
     result: PollResult,
+    claims: Claims,
     rate_limit_wait: timedelta,
     release: Callable[[], None],
 ) -> Iterator[GatewayCall]:
@@ -170,14 +189,14 @@ def _claimed(
     lasts = timedelta(seconds=60 + 2 * settings.GATEWAY_TIMEOUT_SECONDS) + 2 * rate_limit_wait
     for start in range(0, len(calls), CLAIMED_AT_ONCE):
         by_gateway = {call.gateway.pk: call for call in calls[start : start + CLAIMED_AT_ONCE]}
-        claimed = _claim(by_gateway, lasts)
+        claimed = _claim(by_gateway, lasts, claims)
         release()
         unclaimed = by_gateway.keys() - set(claimed)
         result.busy += [str(call.gateway) for pk, call in by_gateway.items() if pk in unclaimed]
         yield from (by_gateway[pk] for pk in claimed)
 
 
-def _claim(gateway_pks: Collection[int], lasts: timedelta) -> list[int]:
+def _claim(gateway_pks: Collection[int], lasts: timedelta, claims: Claims) -> list[int]:
     """Claim those gateways that are free, on the database's clock. Return their keys."""
     with transaction.atomic():
         free = Gateway.objects.filter(
@@ -186,6 +205,16 @@ def _claim(gateway_pks: Collection[int], lasts: timedelta) -> list[int]:
         # Without SKIP LOCKED (SQLite) there is one writer at a time, so no row is locked.
         if connection.features.has_select_for_update_skip_locked:
             free = free.select_for_update(skip_locked=True)
-        claimed = list(free.order_by("pk").values_list("pk", flat=True))
-        Gateway.objects.filter(pk__in=claimed).update(claimed_until=Now() + lasts)
+        found = list(free.order_by("pk").values_list("pk", Now()))
+        claimed = [pk for pk, _ in found]
+        if found:
+            until = found[0][1] + lasts
+            Gateway.objects.filter(pk__in=claimed).update(claimed_until=until)
+            claims.setdefault(until, []).extend(claimed)
     return claimed
+
+
+def _release(claims: Claims) -> None:
+    """Give back what is still claimed, and by us: a claim that somebody else made ends later."""
+    for until, pks in claims.items():
+        Gateway.objects.filter(pk__in=pks, claimed_until=until).update(claimed_until=None)

@@ -1,7 +1,13 @@
 """Rows for the tests of tasks: a gateway with devices, as discovery would have stored them."""
 
+import os
+import signal
+import threading
+import time
+
 from core.models import Attribute, Device, Gateway, Secret
 from core.readings import Kind
+from core.simulator.devices import SimulatedDevice
 from core.tasks.events.outbox import publishing
 
 
@@ -29,3 +35,16 @@ def make_device(gateway: Gateway, vendor_id: str = "plug", **fields: object) -> 
         device=device, name="power", kind=Kind.NUMBER, unit="W", minimum=-10_000, maximum=100_000
     )
     return device
+
+
+def sigterm_when_asked(device: SimulatedDevice) -> None:
+    """Send this process SIGTERM as soon as the simulated device is asked for anything again."""
+    before = device.requests
+
+    def wait() -> None:
+        until = time.monotonic() + 30
+        while device.requests == before and time.monotonic() < until:
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, daemon=True).start()

@@ -11,7 +11,8 @@ from core.models.run import Outcome
 from core.simulator import Fault
 from core.tasks import gateways, poll
 from core.tasks.polling.clients import client_for
-from core.tasks.runs import AlreadyRunning, running
+from core.tasks.runs import AlreadyRunning, Terminated, running
+from tests.core.tasks.homes import sigterm_when_asked
 
 pytestmark = pytest.mark.django_db
 
@@ -136,3 +137,15 @@ def test_the_largest_answer_is_a_setting(home, settings):
     failed = poll.poll_devices().asked.failed
     assert len(failed) == 4
     assert all("more than 100 bytes (LARGEST_ANSWER_MB)" in why for _, why in failed)
+
+
+def test_sigterm_while_gateways_are_asked_gives_their_claims_back(home, simulator):
+    """The next poll asks them at once, and finds none busy. A claim of another process stays."""
+    simulator.devices[0].faults = [Fault("hang")]
+    Gateway.objects.filter(pk=home[3].pk).update(claimed_until=Now() + timedelta(minutes=1))
+    sigterm_when_asked(simulator.devices[0])
+    with pytest.raises(Terminated):
+        poll.poll_devices()
+    simulator.devices[0].faults = []
+    summary = poll.poll_devices()
+    assert (summary.asked.gateways, summary.asked.busy) == (3, [str(home[3])])

@@ -10,12 +10,13 @@ from django.utils import timezone
 from core.models import Run, User
 from core.models.run import Outcome
 from core.tasks.events.outbox import publishing
+from tests.core.tasks.homes import make_device, make_gateway
 
 
-def polled(ago):
+def polled(ago, task="poll"):
     time = timezone.now() - ago
     with publishing():
-        Run.objects.create(task="poll", outcome=Outcome.DONE, started_at=time, finished_at=time)
+        Run.objects.create(task=task, outcome=Outcome.DONE, started_at=time, finished_at=time)
 
 
 @pytest.mark.django_db
@@ -35,6 +36,33 @@ def test_healthz_tells_when_polls_stopped(client):
     response = client.get("/healthz")
     assert response.status_code == 503
     assert b"60 minutes old" in response.content
+
+
+@pytest.mark.django_db
+def test_healthz_tells_when_deciding_stopped_while_polls_complete(client):
+    polled(timedelta(minutes=5))
+    with publishing():
+        device = make_device(make_gateway())
+        device.rule = "awesome"
+        device.save()
+    response = client.get("/healthz")
+    assert response.status_code == 503
+    assert b"No round of decisions has completed yet" in response.content
+    polled(timedelta(minutes=31), "decide")
+    response = client.get("/healthz")
+    assert response.status_code == 503
+    assert b"round of decisions is 31 minutes old" in response.content
+    polled(timedelta(minutes=5), "decide")
+    assert client.get("/healthz").status_code == 200
+
+
+@pytest.mark.django_db
+def test_healthz_asks_for_no_decisions_where_no_device_has_a_rule(client):
+    polled(timedelta(minutes=5))
+    polled(timedelta(days=3), "decide")
+    with publishing():
+        make_device(make_gateway())
+    assert client.get("/healthz").status_code == 200
 
 
 @pytest.mark.django_db

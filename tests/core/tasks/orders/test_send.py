@@ -13,7 +13,8 @@ from core.simulator import Fault
 from core.tasks import gateways, poll
 from core.tasks.events.outbox import publishing
 from core.tasks.orders import confirm, send
-from tests.core.tasks.homes import make_device, make_gateway
+from core.tasks.runs import Terminated, running
+from tests.core.tasks.homes import make_device, make_gateway, sigterm_when_asked
 
 pytestmark = pytest.mark.django_db
 
@@ -349,3 +350,25 @@ def test_a_number_that_somebody_else_has_set_meanwhile_is_not_overruled(db):
     confirm.confirm_commands()
     command.refresh_from_db()
     assert (command.state, command.error) == (State.FAILED, "Plug still says brightness is 30.")
+
+
+def test_sigterm_while_an_order_is_written_gives_its_claim_back(simulator, switch):
+    """The device hangs; the next run need not wait for the claim to lapse, and does not guess."""
+    simulator.devices[0].faults = [Fault("hang")]
+    command = order(switch)
+    with pytest.raises(Terminated), running("decide") as lease:
+        sigterm_when_asked(simulator.devices[0])
+        send.send(holding=lease)
+    command.refresh_from_db()
+    assert (command.state, command.claimed_until) == (State.SENDING, None)
+    assert command.steps[-1][1:] == ["unknown", "Its process was told to end."]
+    simulator.devices[0].faults = []
+    let_time_pass(seconds=14)  # the claim would have lasted 15
+    send.carry_on()
+    command.refresh_from_db()
+    assert command.state == State.REQUESTED  # read back: it had not arrived
+    let_time_pass(seconds=30)
+    send.carry_on()
+    command.refresh_from_db()
+    assert command.state == State.CONFIRMED
+    assert simulator.devices[0].on
