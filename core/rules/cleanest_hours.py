@@ -156,7 +156,7 @@ def _planned(situation: Situation, job: Job) -> WindowPlan:
     now, previous = situation.now, _previous(situation, job)
     slots = _within_job(situation, job, _smooth(situation))
     filled = _filled(slots, max(now, job.opens_at), job.deadline)
-    since = situation.changed_at or now - DAY
+    since = _changed_at(situation)
     on_since, off_since = (since, None) if situation.is_on else (None, since)
     plan = planning.plan(job, slots, now, on_since, off_since)
     if plan.short_minutes:
@@ -165,6 +165,12 @@ def _planned(situation: Situation, job: Job) -> WindowPlan:
         return plan
     gain = situation.options.gain / 100
     return planning.stable_plan(previous, plan, filled, now, gain, on_since, off_since)
+
+
+def _changed_at(situation: Situation) -> datetime:
+    """When it was last switched; long ago if not known, or if ahead of now by a wrong clock."""
+    at = situation.changed_at
+    return at if at and at <= situation.now else situation.now - DAY
 
 
 def _smooth(situation: Situation) -> Sequence[Slot]:
@@ -205,9 +211,12 @@ def _without_forecast(situation: Situation, job: Job) -> Decision:
     """
     plan, left = _previous(situation, job), job.minutes - job.delivered
     if plan is None or _left(plan.windows, situation.now) < left:
-        plan = WindowPlan(job, (_last_minutes(situation, job),), 0, "")
+        window = _last_minutes(situation, job)
+        short_minutes = max(0, left - (window.ends_at - window.starts_at) / MINUTE)
+        plan = WindowPlan(job, (window,), 0, "", short_minutes)
     times, by = _times(situation, _runs(situation, plan)), situation.clock(job.deadline)
-    said = f"no forecast: on {times}, to be done by {by}{_shorter(situation, plan)}"
+    said = f"no forecast: on {times}, to be done by {by}"
+    said += _missing(plan) + _shorter(situation, plan)
     return _follow(situation, plan, said)
 
 
@@ -217,8 +226,8 @@ def _last_minutes(situation: Situation, job: Job) -> Window:
     goes_on = situation.is_on and earliest == situation.now >= job.deadline - lasts - MARGIN
     if not goes_on:
         lasts = max(lasts, job.min_on)
-    elif situation.changed_at:
-        lasts = max(lasts, situation.changed_at + job.min_on - situation.now)
+    else:
+        lasts = max(lasts, _changed_at(situation) + job.min_on - situation.now)
     start = max(earliest, job.deadline - lasts - MARGIN)
     return Window(start, min(start + lasts, job.deadline))
 
@@ -286,7 +295,7 @@ def _shorter(situation: Situation, plan: WindowPlan) -> str:
     job, now = plan.job, situation.now
     for run in _runs(situation, plan):
         goes_on = situation.is_on and run.starts_at <= now
-        since = (situation.changed_at or now - DAY) if goes_on else run.starts_at
+        since = _changed_at(situation) if goes_on else run.starts_at
         # A plan that is kept may begin some seconds late.
         if run.ends_at - since <= job.min_on - MINUTE:
             by, least = situation.clock(job.deadline), _span(job.min_on / MINUTE)

@@ -388,6 +388,24 @@ def test_where_a_pause_lasts_until_the_deadline_the_sentence_says_so():
 def test_without_a_forecast_and_too_late_it_runs_at_once():
     decision = said("2026-06-02 06:30", None)
     assert (decision.value, decision.until) == (True, utc("2026-06-02 07:00"))
+    assert decision.reason.endswith("to be done by 07:00; 2 h 30 min more do not fit")
+
+
+@pytest.mark.parametrize("known", [FORECAST, None])
+@pytest.mark.parametrize("is_on", [False, True])
+def test_a_change_ahead_of_now_by_a_wrong_clock_holds_no_plan_back(known, is_on):
+    terms = {"limits": Limits(HALF_HOUR, HALF_HOUR), "options": {"minutes": 60}}
+    outlooks = [known] if known else []
+    wrong = decide(
+        "2026-06-02 01:30",
+        "cleanest_hours",
+        *outlooks,
+        is_on=is_on,
+        changed_at=utc("2026-06-02 11:30"),
+        **terms,
+    )
+    right = decide("2026-06-02 01:30", "cleanest_hours", *outlooks, is_on=is_on, **terms)
+    assert wrong == right
 
 
 def test_a_typical_day_is_told():

@@ -16,6 +16,7 @@ from core.simulator import Fault
 from core.tasks import decide, explain, gateways, poll
 from core.tasks.events.outbox import publishing
 from core.tasks.orders import holds
+from tests.core.rules.sentences import check, is_of_a_forecast
 from tests.soak.ledger import scripted_rules
 from tests.soak.rules.scripted import SCRIPT
 
@@ -358,6 +359,26 @@ def test_a_night_under_its_plan_delivers_every_minute_and_explains_itself(
     assert not simulator.devices[0].on
     assert plan.changes <= 2
     assert all(explain.explain(pk).agrees for pk in set(said))
+
+
+@pytest.mark.parametrize("contiguous", [False, True])
+def test_the_sentence_of_every_receipt_of_a_night_is_true_of_its_own_inputs(
+    charger, time_machine, contiguous
+):
+    options = {"minutes": 180, "before": "07:00", "contiguous": "yes" if contiguous else "no"}
+    gateways.set_rule(charger.pk, "cleanest_hours", options)
+    for minutes in range(0, 760, 20):
+        round_at(time_machine, minutes)
+    told = 0
+    for receipt in Receipt.objects.order_by("pk"):
+        explanation = explain.explain(receipt.pk)
+        reason = receipt.sentence.partition(", because ")[2].partition(": confirmed")[0]
+        if reason and is_of_a_forecast(reason):
+            deadline = explanation.plan.job.deadline
+            slots = explanation.situation.outlook.slots
+            check(reason, slots, receipt.decided_at, deadline, contiguous)
+            told += 1
+    assert told
 
 
 def test_choices_are_compared_over_as_many_minutes_and_none_begins_before_the_job(
