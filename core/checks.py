@@ -34,9 +34,9 @@ def check_plug_ins(app_configs: Sequence[AppConfig] | None, **options: Any) -> M
     from core import feeds, rules, vendors
 
     return [
-        *broken(vendors, vendor_complaint, "core.E001"),
-        *broken(rules, rule_complaint, "core.E002"),
-        *broken(feeds, feed_complaint, "core.E003"),
+        *broken(vendors, vendor_complaint, "core.W002"),
+        *broken(rules, rule_complaint, "core.W003"),
+        *broken(feeds, feed_complaint, "core.W004"),
     ]
 
 
@@ -46,12 +46,15 @@ def broken(
     for name in folder.names():
         try:
             problem = complaint(folder.load(name))
+        except LookupError as error:  # its sentence names the file
+            problem = str(error)
         except Exception as error:  # a plug-in file may fail in any way
             problem = f"{type(error).__name__}: {error}"
         if problem:
             path = folder.__name__.replace(".", "/")
-            yield checks.Error(
-                f"{path}/{name}.py: {problem}",
+            # A warning: it costs only what uses the file, so the pages and `migrate` go on.
+            yield checks.Warning(
+                problem if problem.startswith(path) else f"{path}/{name}.py: {problem}",
                 hint=f"Mend it, or take it out of {path}, which holds nothing else. "
                 f"The contract is in {path}/__init__.py.",
                 id=id,
@@ -165,7 +168,7 @@ def needs_credential(feed: str) -> bool:
 
     try:
         return feeds.load(feed).needs_credential
-    except Exception:  # check_plug_ins tells of a file that does not load
+    except LookupError:  # check_plug_ins tells of a file that does not load
         return False
 
 

@@ -5,17 +5,19 @@ This is the whole contract; `replay.py` is an example. A feed normalises units (
 feed's address, credential and limits.
 """
 
-import pkgutil
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from enum import StrEnum
-from importlib import import_module
+from inspect import isabstract
 from itertools import chain, pairwise
 from math import isfinite
+from types import ModuleType
 from typing import TYPE_CHECKING, ClassVar
+
+from core import plug_in, plug_ins
 
 if TYPE_CHECKING:
     from core.net.http import Http  # loads requests, which most commands do not need
@@ -103,27 +105,29 @@ class Feed(ABC):
 
 
 class UnknownFeed(LookupError):
-    """There is no file for this feed (any more)."""
+    """There is no file for this feed (any more), or it is broken."""
 
 
 def names() -> list[str]:
-    """Return the names of feeds: files that do not begin with `_`, which are shared code."""
-    found = (module.name for module in pkgutil.iter_modules(__path__))
-    return sorted(name for name in found if not name.startswith("_"))
+    return plug_ins("feeds")
 
 
 def load(name: str) -> type[Feed]:
-    if name not in names():
-        raise UnknownFeed(f"There is no feed {name!r}. Known: {', '.join(names())}.")
-    feed: type[Feed] = import_module(f"{__name__}.{name}").Feed
+    feed: type[Feed] = plug_in("feeds", name, _complaint, UnknownFeed).Feed
     return feed
+
+
+def _complaint(module: ModuleType) -> str:
+    feed = getattr(module, "Feed", None)
+    is_one = isinstance(feed, type) and feed is not Feed and not isabstract(feed)
+    return "" if is_one else "it has no whole class Feed(Feed)"
 
 
 def is_replayed(name: str) -> bool:
     """Tell whether data of this feed is of another time. Of one that does not load: no."""
     try:
         return load(name).is_replayed
-    except Exception:  # a plug-in file may fail in any way
+    except UnknownFeed:
         return False
 
 

@@ -265,7 +265,7 @@ class AddGatewayForm(forms.Form):
 
     def __init__(self, data: Any = None) -> None:
         super().__init__(data)
-        kinds = [(name, vendors.load(name)) for name in vendors.names()]
+        kinds = [(name, vendors.load_or_default(name)) for name in vendors.names()]
         # Rows of text: a template would call a class.
         self.hints = [
             (name, kind.label, kind.address_example, kind.credential_hint, kind.pairing)

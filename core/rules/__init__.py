@@ -13,16 +13,16 @@ its signals in `SIGNALS`, a tuple.
 """
 
 import hashlib
-import pkgutil
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from functools import cache
-from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+from core import plug_in, plug_ins
 from core.feeds import Signal, Slot
 from core.planning import WindowPlan
 from core.planning.forecast import REPLAYED, Outlook, Outlooks
@@ -167,13 +167,11 @@ class Undecided(Exception):
 
 
 class UnknownRule(LookupError):
-    """There is no file for this rule (any more)."""
+    """There is no file for this rule (any more), or it is broken."""
 
 
 def names() -> list[str]:
-    """List the rules. A file whose name begins with `_` is shared by others, and left out."""
-    found = (module.name for module in pkgutil.iter_modules(__path__))
-    return sorted(name for name in found if not name.startswith("_"))
+    return plug_ins("rules")
 
 
 def choices() -> list[tuple[str, str]]:
@@ -182,14 +180,25 @@ def choices() -> list[tuple[str, str]]:
 
 
 def guard_choices() -> list[tuple[str, str]]:
-    return [(name, shown) for name, shown in choices() if load(name).is_guard]
+    return [(name, shown) for name, shown in choices() if _is_guard(name)]
+
+
+def _is_guard(name: str) -> bool:
+    return not problem_of(name) and load(name).is_guard
+
+
+def problem_of(name: str) -> str:
+    """Say why a rule does not load; "" if it does."""
+    try:
+        load(name)
+    except UnknownRule as error:
+        return str(error)
+    return ""
 
 
 @cache
 def load(name: str) -> Rule:
-    if name not in names():
-        raise UnknownRule(f"There is no rule {name!r}. Known: {', '.join(names())}.")
-    module = import_module(f"{__name__}.{name}")
+    module = plug_in("rules", name, _complaint, UnknownRule)
     source = Path(str(module.__file__)).read_bytes()
     return Rule(
         name=name,
@@ -199,6 +208,14 @@ def load(name: str) -> Rule:
         signals_of=getattr(module, "SIGNALS", (Signal.CARBON_INTENSITY,)),
         is_guard=getattr(module, "GUARD", False),
     )
+
+
+def _complaint(module: ModuleType) -> str:
+    options, decides = getattr(module, "Options", None), getattr(module, "decide", None)
+    if not isinstance(options, type) or not is_dataclass(options):
+        return "it has no dataclass Options"
+    options()  # raises where a field has no default, or a default is refused
+    return "" if callable(decides) else "it has no function decide"
 
 
 def _read(option: Any, written: object) -> object:

@@ -6,15 +6,16 @@ words once (names, units, scales, times), and knows neither Django nor the datab
 from outside, bound to the gateway's address, credential and limits.
 """
 
-import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
-from importlib import import_module
+from inspect import isabstract
+from types import ModuleType
 from typing import TYPE_CHECKING, ClassVar
 
+from core import plug_in, plug_ins
 from core.net.errors import ApiRefused
 from core.readings import DeviceSpec, Reading, Value
 
@@ -130,23 +131,38 @@ class Vendor(ABC):
 
 
 class UnknownVendor(LookupError):
-    """There is no file for this vendor (any more)."""
+    """There is no file for this vendor (any more), or it is broken."""
 
 
 def names() -> list[str]:
-    """Those whose file name begins with `_` are shared by others, and left out."""
-    found = (module.name for module in pkgutil.iter_modules(__path__))
-    return sorted(name for name in found if not name.startswith("_"))
+    return plug_ins("vendors")
 
 
 def choices() -> list[tuple[str, str]]:
     """For form fields and models; a callable, so that a new vendor needs no migration."""
-    return [(name, load(name).label) for name in names()]
+    return [(name, load_or_default(name).label) for name in names()]
 
 
 @cache  # a poll asks ten thousand times
 def load(name: str) -> type[Vendor]:
-    if name not in names():
-        raise UnknownVendor(f"There is no vendor {name!r}. Known: {', '.join(names())}.")
-    client: type[Vendor] = import_module(f"{__name__}.{name}").Client
+    client: type[Vendor] = plug_in("vendors", name, _complaint, UnknownVendor).Client
     return client
+
+
+def _complaint(module: ModuleType) -> str:
+    client = getattr(module, "Client", None)
+    is_one = isinstance(client, type) and issubclass(client, Vendor) and not isabstract(client)
+    return "" if is_one else "it has no whole class Client(Vendor)"
+
+
+def load_or_default(name: str) -> type[Vendor]:
+    """Load a vendor for what its class says. One that is broken says what all say by default."""
+    try:
+        return load(name)
+    except UnknownVendor:
+        return _Broken
+
+
+class _Broken(Vendor):
+    label = "broken: see manage.py check"
+    address_example = ""

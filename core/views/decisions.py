@@ -165,13 +165,6 @@ def way_back(device: Device) -> str:
     """Say what happens to the device if this server stops."""
     if device.fail_safe == FailSafe.KEEP:
         return "If this server dies it stays as it is: its fail-safe says so."
-    if _has_timer(device.gateway.vendor):
+    if vendors.load_or_default(device.gateway.vendor).has_timer:
         return f"Its own timer brings it back to {device.fail_safe} if this server dies."
     return "No timer: if this server dies it stays as it is."
-
-
-def _has_timer(vendor: str) -> bool:
-    try:
-        return vendors.load(vendor).has_timer
-    except vendors.UnknownVendor:
-        return False

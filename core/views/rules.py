@@ -19,7 +19,10 @@ from core.views.access import permitted
 
 @dataclass(frozen=True)
 class Choice:
-    """One of the two forms of the page, rule or guard. `form` is None where none is chosen."""
+    """One of the two forms of the page, rule or guard.
+
+    `form` is None where none is chosen, or its file is broken: `problem` says how.
+    """
 
     place: str
     about: str
@@ -27,6 +30,7 @@ class Choice:
     stored: str
     chooser: ChooseRule
     form: RuleForm | None
+    problem: str
     seen: Seen
 
     @property
@@ -78,10 +82,14 @@ def _choice(device: Device, place: str, wanted: QueryDict, sent: QueryDict | Non
     asked = sent.get(place, "") if sent is not None else wanted.get(place, name)
     chooser = ChooseRule(place, label, _known(place), nobody, {place: asked})
     chosen = chooser.wanted()
-    form = _form(chosen, sent, given if chosen == name else {}, place) if chosen else None
+    form, problem = None, ""
+    if chosen:
+        problem = rules.problem_of(chosen)
+    if chosen and not problem:
+        form = _form(chosen, sent, given if chosen == name else {}, place)
     if place in wanted:  # chosen on this page a moment ago: the keyboard goes on there
         chooser.field.field.widget.attrs["autofocus"] = True
-    return Choice(place, about, chosen, name, chooser, form, Seen(device, sent))
+    return Choice(place, about, chosen, name, chooser, form, problem, Seen(device, sent))
 
 
 def _stored(device: Device, place: str) -> tuple[str, dict[str, Any]]:
@@ -102,6 +110,10 @@ def _is_offered(choice: Choice) -> bool:
 def _form(name: str, sent: QueryDict | None, given: Mapping[str, Any], place: str) -> RuleForm:
     shown = {option: _as_typed(value) for option, value in given.items()}
     return RuleForm(rules.load(name), sent, initial=shown, prefix=place)
+
+
+def _loads(name: str) -> bool:
+    return bool(name) and not rules.problem_of(name)
 
 
 def _as_typed(value: object) -> object:
@@ -143,7 +155,7 @@ def _meet(choice: Choice, there: Device) -> None:
     """Which rule, and the options of each."""
     name, given = _stored(there, choice.place)
     theirs = {WORDS[choice.place][0]: name.replace("_", " ")} | (
-        stored(_form(name, None, given, choice.place)) if name else {}
+        stored(_form(name, None, given, choice.place)) if _loads(name) else {}
     )
     yours = {WORDS[choice.place][0]: choice.label} | (typed(choice.form) if choice.form else {})
     choice.seen.show_conflict(there, theirs, yours)

@@ -136,17 +136,23 @@ def _ask(state: DeviceState, this_round: Round, name: str, options: Json) -> Rul
         situation = this_round.situation(state, rule, read_options)
     except (LookupError, ValueError) as error:
         return replace(result, problem=str(error))
+    except Exception as error:
+        return replace(result, problem=_fault(name, state, error))
     result = replace(result, outlook=situation.outlook)
     try:
         decision = rule.decide(situation)
         _check(state, decision)
     except (rules.Undecided, Unacceptable) as error:
         return replace(result, problem=situation.with_clock(str(error)))
-    # A rule is a newcomer's code: its fault is logged, and costs its own device only.
     except Exception as error:
-        logger.exception("The rule %s failed for %s", name, state.device)
-        return replace(result, problem=f"the rule {name} failed: {type(error).__name__}: {error}")
+        return replace(result, problem=_fault(name, state, error))
     return replace(result, decision=decision and decision.labelled(situation))
+
+
+def _fault(name: str, state: DeviceState, error: Exception) -> str:
+    """A rule is a newcomer's code: its fault is logged, and costs its own device only."""
+    logger.error("The rule %s failed for %s", name, state.device, exc_info=error)
+    return f"the rule {name} failed: {type(error).__name__}: {error}"
 
 
 def _blind(state: DeviceState) -> str:
@@ -308,7 +314,7 @@ def _way_back(
 ) -> timedelta | None:
     if attribute is not state.switch:
         return None
-    if not vendors.load(state.device.gateway.vendor).has_timer:
+    if not vendors.load_or_default(state.device.gateway.vendor).has_timer:
         return None
     return precedence.way_back(
         decision.value, state.device.fail_safe, decision.until, now, runs.interval(runs.DECIDE)

@@ -94,7 +94,7 @@ def regions_without_device() -> list[Region]:
 def _needs_place(feed: str) -> bool:
     try:
         return feeds.load(feed).by_place
-    except Exception:  # a plug-in file may fail in any way
+    except LookupError:  # fetching reports why
         return False
 
 

@@ -70,7 +70,7 @@ def order(
             .get(pk=attribute_pk)
         )
         cleaned = _acceptable(attribute, value, source)
-        if revert_after is not None and not vendors.load(attribute.device.gateway.vendor).has_timer:
+        if revert_after is not None and not _vendor(attribute).has_timer:
             raise Unacceptable(f"{device} has no timer of its own: it cannot go back by itself")
         if source is Source.HUMAN and device.has_decider:
             hold_for_a_person(device, reason, now)
@@ -210,7 +210,11 @@ def _take(command: DeviceCommand, now: datetime) -> bool:
 
 
 def _settle(command: DeviceCommand) -> timedelta:
-    return vendors.load(command.attribute.device.gateway.vendor).settle
+    return _vendor(command.attribute).settle
+
+
+def _vendor(attribute: Attribute) -> type[vendors.Vendor]:
+    return vendors.load_or_default(attribute.device.gateway.vendor)
 
 
 def _write(commands: list[DeviceCommand], holding: HeldLease | None) -> None:

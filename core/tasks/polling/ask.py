@@ -57,10 +57,7 @@ class GatewayCall:
     @property
     def rate_limit_wait(self) -> timedelta:
         """How long the vendor's rate limit makes it wait, beyond its own deadline."""
-        try:
-            rate_limit = vendors.load(self.gateway.vendor).rate_limit
-        except vendors.UnknownVendor:  # ask() will meet it too, and report it
-            return timedelta()
+        rate_limit = vendors.load_or_default(self.gateway.vendor).rate_limit
         return rate_limit.lasts(len(self.vendor_ids)) if rate_limit else timedelta()
 
     def ask(self) -> GatewayAnswer:
