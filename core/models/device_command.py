@@ -94,6 +94,9 @@ def after(state: str, event: CommandEvent) -> State:
     return TRANSITIONS[State(state)].get(event, State(state))
 
 
+LONGEST_CLAIM = timedelta(minutes=1)
+
+
 class DeviceCommandQuerySet(models.QuerySet["DeviceCommand"]):
     def open(self) -> Self:
         return self.filter(state__in=OPEN)
@@ -104,9 +107,11 @@ class DeviceCommandQuerySet(models.QuerySet["DeviceCommand"]):
     def unclear(self, now: datetime) -> Self:
         """Those that may have been written and have settled: a read tells.
 
-        Not those being written now.
+        Not those being written now. A claim that ends later than any can is void: the database's
+        clock ran ahead.
         """
         lapsed = Q(claimed_until=None) | Q(claimed_until__lte=Now())
+        lapsed |= Q(claimed_until__gt=Now() + LONGEST_CLAIM)
         return self.filter(lapsed, state__in=[State.SENDING, State.ACCEPTED], settles_at__lte=now)
 
 

@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import Self
 
 from django.db import models
+from django.db.models import Q
 from django.db.models.functions import Now
 
 from core.models.device import Device
@@ -14,10 +15,11 @@ LASTS = timedelta(seconds=45)
 
 class PresenceQuerySet(models.QuerySet["Presence"]):
     def here(self) -> Self:
-        return self.filter(expires_at__gt=Now())
+        return self.filter(expires_at__gt=Now(), expires_at__lte=Now() + 2 * LASTS)
 
     def over(self) -> Self:
-        return self.filter(expires_at__lte=Now())
+        """Those that ended, or end later than any can: the database's clock ran ahead."""
+        return self.filter(Q(expires_at__lte=Now()) | Q(expires_at__gt=Now() + 2 * LASTS))
 
 
 class Presence(models.Model):

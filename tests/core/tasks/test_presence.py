@@ -1,10 +1,12 @@
 """Who is at a device's page, as it is stored and told."""
 
+from datetime import timedelta
 from threading import Barrier, Thread
 
 import pytest
 from django.db import connection
 from django.db.models import F
+from django.db.models.functions import Now
 
 from core.models import Device, Event, Presence, User
 from core.models.event import EventKind
@@ -191,3 +193,11 @@ def test_those_who_come_and_go_at_the_same_moment_are_all_in_the_last_list(plug)
     for thread in threads:
         thread.join()
     assert told()[-1][2] == Presence.objects.count() == 8
+
+
+@pytest.mark.parametrize("ahead", [timedelta(hours=10), timedelta(days=4400)], ids=str)
+def test_a_presence_from_the_future_is_over(plug, ahead):
+    """Its process was killed while the database's clock ran ahead."""
+    Presence.objects.create(key="a", device=plug, name="anna", expires_at=Now() + ahead)
+    assert not Presence.objects.here().exists()
+    assert presence.forget() == 1

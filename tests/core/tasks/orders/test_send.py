@@ -372,3 +372,13 @@ def test_sigterm_while_an_order_is_written_gives_its_claim_back(simulator, switc
     command.refresh_from_db()
     assert command.state == State.CONFIRMED
     assert simulator.devices[0].on
+
+
+@pytest.mark.parametrize("ahead", [timedelta(hours=10), timedelta(days=4400)], ids=str)
+def test_a_claim_of_an_order_from_the_future_does_not_hold_it_up(simulator, switch, ahead):
+    """Its process was killed while the database's clock ran ahead."""
+    died_while_sending(switch)
+    let_time_pass(seconds=20)
+    DeviceCommand.objects.update(claimed_until=Now() + ahead)
+    send.carry_on()
+    assert DeviceCommand.objects.get().state != State.SENDING
