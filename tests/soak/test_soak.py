@@ -17,11 +17,13 @@ from tests.soak.planning import compare_plans
 from tests.soak.polling import kill_polls
 from tests.soak.quarrel import quarrel
 from tests.soak.sending import kill_sending
+from tests.soak.years import live_a_year
 
 pytestmark = [pytest.mark.soak, pytest.mark.django_db(transaction=True)]
 POLL_KILLS = int(os.environ.get("SOAK_POLL_KILLS", "200"))
 KILLS = int(os.environ.get("SOAK_KILLS", "1000"))
 ACKNOWLEDGEMENTS = int(os.environ.get("SOAK_ACKNOWLEDGEMENTS", "1000"))
+YEAR_DAYS = int(os.environ.get("SOAK_YEAR_DAYS", "365"))
 STEPS = int(os.environ.get("SOAK_STEPS", "10000"))
 EVENTS = int(os.environ.get("SOAK_EVENTS", "100000"))
 WORLDS = int(os.environ.get("SOAK_WORLDS", "5000"))
@@ -67,6 +69,13 @@ def test_random_jobs_planned_and_by_brute_force(say):
     say(comparison)
     assert comparison.plans == 2 * WORLDS
     assert not comparison.faults
+
+
+def test_every_rule_at_every_minute_of_a_year_in_five_zones(say):
+    for life in live_a_year(YEAR_DAYS):
+        say(f"{life.name}, {life.zone}: {life.minutes:,} minutes, on for {life.on:,}")
+        assert life.faults == []
+        assert life.minutes == YEAR_DAYS * 24 * 60
 
 
 def test_whatever_happens_in_whatever_order(say):
