@@ -5,6 +5,7 @@ import sys
 
 from django.apps import AppConfig
 from django.db import connections
+from django.db.backends.signals import connection_created
 
 
 class CoreConfig(AppConfig):
@@ -13,8 +14,10 @@ class CoreConfig(AppConfig):
 
     def ready(self) -> None:
         from core import checks
+        from core.models.journal import choose_journal
 
         checks.register_all()
+        connection_created.connect(choose_journal)
         atexit.register(close_pools)
 
 

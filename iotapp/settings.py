@@ -188,11 +188,8 @@ def read_database() -> dict[str, Any]:
         if database["NAME"] != ":memory:":
             # Cron starts elsewhere, and would make another file there.
             database["NAME"] = str(BASE_DIR / database["NAME"])
-        options |= {
-            "transaction_mode": "IMMEDIATE",
-            "timeout": 20,
-            "init_command": "PRAGMA journal_mode=WAL",
-        }
+        # core/models/journal.py chooses WAL, or a rollback journal on a disk where that cannot be.
+        options |= {"transaction_mode": "IMMEDIATE", "timeout": 20}
     elif database["ENGINE"] == "django.db.backends.postgresql":
         database["CONN_MAX_AGE"] = 0
         # A pooled connection that died is found when it is taken, not by a person.

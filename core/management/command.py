@@ -23,6 +23,8 @@ HINTS = (
     ("disk is full", "Make room on the disk that holds it."),
     ("No space left", "Make room on the disk that holds it."),
     ("readonly", "Its file and the folder around it must be writable."),
+    ("is locked", "Something else is writing to it for long: run this again when that has ended."),
+    ("in WAL mode", ""),  # core/models/journal.py has said what to do
 )
 NUMBERED = ((Device, "device", "list_devices"), (Gateway, "gateway", "list_gateways"))
 
@@ -60,7 +62,7 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from error
         except (OperationalError, ProgrammingError) as error:
             said = str(error).strip().rstrip(".")
-            raise CommandError(f"The database says: {said}. {_hint(said)}") from error
+            raise CommandError(f"The database says: {said}. {_hint(said)}".rstrip()) from error
 
     def ask_credential(self, question: str) -> str:
         """Ask for a credential that GATEWAY_CREDENTIAL does not hold.
