@@ -11,8 +11,8 @@ from django.db import OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.utils import ConnectionHandler
 
-from core.models import journal
 from core.management.command import _hint
+from core.models import journal
 
 pytestmark = pytest.mark.django_db
 WAL, ROLLBACK = b"\x02\x02", b"\x01\x01"
