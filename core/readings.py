@@ -59,7 +59,8 @@ class AttributeSpec:
     """One thing a device reports or accepts, as its vendor describes it.
 
     `unit` is the usual symbol (W, kWh, °C, %, V, A, Hz, lx). `minimum` and `maximum` bound what may
-    be stored and ordered; `choices` are the words a choice can take.
+    be stored and ordered; `choices` are the words a choice can take. `step`: what is ordered is
+    rounded to so much, counted from `minimum`, or from 0.
     """
 
     name: str
@@ -69,6 +70,7 @@ class AttributeSpec:
     maximum: float | None = None
     choices: tuple[str, ...] = ()
     writable: bool = False
+    step: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,8 @@ class Reading:
     `value` None: the vendor answered that it has no value now; with `reachable` False, because it
     cannot reach the device. `observed_at` is the vendor's own time of measurement (aware); None: it
     gave none, and the time of the call stands for it. `cause` None: the vendor does not say.
+    `spec` is what the attribute is by the same answer, with the unit of this value; None: the
+    answer does not say, and it is what discovery found.
     """
 
     vendor_id: str
@@ -101,6 +105,7 @@ class Reading:
     observed_at: datetime | None = None
     reachable: bool = True
     cause: Cause | None = None
+    spec: AttributeSpec | None = None
 
 
 class Unacceptable(ValueError):
@@ -148,6 +153,21 @@ def _clean_number(value: object, minimum: float | None, maximum: float | None) -
         raise Unacceptable(f"{value:g} is above the most, {maximum:g}")
     # Adding zero makes 0.0 of -0.0, which one database keeps and the other does not.
     return value + 0.0
+
+
+def rounded(
+    number: float, step: float | None, minimum: float | None, maximum: float | None
+) -> float:
+    """Round to the nearest whole number of steps from the minimum (or 0), within the range."""
+    if not step or step <= 0:
+        return number
+    first = minimum or 0.0
+    steps = round((number - first) / step)
+    nearest = float(f"{first + steps * step:.12g}")  # 0.3, not 0.30000000000000004
+    # The range need not be a whole number of steps.
+    if maximum is not None and nearest > maximum:
+        nearest = float(f"{nearest - step:.12g}")
+    return nearest
 
 
 def printable(text: str) -> str:

@@ -106,6 +106,8 @@ POLL_INTERVAL = timedelta(minutes=POLL_INTERVAL_MINUTES)
 POLL_WORKERS = environment.whole("POLL_WORKERS", 200, least=1, most=1000)
 GATEWAY_TIMEOUT_SECONDS = environment.number("GATEWAY_TIMEOUT_SECONDS", 10, least=0.1, most=120)
 LARGEST_ANSWER_BYTES = int(1e6 * environment.number("LARGEST_ANSWER_MB", 8, least=0.1, most=500))
+# More would make pages and events of many megabytes.
+MOST_ATTRIBUTES = environment.whole("MOST_ATTRIBUTES", 200, least=1, most=5000)
 KEEP_DAYS = environment.whole("KEEP_DAYS", 400, least=1, most=36500)
 
 # Sockets: the limits of one process, and how to reach the database without a pooler between.

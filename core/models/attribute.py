@@ -7,7 +7,7 @@ from django.db import models
 
 from core.models.device import Device
 from core.models.freshness import Freshness, freshness
-from core.readings import Kind, Value
+from core.readings import Kind, Value, clean_value, rounded
 
 MOVES_DAILY = frozenset({"temperature", "humidity", "pressure", "illuminance"})
 """Names of attributes that change within any day. If a hub repeats the same measurement of one, the
@@ -25,6 +25,7 @@ class Attribute(models.Model):
     unit = models.CharField(max_length=20, blank=True)
     minimum = models.FloatField(null=True, blank=True)
     maximum = models.FloatField(null=True, blank=True)
+    step = models.FloatField(null=True, blank=True, help_text="Orders are rounded to it")
     choices = models.JSONField(default=list, blank=True)
     writable = models.BooleanField(default=False)
 
@@ -84,6 +85,19 @@ class Attribute(models.Model):
     @property
     def is_switch(self) -> bool:
         return self.writable and self.kind == Kind.BOOLEAN
+
+    def ordered_value(self, value: object) -> float | str:
+        """Return a value as it is ordered: clean, and rounded to the step. Raises Unacceptable."""
+        clean = clean_value(
+            value,
+            Kind(self.kind),
+            minimum=self.minimum,
+            maximum=self.maximum,
+            choices=self.choices,
+        )
+        if isinstance(clean, str):
+            return clean
+        return rounded(clean, self.step, self.minimum, self.maximum)
 
     def freshness(self, now: datetime) -> Freshness:
         if self.device.is_paused:

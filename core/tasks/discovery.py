@@ -4,12 +4,15 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from django.conf import settings
+
 from core.models import Attribute, Device, Gateway
-from core.readings import AttributeSpec, DeviceSpec, clean_name
+from core.readings import AttributeSpec, DeviceSpec, Unacceptable, clean_name
 from core.tasks.events.outbox import Outbox, publishing
 from core.tasks.polling.ask import ask
 from core.tasks.polling.backoff import OURS
 from core.tasks.polling.clients import client_for, faults_told
+from core.tasks.polling.description import clean_spec, fitted, set_apart
 
 LONGEST_KEY = 200
 LONGEST_VENDOR_ID = 200
@@ -22,7 +25,7 @@ class Discovered:
 
     `new`, `known` and `restored` are devices by primary key. By vendor id: `left_out` are those
     that a person removed, `missing` the stored ones that the gateway no longer lists. `unread` says
-    why new and restored ones could not be polled.
+    why new and restored ones could not be polled. `notes` are sentences about attributes.
     """
 
     gateway: Gateway
@@ -31,6 +34,7 @@ class Discovered:
     restored: list[int] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     unread: str = ""
 
     def as_json(self) -> dict[str, Any]:
@@ -52,8 +56,9 @@ class Discovered:
             parts.append(f"{len(self.left_out)} left out {why}")
         if self.missing:
             parts.append(f"no longer listed: {', '.join(self.missing[:MOST_NAMES])}")
+        notes = "".join(f" {note}" for note in self.notes[:MOST_NAMES])
         unread = f" They were polled and failed: {self.unread}" if self.unread else ""
-        return f"{', '.join(parts)}.{unread}"
+        return f"{', '.join(parts)}.{notes}{unread}"
 
 
 def discover(gateway_pk: int, *, restore: bool = False) -> Discovered:
@@ -152,7 +157,7 @@ def store(gateway: Gateway, specs: list[DeviceSpec], restore: bool, outbox: Outb
             found.restored.append(device.pk)
         else:
             found.known.append(device.pk)
-        _store_attributes(device, spec.attributes)
+        found.notes += _store_attributes(device, spec.attributes)
     outbox.changed_pks(Device, [*found.known, *found.restored])
     listed = {spec.vendor_id for spec in specs}
     for vendor_id, device in stored.items():
@@ -170,9 +175,35 @@ def _store_sleep(gateway: Gateway, specs: list[DeviceSpec]) -> None:
         gateway.save(update_fields=["wakes_every"])
 
 
-def _store_attributes(device: Device, specs: tuple[AttributeSpec, ...]) -> None:
-    """Create what is new, and refresh the rest: all but the kind, which the history depends on."""
-    by_name = {spec.name: spec for spec in specs}  # a name that comes twice fails the insert
+def _store_attributes(device: Device, specs: tuple[AttributeSpec, ...]) -> list[str]:
+    """Create what is new, and refresh the rest as the vendor describes it now.
+
+    Return sentences about those that could not go on, or had no room.
+    """
+    notes: list[str] = []
+    known: set[str] = set()
+    # A name that comes twice fails the insert.
+    by_name = {spec.name: spec for spec in map(clean_spec, specs) if spec.name}
+    for attribute in device.attributes.filter(name__in=by_name):
+        spec = fitted(attribute.kind, attribute.unit, by_name[attribute.name])
+        if spec is not None:
+            by_name[attribute.name] = spec
+            known.add(attribute.name)
+            continue
+        try:
+            _, sentence = set_apart(attribute, by_name.pop(attribute.name))
+        except Unacceptable as complaint:
+            sentence = f"{attribute.name}: {complaint}."
+        notes.append(f"{device}: {sentence}")
+    room = max(0, settings.MOST_ATTRIBUTES - device.attributes.count())
+    left_out = [name for name in by_name if name not in known][room:]
+    for name in left_out:
+        del by_name[name]
+    if left_out:
+        notes.append(
+            f"{device} has {len(left_out):,} attributes more than a device may have "
+            f"({settings.MOST_ATTRIBUTES:,}, MOST_ATTRIBUTES): they are left out."
+        )
     attributes = [
         Attribute(
             device=device,
@@ -181,6 +212,7 @@ def _store_attributes(device: Device, specs: tuple[AttributeSpec, ...]) -> None:
             unit=spec.unit,
             minimum=spec.minimum,
             maximum=spec.maximum,
+            step=spec.step,
             choices=list(spec.choices),
             writable=spec.writable,
         )
@@ -190,5 +222,6 @@ def _store_attributes(device: Device, specs: tuple[AttributeSpec, ...]) -> None:
         attributes,
         update_conflicts=True,
         unique_fields=["device", "name"],
-        update_fields=["unit", "minimum", "maximum", "choices", "writable"],
+        update_fields=["kind", "unit", "minimum", "maximum", "step", "choices", "writable"],
     )
+    return notes

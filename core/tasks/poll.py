@@ -62,6 +62,7 @@ class PollSummary:
             lines.append(f"  busy, somebody else is asking: {name}")
         for complaint in recorded.complaints:
             lines.append(f"  refused: {complaint}")
+        lines += [f"  changed: {sentence}" for sentence in recorded.changes]
         if recorded.unknown:
             lines.append(
                 "  Some readings are of attributes not known here. "

@@ -6,7 +6,7 @@ attributes of id 0 have plain names (`on`), those of id N a suffix (`on_1`).
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -68,7 +68,7 @@ def switchable(method: str) -> Field:
 
 
 def percentage(path: str, name: str, method: str, argument: str, needs: str = "") -> Field:
-    spec = AttributeSpec(name, Kind.NUMBER, "%", 0, 100, writable=True)
+    spec = AttributeSpec(name, Kind.NUMBER, "%", 0, 100, writable=True, step=1)
     return Field((path,), spec, method=method, argument=argument, needs=needs)
 
 
@@ -193,10 +193,7 @@ class Part:
 
     @property
     def spec(self) -> AttributeSpec:
-        kind = self.field.spec
-        return AttributeSpec(
-            self.name, kind.kind, kind.unit, kind.minimum, kind.maximum, kind.choices, self.writable
-        )
+        return replace(self.field.spec, name=self.name, writable=self.writable)
 
 
 def readings(

@@ -88,6 +88,10 @@ class Entity:
     def number(self, key: str) -> float | None:
         return _finite(self.attributes.get(key))
 
+    def step(self, key: str) -> float | None:
+        step = self.number(key)
+        return step if step and step > 0 else None
+
     def words(self, key: str) -> tuple[str, ...]:
         words = self.attributes.get(key)
         return tuple(dict.fromkeys(filter(_is_word, words))) if isinstance(words, list) else ()
@@ -225,7 +229,8 @@ def _setpoint(spec: AttributeSpec, entity: Entity) -> AttributeSpec | None:
     features = entity.number("supported_features")
     if features is not None and not int(features) & _ONE_SETPOINT:
         return None
-    return replace(_within(spec, entity, "min_temp", "max_temp"), unit=entity.temperature_unit)
+    spec = _within(spec, entity, "min_temp", "max_temp")
+    return replace(spec, unit=entity.temperature_unit, step=entity.step("target_temp_step"))
 
 
 def _house_temperature(spec: AttributeSpec, entity: Entity) -> AttributeSpec | None:
@@ -233,7 +238,8 @@ def _house_temperature(spec: AttributeSpec, entity: Entity) -> AttributeSpec | N
 
 
 def _range(spec: AttributeSpec, entity: Entity) -> AttributeSpec | None:
-    return replace(_within(spec, entity, "min", "max"), unit=entity.unit)
+    spec = _within(spec, entity, "min", "max")
+    return replace(spec, unit=entity.unit, step=entity.step("step"))
 
 
 def _within(spec: AttributeSpec, entity: Entity, least: str, most: str) -> AttributeSpec:
@@ -285,7 +291,7 @@ class EntityDescription:
 
 _ON = AttributeSpec("on", Kind.BOOLEAN, writable=True)
 _VALUE = AttributeSpec("value", writable=True)
-_BRIGHTNESS = AttributeSpec("brightness", unit="%", minimum=0, maximum=100, writable=True)
+_BRIGHTNESS = AttributeSpec("brightness", unit="%", minimum=0, maximum=100, writable=True, step=1)
 _TARGET = AttributeSpec("target_temperature", writable=True)
 
 DESCRIPTIONS = (
@@ -346,9 +352,8 @@ def _reading(entity: Entity, description: EntityDescription, spec: AttributeSpec
         value = value if number is None else number
     if value is not None and not isinstance(value, bool | int | float | str):
         value = str(value)
-    return Reading(
-        entity.entity_id, spec.name, value, entity.observed_at, entity.state != UNREACHABLE
-    )
+    is_reachable = entity.state != UNREACHABLE
+    return Reading(entity.entity_id, spec.name, value, entity.observed_at, is_reachable, spec=spec)
 
 
 def _is_no_value(text: str, kind: Kind) -> bool:
@@ -386,22 +391,24 @@ class Client(Vendor):
         return Identity(key, clean_name(name) or self.label)
 
     def devices(self) -> list[DeviceSpec]:
-        units = self._config().get("unit_system")
-        temperature_unit = _symbol(units.get("temperature")) if isinstance(units, dict) else ""
         return [
             DeviceSpec(
                 entity.entity_id,
                 clean_name(entity.attributes.get("friendly_name")) or entity.entity_id,
                 tuple(spec for _, spec in _attributes(entity)),
             )
-            for entity in self._all(temperature_unit).values()
+            for entity in self._all(self._temperature_unit()).values()
         ]
 
     def read(self, vendor_ids: Collection[str]) -> Iterator[Reading]:
+        """One call, and with a climate entity another: only the configuration tells its unit."""
         wanted = {vendor_id for vendor_id in vendor_ids if _is_ours(vendor_id)}
         if not wanted:
             return
-        entities = self._one(*wanted) if len(wanted) == 1 else self._all()
+        unit = ""
+        if any(vendor_id.startswith("climate.") for vendor_id in wanted):
+            unit = self._temperature_unit()
+        entities = self._one(min(wanted), unit) if len(wanted) == 1 else self._all(unit)
         for entity in entities.values():
             if entity.entity_id in wanted:
                 for description, spec in _attributes(entity):
@@ -466,14 +473,20 @@ class Client(Vendor):
             )
         return config
 
-    def _one(self, entity_id: str) -> dict[str, Entity]:
+    def _temperature_unit(self) -> str:
+        units = self._config().get("unit_system")
+        return _symbol(units.get("temperature")) if isinstance(units, dict) else ""
+
+    def _one(self, entity_id: str, temperature_unit: str = "") -> dict[str, Entity]:
         try:
             answer = self.http.get(f"/api/states/{entity_id}")
         except (ApiError, ApiRefused) as error:
             if error.status != 404:
                 raise
-            return self._all()  # gone, or this is not Home Assistant: the list tells which
-        if not (entity := _entity(answer)) or entity.entity_id != entity_id:
+            return self._all(
+                temperature_unit
+            )  # gone, or this is not Home Assistant: the list tells which
+        if not (entity := _entity(answer, temperature_unit)) or entity.entity_id != entity_id:
             raise ApiError(
                 f"This does not look like Home Assistant: its answer is no state of {entity_id}."
             )

@@ -13,7 +13,7 @@ from core.models import Attribute, Device, DeviceCommand
 from core.models.device import FailSafe
 from core.planning import precedence
 from core.planning.forecast import Outlook
-from core.readings import Kind, Source, Unacceptable, clean_value
+from core.readings import Source, Unacceptable
 from core.rules import Decision, Rule
 from core.tasks import runs
 from core.tasks.decisions.situations import DeviceState, Json, Round, inputs_of
@@ -183,13 +183,7 @@ def _attribute(state: DeviceState, decision: Decision) -> Attribute:
 
 
 def _value(attribute: Attribute, decision: Decision) -> tuple[float | None, str | None]:
-    value = clean_value(
-        decision.value,
-        Kind(attribute.kind),
-        minimum=attribute.minimum,
-        maximum=attribute.maximum,
-        choices=attribute.choices,
-    )
+    value = attribute.ordered_value(decision.value)
     return (value, None) if isinstance(value, float) else (None, value)
 
 

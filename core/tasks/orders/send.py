@@ -22,7 +22,7 @@ from core.models.connections import release_connection
 from core.models.device_command import CONFIRM_WITHIN, CommandEvent, State, after, with_step
 from core.net.errors import ApiRefused
 from core.net.threads import in_threads
-from core.readings import Kind, Source, Unacceptable, clean_value
+from core.readings import Source, Unacceptable
 from core.tasks.events.outbox import publishing
 from core.tasks.orders.confirm import MOST_AT_ONCE, confirm_commands, is_heard, with_device
 from core.tasks.orders.holds import hold_for_a_person, supersede
@@ -100,13 +100,7 @@ def _acceptable(attribute: Attribute, value: object, source: Source) -> float | 
         raise Unacceptable(f"{attribute} of {device} can only be read")
     if source is not Source.HUMAN and attribute.name == "locked" and value is False:
         raise Unacceptable("a rule never unlocks")
-    return clean_value(
-        value,
-        Kind(attribute.kind),
-        minimum=attribute.minimum,
-        maximum=attribute.maximum,
-        choices=attribute.choices,
-    )
+    return attribute.ordered_value(value)
 
 
 def send(

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from django.db.models import Case, F, Max, When
 from django.utils import timezone
@@ -21,9 +21,10 @@ from core import serializers
 from core.models import Attribute, Device, Gateway, Observation, Silence
 from core.models.attribute import as_value, moves_daily
 from core.models.freshness import late_after
-from core.readings import Kind, Reading, Unacceptable, clean_value
+from core.readings import AttributeSpec, Kind, Reading, Unacceptable, clean_value
 from core.tasks.events.outbox import Outbox, publishing
 from core.tasks.polling.backoff import Sleep, health_after
+from core.tasks.polling.description import clean_spec, describe, fitted, set_apart
 from core.tasks.polling.statements import (
     INSERT_OBSERVATIONS,
     UPDATE_DEVICES,
@@ -34,9 +35,11 @@ from core.tasks.polling.statements import (
     LatestRow,
     ObservationRow,
 )
+from core.tasks.polling.units import converted
 from core.tasks.runs import HeldLease
 
 DEVICES_A_BATCH = 500
+MOST_SENTENCES = 20
 LONGEST_WAIT_SECONDS = 1.0
 SKEW = timedelta(minutes=2)
 """How far ahead of ours a vendor's clock may be."""
@@ -61,7 +64,8 @@ class GatewayAnswer:
 @dataclass
 class Recorded:
     """Counts of readings. `duplicates` were stored before; `unknown` are of devices or attributes
-    that are not in the database. `complaints` are sentences about the first 20 refused ones."""
+    that are not in the database. `complaints` are sentences about the first 20 refused ones,
+    `changes` about the first 20 attributes that became something else."""
 
     stored: int = 0
     duplicates: int = 0
@@ -69,11 +73,16 @@ class Recorded:
     unknown: int = 0
     refused: int = 0
     complaints: list[str] = field(default_factory=list)
+    changes: list[str] = field(default_factory=list)
 
     def complain(self, sentence: str) -> None:
         self.refused += 1
-        if len(self.complaints) < 20:
+        if len(self.complaints) < MOST_SENTENCES:
             self.complaints.append(sentence)
+
+    def changed(self, sentence: str) -> None:
+        if len(self.changes) < MOST_SENTENCES:
+            self.changes.append(sentence)
 
 
 class Recorder:
@@ -174,10 +183,35 @@ class AttributeRow(NamedTuple):
     pk: int
     kind: str
     writable: bool
+    unit: str
     minimum: float | None
     maximum: float | None
+    step: float | None
     choices: list[str] | None
     silent_since: datetime | None
+
+    def is_described_by(self, spec: AttributeSpec) -> bool:
+        return (
+            self.kind == spec.kind
+            and self.unit == spec.unit
+            and self.writable == spec.writable
+            and self.minimum == spec.minimum
+            and self.maximum == spec.maximum
+            and self.step == spec.step
+            and (self.choices is None or tuple(self.choices) == spec.choices)
+        )
+
+    def described_by(self, spec: AttributeSpec) -> Self:
+        choices = list(spec.choices) if spec.kind is Kind.CHOICE else None
+        return self._replace(
+            kind=spec.kind.value,
+            writable=spec.writable,
+            unit=spec.unit,
+            minimum=spec.minimum,
+            maximum=spec.maximum,
+            step=spec.step,
+            choices=choices,
+        )
 
 
 @dataclass
@@ -255,8 +289,9 @@ class _Batch:
         silent_since = Case(When(heard_at__lt=late, then=F("heard_at")))
         attributes = Attribute.objects.filter(device__in=self.device_pks.values()).order_by()
         # In the order of AttributeRow's fields.
-        columns = ("device_id", "name", "pk", "kind", "writable", "minimum", "maximum")
-        found = attributes.values_list(*columns, choices, silent_since)
+        columns = ("device_id", "name", "pk", "kind", "writable", "unit")
+        numbers = ("minimum", "maximum", "step")
+        found = attributes.values_list(*columns, *numbers, choices, silent_since)
         self.attributes: dict[tuple[int, str], AttributeRow] = {
             row[:2]: AttributeRow._make(row) for row in found
         }
@@ -325,10 +360,13 @@ class _Batch:
         Return the time of measurement if the value normally changes every day: that time shows
         whether the sensor still works. Else return None.
         """
-        kind = Kind(attribute.kind)
+        said: object = reading.value
+        spec = reading.spec
+        if spec is not None and not attribute.is_described_by(spec):
+            attribute, said = self._follow(attribute, reading, spec)
         value = clean_value(
-            reading.value,
-            kind,
+            said,
+            Kind(attribute.kind),
             minimum=attribute.minimum,
             maximum=attribute.maximum,
             choices=attribute.choices or (),
@@ -348,6 +386,41 @@ class _Batch:
             self.latest[pk] = LatestRow(pk, answer.asked_at, observed_at, number, text, cause)
         self._hear(attribute, answer.asked_at)
         return observed_at if moves_daily(reading.attribute, attribute.writable) else None
+
+    def _follow(
+        self, attribute: AttributeRow, reading: Reading, spec: AttributeSpec
+    ) -> tuple[AttributeRow, object]:
+        """Make of an attribute what the vendor's answer says it is now.
+
+        Return its row, and the reading's value in its unit. Raises Unacceptable, and changes
+        nothing, if the value is not what the same answer says it is.
+        """
+        spec = clean_spec(spec)
+        limits = {"minimum": spec.minimum, "maximum": spec.maximum}
+        value = clean_value(reading.value, spec.kind, **limits, choices=spec.choices)
+        wanted = fitted(attribute.kind, attribute.unit, spec)
+        if wanted is None:
+            attribute = self._set_apart(attribute, reading.vendor_id, spec)
+        elif not attribute.is_described_by(wanted):
+            describe(Attribute.objects.get(pk=attribute.pk), wanted)
+            attribute = attribute.described_by(wanted)
+            self._changed(attribute)
+        if isinstance(value, float) and attribute.unit != spec.unit:
+            return attribute, converted(value, spec.unit, attribute.unit)
+        return attribute, reading.value
+
+    def _set_apart(
+        self, attribute: AttributeRow, vendor_id: str, spec: AttributeSpec
+    ) -> AttributeRow:
+        present, sentence = set_apart(Attribute.objects.get(pk=attribute.pk), spec)
+        self.recorded.changed(f"{vendor_id} {sentence}")
+        row = attribute.described_by(spec)._replace(pk=present.pk, silent_since=present.heard_at)
+        self._changed(row)
+        return row
+
+    def _changed(self, attribute: AttributeRow) -> None:
+        self.attributes[attribute.device_pk, attribute.name] = attribute
+        self.outbox.changed_pks(Device, [attribute.device_pk])
 
     def _hear(self, attribute: AttributeRow, asked_at: datetime) -> None:
         """Note that the attribute was heard, and the silence before if that was long."""

@@ -214,13 +214,15 @@ def test_an_entity_without_a_name_goes_by_its_id(peer):
         ("binary_sensor.movement_backyard", [AttributeSpec("motion", Kind.BOOLEAN)]),
         (
             "number.temperature_setting",
-            [AttributeSpec("value", unit="°C", minimum=15, maximum=35, writable=True)],
+            [AttributeSpec("value", unit="°C", minimum=15, maximum=35, writable=True, step=1)],
         ),
         (
             "light.bed_light",
             [
                 AttributeSpec("on", Kind.BOOLEAN, writable=True),
-                AttributeSpec("brightness", unit="%", minimum=0, maximum=100, writable=True),
+                AttributeSpec(
+                    "brightness", unit="%", minimum=0, maximum=100, writable=True, step=1
+                ),
             ],
         ),
         (
@@ -535,6 +537,51 @@ def test_numbers_come_as_text(peer, text, number):
     assert values(peer.says(state("sensor.a", text, state_class="measurement")), "sensor.a") == {
         "value": number
     }
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        (
+            state("sensor.a", "1.5", device_class="power", unit_of_measurement="kW"),
+            AttributeSpec("power", Kind.NUMBER, "kW"),
+        ),
+        (state("sensor.a", "3.4"), AttributeSpec("value", Kind.TEXT)),
+        (
+            state("sensor.a", "3.4", unit_of_measurement="mm"),
+            AttributeSpec("value", Kind.NUMBER, "mm"),
+        ),
+        (
+            state("climate.a", "cool", hvac_modes=["cool", "off"], supported_features=0),
+            AttributeSpec("mode", Kind.CHOICE, choices=("cool", "off"), writable=True),
+        ),
+        (
+            state("number.a", "30", min=10, max=40, step=0.5, unit_of_measurement="s"),
+            AttributeSpec("value", Kind.NUMBER, "s", 10, 40, writable=True, step=0.5),
+        ),
+    ],
+)
+def test_a_reading_tells_what_its_attribute_is_by_the_same_answer(peer, asked, expected):
+    specs = [reading.spec for reading in peer.says(asked).read([asked["entity_id"]])]
+    assert expected in specs
+
+
+def test_a_thermostat_is_read_in_the_unit_of_the_house(peer):
+    config = payload("config")
+    config["unit_system"]["temperature"] = "°F"
+    peer.answers["/api/config"] = (200, config)
+    lounge = state(
+        "climate.a",
+        "heat",
+        hvac_modes=["heat"],
+        supported_features=1,
+        temperature=68,
+        current_temperature=66,
+        target_temp_step=0.5,
+    )
+    specs = {reading.attribute: reading.spec for reading in peer.says(lounge).read(["climate.a"])}
+    assert (specs["target_temperature"].unit, specs["temperature"].unit) == ("°F", "°F")
+    assert specs["target_temperature"].step == 0.5
 
 
 # When they said it

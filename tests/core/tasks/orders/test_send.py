@@ -61,6 +61,34 @@ def test_an_order_is_sent_read_back_and_confirmed(simulator, switch):
     assert Attribute.objects.get(pk=switch.pk).value is True
 
 
+@pytest.mark.parametrize(
+    ("ordered", "sent"), [(33.3, 33), (33.5, 34), (0.2, 0), (99.8, 100), (40, 40)]
+)
+def test_an_order_is_rounded_to_the_step_that_the_device_has(switch, ordered, sent):
+    level = Attribute.objects.create(
+        device=switch.device, name="level", kind="number", minimum=0, maximum=100, step=1,
+        writable=True,
+    )  # fmt: skip
+    assert order(level, ordered).number == sent
+
+
+@pytest.mark.parametrize(
+    ("least", "most", "step", "ordered", "sent"),
+    [
+        (5, 30, 0.5, 20.3, 20.5),
+        (0.1, 1, 0.2, 0.42, 0.5),
+        (0, 10, 3, 10, 9),
+        (None, None, 0.1, 0.30001, 0.3),
+        (-10, 10, 4, -3, -2),
+        (0, 10, None, 3.33, 3.33),
+        (0, 10, 0, 3.33, 3.33),
+    ],
+)
+def test_steps_are_counted_from_the_least(switch, least, most, step, ordered, sent):
+    level = Attribute(kind="number", minimum=least, maximum=most, step=step)
+    assert level.ordered_value(ordered) == sent
+
+
 def test_an_order_for_what_is_so_already_is_confirmed_without_effect(simulator, switch):
     assert order_and_send(switch, False).state == State.CONFIRMED
     assert simulator.devices[0].effects == 0
