@@ -12,7 +12,7 @@ SENTENCE = re.compile(
     r"(?P<one> in one run)? before 07:00(?: for the rest)? are (?:planned for )?(?P<times>[^;]+?): "
     r"(?P<value>[-\d.]+) gCO2/kWh(?: \(at best (?P<least>[-\d.]+)\))?"
     r"(?: instead of (?P<at_once>[-\d.]+) at once)?"
-    r"(?P<notes>(?:; [^;]+?)*)(?:, by .*?)?(?: \(replayed data\))?"
+    r"(?P<notes>(?:; [^;]+?)*)(?:, by .*?)?(?: \((?:times: |replayed)[^)]*\))?"
 )
 
 
