@@ -14,6 +14,8 @@ import signal
 import socket
 from typing import Any
 
+from iotapp import environment
+
 workers = int(os.environ.get("WEB_CONCURRENCY") or 2)
 worker_class = "asgi"
 asgi_lifespan = "off"
@@ -28,6 +30,8 @@ control_socket_disable = True
 # Ours are held to 4 KiB; this is before they are read, and 32 of them may wait.
 websocket_max_message_size = 8 * 1024
 accesslog = None
+# Who may say by a header that a request came by HTTPS: as in the settings, a proxy or nobody.
+forwarded_allow_ips = "*" if environment.flag("TRUST_PROXY", "DYNO" in os.environ) else ""
 
 MOST_FRAGMENTS = 100
 """Of one message."""

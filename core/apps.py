@@ -1,7 +1,10 @@
 """What is done once at the start of every process, and at its end."""
 
 import atexit
+import os
 import sys
+from pathlib import Path
+from typing import Any
 
 from django.apps import AppConfig
 from django.db import connections
@@ -19,6 +22,7 @@ class CoreConfig(AppConfig):
         checks.register_all()
         connection_created.connect(choose_journal)
         atexit.register(close_pools)
+        connection_created.connect(keep_to_owner)
 
 
 def close_pools() -> None:
@@ -35,3 +39,22 @@ def close_pools() -> None:
         if isinstance(connection, DatabaseWrapper):
             connection.close()
             connection.close_pool()
+
+
+def keep_to_owner(connection: Any, **_: Any) -> None:
+    """Make the files of a SQLite database readable for their owner only.
+
+    They hold sessions and what people do at home. SQLite gives new neighbours the file's own mode.
+    """
+    if connection.vendor != "sqlite" or connection.is_in_memory_db():
+        return
+    for ending in ("", "-wal", "-shm", "-journal"):
+        path = Path(f"{connection.settings_dict['NAME']}{ending}")
+        try:
+            status = path.stat()
+            # Who does not own the file cannot change it.
+            if status.st_mode & 0o077 and status.st_uid == os.geteuid():
+                path.chmod(0o600)
+        # Another process ended, and SQLite removed its neighbours, or the disk is read-only.
+        except OSError:
+            continue

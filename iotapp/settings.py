@@ -55,6 +55,9 @@ def read_key_file(path: Path) -> str:
     try:
         if not path.exists():
             write_key_file(path)
+        # Who does not own the file, such as a mounted secret, cannot change it.
+        if path.stat().st_uid == os.geteuid():
+            path.chmod(0o600)
         key = path.read_text().strip()
     except OSError as error:
         raise ImproperlyConfigured(

@@ -1,5 +1,6 @@
 """Settings are read in a copy of the project, with the environment that each test names only."""
 
+import os
 import re
 import runpy
 import shutil
@@ -12,6 +13,8 @@ from typing import Any, Protocol
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
+from django.db import connections
+from django.db.backends.sqlite3.base import DatabaseWrapper
 
 ROOT = Path(__file__).resolve().parent.parent
 KEY = "k" * 50
@@ -217,3 +220,45 @@ def test_a_key_file_without_a_key_is_named(read: Read, project: Path) -> None:
     (project / ".secret_key").write_text("\n")
     with pytest.raises(ImproperlyConfigured, match="holds no usable key: delete it"):
         read()
+
+
+@pytest.mark.parametrize(
+    ("environment", "allowed"),
+    [({}, []), ({"TRUST_PROXY": "1"}, ["*"]), ({"DYNO": "web.1"}, ["*"]),
+     ({"DYNO": "web.1", "TRUST_PROXY": "0"}, [])],
+)  # fmt: skip
+def test_gunicorn_believes_a_proxy_where_the_settings_do(monkeypatch, environment, allowed):
+    for name in ("DYNO", "TRUST_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    value = runpy.run_path(str(ROOT / "gunicorn.conf.py"))["forwarded_allow_ips"]
+    assert [word for word in value.split(",") if word] == allowed
+
+
+def test_a_key_file_that_others_may_read_is_kept_to_its_owner(project, read):
+    path = project / ".secret_key"
+    path.write_text(KEY)
+    path.chmod(0o644)
+    read()
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.django_db
+def test_a_database_file_and_its_neighbours_are_kept_to_their_owner(tmp_path):
+    path = tmp_path / "db.sqlite3"
+    connection = DatabaseWrapper(
+        connections["default"].settings_dict
+        | {"ENGINE": "django.db.backends.sqlite3", "NAME": str(path)}
+        | {"OPTIONS": {"init_command": "PRAGMA journal_mode=WAL"}}
+    )
+    before = os.umask(0o022)
+    try:
+        connection.ensure_connection()
+        with connection.wrap_database_errors:
+            connection.connection.execute("CREATE TABLE one (id)")
+        files = {file.name: file.stat().st_mode & 0o777 for file in tmp_path.iterdir()}
+    finally:
+        os.umask(before)
+        connection.connection.close()
+    assert files == {f"db.sqlite3{ending}": 0o600 for ending in ("", "-wal", "-shm")}

@@ -167,6 +167,7 @@ class Subscriber:
         if too_large or len(self._waiting) > QUEUE_EVENTS:
             self._waiting.clear()
             self._characters = 0
+            self.emptied.set()
             self.is_caught_up = False
             self.overflow()
 

@@ -341,6 +341,9 @@ def _checked(address: str) -> str:
         raise ApiRefused(f"This is no address. {example}.") from None
     if parts.scheme not in ("http", "https") or not host or port == 0:
         raise ApiRefused(f"This is no http or https address. {example}.")
+    if _is_octal(host):
+        mistake = "a number that begins with 0, which some read as octal: leave out the 0"
+        raise ApiRefused(f"The address holds {mistake}. {example}.")
     if "@" in parts.netloc:
         mistake = "a user name or password: enter these as the credential"
         raise ApiRefused(f"The address holds {mistake}. {example}.")
@@ -358,6 +361,16 @@ def _checked_host(host: str) -> str:
         return "" if "%" in host else f"[{ip_address(host)}]"
     host = host.encode("idna").decode()
     return host if _HOST.fullmatch(host) else ""
+
+
+def _is_octal(host: str) -> bool:
+    """Return whether it is an IPv4 address of which a part means one thing here, another there.
+
+    inet_aton reads 010 as 8, and 0000127.0.0.1 as 87.0.0.1; browsers and people differ.
+    """
+    parts = host.lower().rstrip(".").split(".")
+    is_number = all(part.isdecimal() or part.startswith("0x") for part in parts)
+    return is_number and any(part[0] == "0" and part[1:2].isdecimal() for part in parts)
 
 
 def _is_sendable(text: str) -> bool:

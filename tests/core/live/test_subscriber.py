@@ -3,7 +3,7 @@
 import asyncio
 from dataclasses import dataclass, field
 
-from core.live.subscriber import ALL, SerializedEvent, Subscriber, begin
+from core.live.subscriber import ALL, QUEUE_EVENTS, SerializedEvent, Subscriber, begin
 
 
 @dataclass
@@ -102,3 +102,16 @@ def test_a_coroutine_that_has_begun_can_be_cancelled() -> None:
 
     assert asyncio.run(scene())
     assert ended
+
+
+def test_who_waits_for_an_empty_queue_goes_on_when_an_overflow_empties_it() -> None:
+    async def scene() -> None:
+        subscriber = Subscriber(overflow=lambda: None, topics={ALL})
+        subscriber.enqueue("1")
+        waiting = asyncio.create_task(subscriber.drained())
+        await asyncio.sleep(0)
+        for _ in range(QUEUE_EVENTS):
+            subscriber.enqueue("1")
+        await asyncio.wait_for(waiting, 5)
+
+    asyncio.run(scene())

@@ -639,7 +639,7 @@ def test_a_private_address_needs_to_be_granted():
 
 
 @pytest.mark.parametrize(
-    "host", ["2130706433", "0x7f.1", "127.1", "[::ffff:127.0.0.1]", "localhost", "0177.0.0.1"]
+    "host", ["2130706433", "0x7f.1", "127.1", "[::ffff:127.0.0.1]", "localhost"]
 )
 def test_a_private_address_is_known_however_it_is_written(host):
     with pytest.raises(ApiRefused, match="GATEWAY_NETWORKS=loopback"):
@@ -699,6 +699,10 @@ def test_a_post_that_our_rules_refuse_is_not_sent():
         ("http://user:password@example.org", "enter these as the credential"),
         ("http://example.org/?key=1", "query"),
         ("http://example.org/#x", "fragment"),
+        ("http://0000127.0.0.1", "octal"),
+        ("http://0177.0.0.1", "octal"),
+        ("http://127.0.0.010:8123/path", "octal"),
+        ("http://0x7f.01", "octal"),
     ],
 )
 def test_a_bad_address_says_what_to_do(address, message):
