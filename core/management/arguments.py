@@ -33,6 +33,14 @@ def add_yes(parser: ArgumentParser) -> None:
     parser.add_argument("--yes", action="store_true", help="do it without asking")
 
 
+def add_whereabouts(parser: ArgumentParser) -> None:
+    """Take --zone, --latitude and --longitude."""
+    add = parser.add_argument
+    add("--zone", type=zone_name, help="the clock that rules go by, such as Europe/Berlin")
+    add("--latitude", type=degrees, metavar="DEGREES", help="52.52; south is negative")
+    add("--longitude", type=degrees, metavar="DEGREES", help="13.40; west is negative")
+
+
 def given(options: dict[str, Any], *names: str) -> dict[str, Any]:
     """Return those of these options that were given."""
     return {name: options[name] for name in names if options[name] is not None}
@@ -69,6 +77,11 @@ def zone(name: str) -> ZoneInfo:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError) as error:
         raise ArgumentTypeError(f"{name!r} is no time zone. Example: Europe/London") from error
+
+
+def zone_name(text: str) -> str:
+    """Read the name of a time zone, and return it as a name."""
+    return str(zone(text))
 
 
 def degrees(text: str) -> float:

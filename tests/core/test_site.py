@@ -15,7 +15,7 @@ from core.models import Device, Receipt, Site
 from core.models.event import Event
 from core.tasks import decide, gateways, poll
 from core.tasks.decisions.situations import Round
-from core.tasks.forecasts.regions import Region, region_for
+from core.tasks.forecasts.regions import Region, region_for, regions_without_device
 from core.tasks.site import set_site
 from tests.core.tasks.homes import make_device, make_gateway
 from tests.core.views.conftest import heater, log_in, simulator  # noqa: F401 (fixtures)
@@ -109,6 +109,14 @@ def test_there_is_one_home():
         Site.objects.create(id=2)
 
 
+def test_a_feed_by_place_is_asked_for_the_home_before_any_device_has_a_rule(settings):
+    settings.FEEDS = ["open_meteo", "carbon_intensity_gb:13"]
+    london = Region("carbon_intensity_gb", "13")
+    assert regions_without_device() == [london]
+    set_site(latitude=52.52, longitude=13.4)
+    assert regions_without_device() == [Region("open_meteo", "52.52,13.40"), london]
+
+
 # The command
 
 
@@ -139,6 +147,13 @@ def test_set_site_refuses_with_a_sentence(words, why):
     with pytest.raises(CommandError, match=why):
         say("set_site", *words)
     assert not Site.objects.exclude(zone="", latitude=None).exists()
+
+
+def test_change_device_gives_a_device_a_clock_and_a_place_of_its_own(heater):  # noqa: F811
+    where = ("--zone", "Europe/Lisbon", "--latitude", "38.7", "--longitude", "-9.1")
+    say("change_device", heater.pk, *where)
+    heater.refresh_from_db()
+    assert (heater.zone, heater.latitude, heater.longitude) == ("Europe/Lisbon", 38.7, -9.1)
 
 
 def test_set_rule_names_the_clock_of_its_times(heater):  # noqa: F811

@@ -84,11 +84,17 @@ def regions_for(devices: Iterable[Device]) -> tuple[list[Region], list[tuple[str
 
 
 def regions_without_device() -> list[Region]:
-    """Return what FEEDS names and can be asked without a device's place.
+    """Return what FEEDS names and can be asked without a device: of a place, that of the home.
 
     A feed that does not load is among them: fetching it reports why.
     """
-    return [region for region in configured() if region.region or not _needs_place(region.feed)]
+    site, found = Site.home(), []
+    for region in configured():
+        if region.region or not _needs_place(region.feed):
+            found.append(region)
+        elif site.latitude is not None and site.longitude is not None:
+            found.append(Region(region.feed, _rounded(site.latitude, site.longitude)))
+    return found
 
 
 def _needs_place(feed: str) -> bool:
@@ -115,6 +121,10 @@ def _place(device: Device, site: Site, label: str, default: str) -> str:
             f"page Home) or {device} its own, or a region such as 51.50,-0.12, or put one into "
             "FEEDS, after the feed and a colon."
         )
+    return _rounded(latitude, longitude)
+
+
+def _rounded(latitude: float, longitude: float) -> str:
     # To about a kilometre, so that neighbours share what is fetched. Adding 0.0 makes -0.0 0.0.
     return f"{round(latitude, 2) + 0.0:.2f},{round(longitude, 2) + 0.0:.2f}"
 
