@@ -112,6 +112,10 @@ class Vendor(ABC):
 
         A device that the vendor no longer knows yields nothing; one that it knows and cannot reach
         yields readings with value None that say so.
+
+        The vendor's own marks that a value is not valid (an error beside it, -1 for a counter not
+        read yet, a probe that is not there) become None too. Where the answer tells unit, range or
+        choices, each reading carries them as its `spec`: what a device is can change.
         """
 
     @abstractmethod

@@ -20,12 +20,13 @@ import time_machine
 from django.conf import settings
 from django.utils import timezone
 
-from core.models import Attribute, Device, Gateway
+from core.models import Attribute, Device, Gateway, Receipt
 from core.models.device_command import State
 from core.net.errors import ApiError, ApiRefused
 from core.net.http import Http, bearer
 from core.readings import Kind, Source, Value
 from core.tasks import decide, gateways, poll
+from core.tasks.explain import explain
 from core.tasks.orders import send
 from core.vendors.home_assistant import Client
 
@@ -33,6 +34,16 @@ pytestmark = pytest.mark.peers
 
 HEATER, POWER, FLAKY = "switch.heater", "sensor.heater_power", "input_boolean.flaky"
 RELAY, LIGHT = "input_boolean.heater_relay", "light.bed_light"
+RAIN, DRYER = "sensor.rain", "sensor.dryer"
+MORE_TEMPLATES = """
+      - name: "Rain"
+        state: "3.4"
+      - name: "Dryer"
+        device_class: power
+        unit_of_measurement: W
+        state: "1500"
+"""
+"""Without ids: of an entity that has one, Home Assistant itself keeps the first unit."""
 LEAST_DEVICES = 40
 LONGEST_START = 60
 """Seconds."""
@@ -527,3 +538,95 @@ def test_a_restart_is_no_persons_change(ruled, peer):
     decide.decide()
     assert not is_held(ruled)
     assert value(HEATER, "on") is True
+
+
+# What its entities are changes under us
+
+
+@pytest.fixture
+def templates(peer: HomeAssistant) -> Iterator[Callable[[str, str], None]]:
+    """Replaces a text in its templates and reloads them, as a person does who edits them."""
+    config = Path(peer.words[peer.words.index("-c") + 1]) / "configuration.yaml"
+    before = config.read_text()
+
+    def change(old: str, new: str) -> None:
+        text = config.read_text()
+        assert old in text
+        config.write_text(text.replace(old, new))
+        authorized().post("/api/services/template/reload", {})
+
+    yield change
+    config.write_text(before)
+    authorized().post("/api/services/template/reload", {})
+
+
+@pytest.fixture
+def more(templates, transactional_db) -> Gateway:
+    """A home with a sensor that tells text, as it has no unit, and one that measures power."""
+    templates("template:\n  - sensor:", f"template:\n  - sensor:{MORE_TEMPLATES.rstrip()}")
+    assert becomes(RAIN, "value", "3.4")
+    assert becomes(DRYER, "power", 1500)
+    gateway = gateways.add("home_assistant", needed("HA_URL"), needed("HA_TOKEN")).gateway
+    poll.poll_devices()
+    return gateway
+
+
+def authorized() -> Http:
+    http = Http(needed("HA_URL"), credential=needed("HA_TOKEN"), networks=settings.GATEWAY_NETWORKS)
+    http.auth = bearer(http.credential)
+    return http
+
+
+def test_a_template_that_goes_from_watts_to_kilowatts_stays_in_watts(more, templates):
+    heater = Device.objects.get(gateway=more, vendor_id=HEATER)
+    gateways.set_rule(heater.pk, "schedule", {"on": "00:00-24:00"})
+    decide.decide()
+    templates('W\n        state: "1500"', 'kW\n        state: "1.6"')
+    assert becomes(DRYER, "power", 1.6)
+    recorded = poll.poll_devices().asked.recorded
+    power = attribute(more, DRYER, "power")
+    assert (power.value, power.unit, recorded.refused, recorded.changes) == (1600, "W", 0, [])
+    decide.decide()
+    receipts = Receipt.objects.filter(device=heater)
+    assert [explain(receipt.pk).agrees for receipt in receipts] == [True] * len(receipts)
+    assert receipts
+
+
+def test_a_template_of_another_quantity_is_stored_apart(more, templates):
+    templates('name: "Rain"', 'name: "Rain"\n        unit_of_measurement: mm')
+    assert becomes(RAIN, "value", 3.4)
+    poll.poll_devices()
+    templates("unit_of_measurement: mm", "unit_of_measurement: lx")
+    templates('state: "3.4"', 'state: "5.5"')
+    assert becomes(RAIN, "value", 5.5)
+    [sentence] = poll.poll_devices().asked.recorded.changes
+    assert "is a number in lx now, which does not go with a number in mm" in sentence
+    assert attribute(more, RAIN, "value").value == 5.5
+    assert attribute(more, RAIN, "value (mm)").value == 3.4
+
+
+def test_a_text_that_becomes_a_number_is_followed(more, templates):
+    assert attribute(more, RAIN, "value").value == "3.4"
+    templates('name: "Rain"', 'name: "Rain"\n        unit_of_measurement: mm')
+    assert becomes(RAIN, "value", 3.4)
+    recorded = poll.poll_devices().asked.recorded
+    rain = attribute(more, RAIN, "value")
+    assert (rain.kind, rain.unit, rain.value) == (Kind.NUMBER, "mm", 3.4)
+    assert (recorded.refused, len(recorded.changes)) == (0, 1)
+    assert attribute(more, RAIN, "value (text)").value == "3.4"
+    assert poll.poll_devices().asked.recorded.changes == []
+
+
+def test_modes_that_it_did_not_have_are_stored_and_may_be_ordered(gateway):
+    poll.poll_devices()
+    path = "/api/states/climate.heatpump"
+    shown = authorized().get(path)
+    modes = {**shown["attributes"], "hvac_modes": ["cool", "off"]}
+    authorized().post(path, {"state": "cool", "attributes": modes})
+    try:
+        recorded = poll.poll_devices().asked.recorded
+        mode = attribute(gateway, "climate.heatpump", "mode")
+        assert (mode.choices, mode.value, recorded.refused) == (["cool", "off"], "cool", 0)
+        assert mode.ordered_value("cool") == "cool"
+    finally:
+        authorized().post(path, {"state": shown["state"], "attributes": shown["attributes"]})
