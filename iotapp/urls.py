@@ -4,7 +4,7 @@ from django.contrib import admin
 from django.contrib.auth import views as auth
 from django.urls import path
 
-from core.views import devices, gateways, health, holds, rules, site, status
+from core.views import devices, gateways, health, holds, log_in, rules, site, status
 
 admin.autodiscover()
 admin.site.site_header = admin.site.site_title = "iotapp"
@@ -25,8 +25,9 @@ urlpatterns = [
     path("gateways/<int:pk>/discover/", gateways.discover, name="gateway_discover"),
     path("gateways/<int:pk>/remove/", gateways.remove, name="gateway_remove"),
     path("home/", site.site, name="site"),
-    path("login/", auth.LoginView.as_view(redirect_authenticated_user=True), name="login"),
+    path("login/", log_in.LogIn.as_view(), name="login"),
     path("logout/", auth.LogoutView.as_view(), name="logout"),
     path("healthz", health.healthz, name="healthz"),
+    path("admin/login/", log_in.admin_log_in),
     path("admin/", admin.site.urls),
 ]

@@ -39,7 +39,7 @@ def test_pages_are_served(get):
 
 def test_the_admin_is_served(get):
     page = get("/admin/")
-    assert page.url.endswith("/admin/login/?next=/admin/")
+    assert page.url.endswith("/login/?next=/admin/")
     assert page.status_code == 200
 
 
