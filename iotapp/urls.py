@@ -1,5 +1,6 @@
 """Every address of the site."""
 
+from django.conf import settings
 from django.contrib import admin
 from django.contrib.auth import views as auth
 from django.urls import path
@@ -7,7 +8,8 @@ from django.urls import path
 from core.views import devices, gateways, health, holds, log_in, rules, site, status
 
 admin.autodiscover()
-admin.site.site_header = admin.site.site_title = "iotapp"
+admin.site.site_title = "iotapp"
+admin.site.site_header = f"iotapp (times: {settings.TIME_ZONE})"
 
 urlpatterns = [
     path("", status.status, name="status"),

@@ -8,6 +8,7 @@ from io import StringIO
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import IntegrityError, transaction
+from django.utils import timezone
 
 from core import serializers
 from core.feeds import Signal
@@ -245,6 +246,14 @@ def test_the_status_page_asks_for_the_clock_until_it_is_set(heater, client):  # 
     assert asks in client.get("/").content.decode()
     set_site(zone=BERLIN)
     assert asks not in client.get("/").content.decode()
+
+
+def test_a_chart_shows_utc_where_it_says_so(heater, client, time_machine):  # noqa: F811
+    at(time_machine, SUMMER)
+    with timezone.override("Asia/Tokyo"):
+        shown = client.get(f"/devices/{heater.pk}/").content.decode()
+    assert "6 Jul, 20:0" in shown
+    assert "7 Jul, 05:0" not in shown
 
 
 def test_pages_say_whose_clock_a_rule_goes_by(heater):  # noqa: F811
