@@ -157,6 +157,14 @@ def test_change_device_gives_a_device_a_clock_and_a_place_of_its_own(heater):  #
     assert (heater.zone, heater.latitude, heater.longitude) == ("Europe/Lisbon", 38.7, -9.1)
 
 
+def test_the_clock_is_asked_for_while_the_home_is_set_up(client, simulator):  # noqa: F811
+    asks = "manage.py set_site --zone Europe/Berlin"
+    assert asks in client.get("/").content.decode()
+    assert asks in say("add_gateway", "shelly", simulator.address(0))
+    set_site(zone=BERLIN)
+    assert asks not in say("add_gateway", "shelly", simulator.address(1))
+
+
 def test_set_rule_names_the_clock_of_its_times(heater):  # noqa: F811
     schedule = ("set_rule", heater.pk, "schedule", "on=22:00-22:20")
     assert say(*schedule).endswith("Set it: python manage.py set_site --zone Europe/Berlin\n")

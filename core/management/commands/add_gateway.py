@@ -7,9 +7,10 @@ from django.core.management.base import CommandError
 from core import vendors
 from core.formatting import counted
 from core.management.command import Command as Base
-from core.models import Device
+from core.models import Device, Site
 from core.net.errors import ApiError, ApiRefused
 from core.tasks import gateways, poll
+from core.tasks.site import clock_in_words
 
 NEXT = "Next: python manage.py status, and python manage.py set_rule DEVICE awesome"
 
@@ -44,4 +45,5 @@ class Command(Base):
         for device in Device.objects.filter(pk__in=found.new).prefetch_related("attributes"):
             names = ", ".join(attribute.name for attribute in device.attributes.all())
             self.stdout.write(f"  {device.pk:>4}  {device}: {names or 'no attributes'}")
-        self.stdout.write(NEXT)
+        home = Site.home()
+        self.stdout.write(NEXT if home.zone else f"{clock_in_words(home)}\n{NEXT}")

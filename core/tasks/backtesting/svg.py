@@ -45,7 +45,7 @@ def draw_svg(result: BacktestResult, histories: Mapping[Signal, SignalHistory]) 
     frame = _Frame(result, history)
     rule, zone = result.settings.rule.name, result.settings.zone
     first_day = frame.since.astimezone(zone)
-    title = f"{rule.replace('_', ' ')}, {first_day:%-d %B %Y} to {frame.last_day:%-d %B %Y}"
+    title = f"{rule.replace('_', ' ')}, {first_day:%-d %B %Y} to {frame.last_day:%-d %B %Y}, {zone}"
     body = [
         f"<title>{escape(title)}</title>",
         f"<style>{STYLE}</style>",

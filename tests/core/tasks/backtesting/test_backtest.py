@@ -356,7 +356,7 @@ def test_the_drawing_is_strict_xml_and_shows_a_week_at_most(tmp_path):
     )
     root = parsed(drawing.read_text())
     texts = [element.text for element in root.iter("{http://www.w3.org/2000/svg}text")]
-    assert texts[0] == "cleanest hours, 23 March 2023 to 29 March 2023"
+    assert texts[0] == "cleanest hours, 23 March 2023 to 29 March 2023, UTC"
     bars = [element for element in root.iter() if element.get("class") == "on"]
     assert len(bars) == 2 * 7 + 1  # and the legend
 
