@@ -133,10 +133,13 @@ def command_text(command: DeviceCommand) -> str:
 
 
 def foremost(attributes: list[Attribute], most: int) -> list[Attribute]:
-    """The attributes worth showing in a line; a switch has its own control and is left out."""
+    """The attributes worth showing in a line: those that have a value now come first. A switch has
+    its own control and is left out."""
     places = {name: place for place, name in enumerate(FOREMOST)}
     values = [attribute for attribute in attributes if not attribute.is_switch]
-    return sorted(values, key=lambda one: (_prominence(one, places), one.pk))[:most]
+    return sorted(values, key=lambda one: (not one.available, _prominence(one, places), one.pk))[
+        :most
+    ]
 
 
 def drawn(attributes: list[Attribute]) -> Attribute | None:

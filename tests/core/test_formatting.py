@@ -117,6 +117,13 @@ def test_what_people_look_for_comes_first_and_a_switch_is_left_out():
     assert [one.name for one in foremost(of_it, 2)] == ["power", "voltage"]
 
 
+def test_what_has_no_value_now_gives_way_to_what_has():
+    before, now = attribute(1, "value (mm)"), attribute(2, "value")
+    before.available = False
+    assert foremost([before, now], 1) == [now]
+    assert drawn([before, now]) == now
+
+
 @pytest.mark.parametrize(
     ("attributes", "name"),
     [
