@@ -483,7 +483,11 @@ def test_what_is_stored_of_a_replay_says_so(stored):
     assert json.loads(say("cleanest_hours", *RANGE, "--zone", "UTC", "--json"))["is_replayed"]
 
 
-@pytest.mark.parametrize("broken", [b"no gzip", gzip.compress(b"from,to,forecast,actual\n")[:-9]])
+@pytest.mark.parametrize(
+    "broken",
+    [b"no gzip", gzip.compress(b"from,to,forecast,actual\n")[:-9]],
+    ids=["no archive", "cut short"],
+)
 def test_a_broken_archive_is_refused_in_words(tmp_path, broken):
     path = tmp_path / "history.csv.gz"
     path.write_bytes(broken)
