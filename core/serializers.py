@@ -1,7 +1,8 @@
 """Show things in JSON, in one way for pages, sockets, the API, commands and the event log.
 
 Times are ISO 8601, UTC, with a Z. Nothing here ever carries a credential. `public_...` holds what
-anybody may see who may read, as on the pages: events and sockets carry that.
+every reader may see, as on the pages: events and sockets carry that. `anonymous_...` takes from it
+what only readers with a log-in may see.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from core.models import Attribute, Device, DeviceCommand, Gateway, Plan, Presence, Run, Site
+from core.models.device import public_sentence
 from core.readings import Value
 
 Json = dict[str, Any]
@@ -64,7 +66,9 @@ def public_device_json(
 ) -> Json:
     """Show a device without its latitude and longitude, and without where the home is."""
     place = {"name": device.place, "zone": str(site.clock_of(device))}
-    return device_json(device, attributes, now, site) | {"place": place}
+    shown = device_json(device, attributes, now, site)
+    gateway = shown["gateway"] | {"name": device.gateway.public_name}
+    return shown | {"place": place, "gateway": gateway}
 
 
 def _hold_json(device: Device, now: datetime) -> Json | None:
@@ -135,7 +139,8 @@ def gateway_json(gateway: Gateway) -> Json:
 
 def public_gateway_json(gateway: Gateway) -> Json:
     """Show a gateway without its address and without whether it has a credential."""
-    return _without(gateway_json(gateway), "address", "has_credential")
+    shown = _without(gateway_json(gateway), "address", "has_credential")
+    return shown | {"name": gateway.public_name}
 
 
 def run_json(run: Run) -> Json:
@@ -236,6 +241,27 @@ def presence_json(device_pk: int, people: Iterable[Presence]) -> Json:
         "changing": sum(bool(person["changing"]) for person in present),
         "present": present[:MOST_PRESENT],
     }
+
+
+def anonymous_device_json(body: Json) -> Json:
+    """Leave out what readers without a log-in do not see: its ID, and why a person holds it."""
+    shown = _without(body, "vendor_id")
+    if body["hold"]:
+        shown["hold"] = _without(body["hold"], "reason")
+    if body["decision"]:
+        reason = public_sentence(body["decision"]["reason"])
+        shown["decision"] = body["decision"] | {"reason": reason}
+    return shown
+
+
+def anonymous_gateway_json(body: Json) -> Json:
+    """Leave out the error, which may quote an answer or an address."""
+    return _without(body, "error")
+
+
+def anonymous_command_json(body: Json) -> Json:
+    """Leave out who ordered it, what for, and an error, which may quote an answer."""
+    return _without(body, "user", "reason", "error")
 
 
 def anonymous_presence_json(body: Json) -> Json:

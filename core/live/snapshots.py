@@ -23,9 +23,11 @@ def snapshot(
     everything: bool,
     device_pks: Collection[int] = (),
     gateway_pks: Collection[int] = (),
+    has_log_in: bool = False,
     page: int = PAGE,
 ) -> list[list[str]]:
-    """Return pages of present devices, all or these, each a public JSON text; at least one page."""
+    """Return pages of present devices, all or these, each a JSON text as the
+    reader may see it; at least one page."""
     now = timezone.now()
     wanted = Q() if everything else Q(pk__in=device_pks) | Q(gateway__in=gateway_pks)
     devices = (
@@ -41,11 +43,10 @@ def snapshot(
         attributes = sorted(device.attributes.all(), key=lambda one: one.pk)
         for attribute in attributes:
             attribute.device = device
-        texts.append(
-            json.dumps(
-                serializers.public_device_json(device, attributes, now, site), separators=(",", ":")
-            )
-        )
+        body = serializers.public_device_json(device, attributes, now, site)
+        if not has_log_in:
+            body = serializers.anonymous_device_json(body)
+        texts.append(json.dumps(body, separators=(",", ":")))
     return [texts[start : start + page] for start in range(0, len(texts), page)] or [[]]
 
 
@@ -64,28 +65,29 @@ class Snapshots:
     """Makes one at a time: of requests that were given up, at most one waits for the database."""
 
     def __init__(self) -> None:
-        self._kept: dict[frozenset[Topic], tuple[float, Snapshot]] = {}
+        self._kept: dict[tuple[frozenset[Topic], bool], tuple[float, Snapshot]] = {}
         self._making: asyncio.Task[None] | None = None
 
-    async def of(self, topics: Set[Topic]) -> Snapshot:
+    async def of(self, topics: Set[Topic], has_log_in: bool) -> Snapshot:
         # Both are about every device; they differ only in the events that follow.
-        wanted = frozenset([ALL]) if {ALL, CHANGES} & topics else frozenset(topics)
+        about = frozenset([ALL]) if {ALL, CHANGES} & topics else frozenset(topics)
+        wanted = about, has_log_in
         self._forget()
         while wanted not in self._kept:
             if self._making is None or self._making.done():
-                self._making = asyncio.create_task(self._make(wanted))
+                self._making = asyncio.create_task(self._make(about, has_log_in))
                 await asyncio.shield(self._making)  # others may wait for it too
             else:
                 # It does not raise what went wrong for others: then we try ourselves.
                 await asyncio.wait([self._making])
         return self._kept[wanted][1]
 
-    async def _make(self, wanted: frozenset[Topic]) -> None:
+    async def _make(self, wanted: frozenset[Topic], has_log_in: bool) -> None:
         last = follower.last  # before the rows are read: later changes come again as events
         devices = [topic.pk for topic in wanted if topic.kind == "device"]
         gateways = [topic.pk for topic in wanted if topic.kind == "gateway"]
-        made = Snapshot(last, await reading(snapshot, ALL in wanted, devices, gateways))
-        self._kept[wanted] = monotonic(), made
+        pages = await reading(snapshot, ALL in wanted, devices, gateways, has_log_in)
+        self._kept[wanted, has_log_in] = monotonic(), Snapshot(last, pages)
 
     def _forget(self) -> None:
         """Those that are older than KEPT_SECONDS and, of many, the oldest."""

@@ -63,6 +63,15 @@ ALL = Topic("all")
 CHANGES = Topic("changes")
 
 
+ANONYMOUS: dict[str, Callable[[serializers.Json], serializers.Json]] = {
+    EventKind.DEVICE: serializers.anonymous_device_json,
+    EventKind.GATEWAY: serializers.anonymous_gateway_json,
+    EventKind.COMMAND: serializers.anonymous_command_json,
+    EventKind.PRESENCE: serializers.anonymous_presence_json,
+}
+"""Kinds of events of which readers without a log-in see less."""
+
+
 @dataclass(frozen=True, slots=True)
 class SerializedEvent:
     """An event as it is sent."""
@@ -79,12 +88,15 @@ class SerializedEvent:
         text = public = _as_text(row)
         command = None
         # Most events are readings: their bodies are never looked into.
-        if row.kind == EventKind.COMMAND:
-            command = json.loads(row.body)["id"]
-        elif row.kind == EventKind.PRESENCE:
-            anonymous = serializers.anonymous_presence_json(json.loads(row.body))
-            public = _as_text(row._replace(body=json.dumps(anonymous)))
+        if anonymous := ANONYMOUS.get(row.kind):
+            body = json.loads(row.body)
+            public = _as_text(row._replace(body=_compact(anonymous(body))))
+            command = body["id"] if row.kind == EventKind.COMMAND else None
         return cls(row.id, _topics(row), command, text, public)
+
+
+def _compact(body: serializers.Json) -> str:
+    return json.dumps(body, separators=(",", ":"))
 
 
 def _topics(row: EventRow) -> frozenset[Topic]:

@@ -1,5 +1,6 @@
 """A device behind a gateway: its rule, limits, latest decision and hold."""
 
+import re
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Self
@@ -40,6 +41,15 @@ class FailSafe(StrEnum):
     ON = "on"
     KEEP = "keep"
     """It stays as it is."""
+
+
+# The reason a person gave for a hold, and what an error quotes. In a time no blank follows the ":".
+PRIVATE = re.compile(r"(^held .*?|\b(?:failed|refused))(?:: |, ).*", re.DOTALL)
+
+
+def public_sentence(sentence: str) -> str:
+    """Return a decision's sentence without what only people with a log-in may see."""
+    return PRIVATE.sub(r"\1", sentence)
 
 
 class DeviceQuerySet(models.QuerySet["Device"]):
@@ -205,6 +215,11 @@ class Device(Evented):
 
     def __str__(self) -> str:
         return self.name or self.vendor_id
+
+    @property
+    def public_decision(self) -> str:
+        """The decision as readers without a log-in see it."""
+        return public_sentence(self.decision)
 
     @property
     def has_decider(self) -> bool:

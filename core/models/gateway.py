@@ -86,3 +86,8 @@ class Gateway(Evented):
 
     def __str__(self) -> str:
         return self.name or self.address
+
+    @property
+    def public_name(self) -> str:
+        """Its name where its address is not shown."""
+        return self.name or f"{self.vendor} no. {self.pk}"

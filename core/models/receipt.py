@@ -5,7 +5,7 @@ from typing import Self
 from django.db import models
 from django.db.models import Q
 
-from core.models.device import Device
+from core.models.device import Device, public_sentence
 from core.models.device_command import DeviceCommand
 from core.models.plan import Plan
 from core.readings import Source
@@ -73,3 +73,8 @@ class Receipt(models.Model):
 
     def __str__(self) -> str:
         return f"{self.device}: {self.sentence}"
+
+    @property
+    def public_sentence(self) -> str:
+        """The sentence as readers without a log-in see it."""
+        return public_sentence(self.sentence)

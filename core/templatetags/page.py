@@ -9,7 +9,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from core import formatting
-from core.models import Attribute, Device, DeviceCommand, Freshness
+from core.models import Attribute, Device, DeviceCommand, Freshness, Gateway
 from core.models.attribute import moves_daily
 from core.models.device_command import OPEN, State
 from core.models.freshness import late_after
@@ -183,6 +183,13 @@ def moment(context: dict[str, Any], time: datetime) -> SafeString:
         title,
         shown,
     )
+
+
+@register.simple_tag(takes_context=True)
+def gateway_name(context: dict[str, Any], gateway: Gateway) -> str:
+    """Return its name. One without a name is called by its address, if the reader is logged in."""
+    user = context.get("user")
+    return str(gateway) if user and user.is_authenticated else gateway.public_name
 
 
 @register.filter

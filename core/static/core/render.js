@@ -196,7 +196,7 @@ export function showDecision(row, { decision, hold }) {
     const until = hold.held_until
       ? ["until ", timeOf(seconds(hold.held_until), "moment")]
       : ["until released"];
-    write(line, copy("held-icon", "svg"), " held ", ...until, `: ${hold.reason}`);
+    write(line, copy("held-icon", "svg"), " held ", ...until, hold.reason ? `: ${hold.reason}` : "");
   } else if (decision?.reason) {
     const at = document.createElement("span");
     at.className = "muted";
