@@ -27,10 +27,10 @@ def test_the_empty_list_tells_what_to_type(client):
     assert "manage.py add_gateway" in page(client, "/gateways/")
 
 
-def test_the_list_tells_how_each_does(client, hub):
+def test_the_list_tells_how_each_does(reader, hub):
     make_device(hub)
     Gateway.objects.filter(pk=hub.pk).update(failures=2, error="401: no entry", refused=True)
-    shown = page(client, "/gateways/")
+    shown = page(reader, "/gateways/")
     for words in ("Hall hub", "refused", "401: no entry", "2 times in a row", "Needs attention"):
         assert words in shown
 

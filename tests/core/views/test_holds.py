@@ -51,9 +51,9 @@ def test_nonsense_is_told_and_holds_nothing(owner, plug, minutes):
     assert not Device.objects.get(pk=plug.pk).is_held(timezone.now())
 
 
-def test_a_held_device_says_who_why_and_until_when_and_is_released(owner, client, plug):
+def test_a_held_device_says_who_why_and_until_when_and_is_released(owner, reader, plug):
     holds.hold(plug.pk, timezone.now() + timedelta(hours=2), "pressed by anna")
-    shown = client.get(f"/devices/{plug.pk}/").content.decode()
+    shown = reader.get(f"/devices/{plug.pk}/").content.decode()
     assert "Held until" in shown
     assert "Pressed by anna" in shown
     assert "Release" not in shown

@@ -176,16 +176,16 @@ def test_a_forecast_that_is_over_says_that_nothing_is_known(client, now):
     assert "No value for now." in page(client)
 
 
-def test_a_held_device_says_until_when_and_by_whom(client, gateway, now):
+def test_a_held_device_says_until_when_and_by_whom(reader, gateway, now):
     device = hear(make_device(gateway, "kettle", rule="awesome", decision="off, because"), now)
     held = Device.objects.filter(pk=device.pk)
     held.update(held_at=now, held_until=now + timedelta(hours=2), hold_reason="pressed by anna")
-    shown = page(client)
+    shown = page(reader)
     assert "held until" in shown
     assert ": pressed by anna" in shown
     assert "off, because" not in shown
     held.update(held_until=now - MINUTE)
-    assert "off, because" in page(client)
+    assert "off, because" in page(reader)
 
 
 def test_what_is_wrong_comes_first(client, gateway, now):
@@ -197,11 +197,11 @@ def test_what_is_wrong_comes_first(client, gateway, now):
     assert shown.index("Cc Broken") < shown.index("Bb Never") < shown.index("Aa Fine")
 
 
-def test_a_failing_gateway_is_named_with_its_error_and_when_it_is_asked_again(client, gateway, now):
+def test_a_failing_gateway_is_named_with_its_error_and_when_it_is_asked_again(reader, gateway, now):
     Gateway.objects.filter(pk=gateway.pk).update(
         failures=3, error="No answer in 10 s", retry_at=now + timedelta(hours=2, seconds=30)
     )
-    shown = page(client)
+    shown = page(reader)
     assert "No answer in 10 s" in shown
     assert "in 2 h" in shown
 
