@@ -11,6 +11,7 @@ from tests.soak.deaf import never_read
 from tests.soak.following import follow_through_everything
 from tests.soak.hostility import attack
 from tests.soak.ledger import run_the_ledger
+from tests.soak.log_ins import guess_everywhere
 from tests.soak.outages import poll_through_an_outage
 from tests.soak.parsers import grow
 from tests.soak.planning import compare_plans
@@ -138,3 +139,13 @@ def test_bodies_that_stall_or_drip(database_url, say):
     say(bodies)
     assert not bodies.faults
     assert bodies.page_seconds < 1
+
+
+def test_guesses_of_passwords_while_pages_are_read(database_url, say):
+    log_ins = guess_everywhere(database_url)
+    say(log_ins)
+    assert not log_ins.faults
+    assert log_ins.looked_at["of 100 on one account"] == 10
+    assert log_ins.looked_at["of 100 from one address"] == 10
+    assert log_ins.looked_at["of 80 at once"]
+    assert max(log_ins.page_seconds) < 1
