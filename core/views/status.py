@@ -9,7 +9,9 @@ from datetime import datetime, timedelta
 from math import ceil
 from typing import Any
 from urllib.parse import urlencode
+from zoneinfo import ZoneInfo
 
+from django.conf import settings
 from django.db.models import Exists, FilteredRelation, OuterRef, Q, Subquery
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -100,16 +102,22 @@ def status(request: HttpRequest) -> HttpResponse:
         devices = devices.in_state(state, now)
     total = counts[state] if state else sum(counts.values())
     pages = Pages(min(found["page"] or 1, max(1, ceil(total / DEVICES_A_PAGE))), total, found)
+    # Annotated on every row: what is about all of them costs no query of its own.
     devices = (
-        devices.worst_first(now).select_related("gateway").annotate(is_any_broken=Exists(_broken()))
+        devices.worst_first(now)
+        .select_related("gateway")
+        .annotate(is_any_broken=Exists(_broken()), has_clock=Exists(Site.objects.exclude(zone="")))
     )
     shown = list(devices[pages.start : pages.start + DEVICES_A_PAGE]) if total else []
-    # Annotated on every row, so that the query is saved while all gateways answer.
     may_be_broken = not shown or shown[0].is_any_broken  # type: ignore[attr-defined]
     broken: list[Gateway] = []
     if may_be_broken:
         broken = list(_broken().order_by("-refused", "name", "pk")[: BROKEN_SHOWN + 1])
-    health, home = runs.health(now), Site.home()
+    is_clock_asked = any(
+        device.has_decider and not device.has_clock  # type: ignore[attr-defined]
+        for device in shown
+    )
+    health = runs.health(now)
     return render(
         request,
         "core/status.html",
@@ -131,8 +139,7 @@ def status(request: HttpRequest) -> HttpResponse:
             "broken": broken[:BROKEN_SHOWN],
             "more_broken": len(broken) > BROKEN_SHOWN,
             "health": health,
-            "home": home,
-            "clock_is_asked": not home.zone and any(device.has_decider for device in shown),
+            "clock": ZoneInfo(settings.TIME_ZONE) if is_clock_asked else None,
             "pace": _pace(health),
             "forecasts": forecasts_shown(now),
         },

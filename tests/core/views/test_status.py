@@ -82,13 +82,13 @@ def test_a_device_is_shown_with_state_values_and_its_day(client, gateway, now):
         assert words in shown
 
 
-def test_reading_costs_seven_queries_for_an_anonymous_person(
+def test_reading_costs_six_queries_for_an_anonymous_person(
     client, gateway, now, django_assert_max_num_queries
 ):
     polled(now)
     for number in range(60):
         hear(make_device(gateway, f"plug {number}"), now)
-    with django_assert_max_num_queries(7):
+    with django_assert_max_num_queries(6):
         assert "Page 1 of 2" in page(client)
 
 
@@ -99,7 +99,7 @@ def test_what_is_known_of_outside_costs_no_query_more(
     expect_outside(now, [200.0, 100.0])
     for number in range(60):
         hear(make_device(gateway, f"plug {number}"), now)
-    with django_assert_max_num_queries(7):
+    with django_assert_max_num_queries(6):
         assert "Carbon intensity of the grid" in page(client)
 
 
