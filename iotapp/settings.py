@@ -267,6 +267,8 @@ SECURE_REFERRER_POLICY = "same-origin"
 if environment.flag("TRUST_PROXY", default=ON_DYNO):
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 
+DEFAULT_EXCEPTION_REPORTER_FILTER = "iotapp.debug_pages.HidesCredentials"
+
 LOG_LEVELS = ["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 LOG_LEVEL = environment.choice("LOG_LEVEL", "WARNING", LOG_LEVELS)
 LOGGING = {
