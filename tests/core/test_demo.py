@@ -108,9 +108,15 @@ def test_the_demo_serves_pages_that_say_demo_and_ends_without_a_trace(home, endi
         port = probe.getsockname()[1]
     url = f"http://127.0.0.1:{port}/"
     command = [sys.executable, "manage.py", "demo", "--port", str(port)]
-    with subprocess.Popen(
-        command, cwd=settings.BASE_DIR, env=home, stdout=subprocess.PIPE, text=True
-    ) as demo:
+    # Started by nohup or in the background, tests inherit that some of these are ignored.
+    before = signal.signal(ending, signal.SIG_DFL)
+    try:
+        demo = subprocess.Popen(
+            command, cwd=settings.BASE_DIR, env=home, stdout=subprocess.PIPE, text=True
+        )
+    finally:
+        signal.signal(ending, before)
+    with demo:
         assert next(line for line in demo.stdout if "log in as demo" in line)
         assert answer_of(f"{url}healthz") == "ok\n"
         assert "This is the demo:" in answer_of(url)
