@@ -40,7 +40,10 @@ def serving() -> Iterator[Web]:
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "gunicorn", "--workers", "1", "--log-level", "warning"]
     command += ["--bind", f"127.0.0.1:{port}"]
-    environ = os.environ | {"SOCKETS_A_PROCESS": "5000", "PYTHONWARNINGS": "ignore:No directory at"}
+    environ = os.environ | {
+        "SOCKETS_A_PROCESS": "10000",
+        "PYTHONWARNINGS": "ignore:No directory at",
+    }
     with subprocess.Popen([*command, "bench.served"], env=environ) as server:
         try:
             await_answer(port)

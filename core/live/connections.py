@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from math import ceil
 from time import monotonic
 from typing import Protocol
 
@@ -22,6 +23,7 @@ ASKED_AT_ONCE = 50
 
 class Socket(Protocol):
     log_in: LogIn
+    address: str
     is_alive: bool
     """Whether something was heard since the last heartbeat."""
 
@@ -37,9 +39,16 @@ class Sockets:
         self._beating: asyncio.Task[None] | None = None
         self._finishing: set[asyncio.Task[None]] = set()
 
-    @property
-    def has_room(self) -> bool:
-        return len(self.open) < settings.SOCKETS_A_PROCESS
+    def has_room_for(self, socket: Socket) -> bool:
+        """A quarter of the places is for log-ins; one address has half of the rest at most."""
+        most = settings.SOCKETS_A_PROCESS
+        if len(self.open) >= most:
+            return False
+        if socket.log_in.user_pk is not None:
+            return True
+        others = [other.address for other in self.open if other.log_in.user_pk is None]
+        rest = ceil(most * 3 / 4)
+        return len(others) < rest and others.count(socket.address) < ceil(rest / 2)
 
     def add(self, socket: Socket) -> None:
         self.open[socket] = None

@@ -38,6 +38,7 @@ class Events(AsyncWebsocketConsumer):  # type: ignore[misc]  # its base is untyp
     """One socket. Only its sending task waits for the client: a slow client delays only itself."""
 
     log_in: LogIn
+    address: str
     is_alive = True
     is_finished = False
 
@@ -77,11 +78,12 @@ class Events(AsyncWebsocketConsumer):  # type: ignore[misc]  # its base is untyp
         except NotAdmitted:
             await self.close()
             return
+        self.address = handshake.address_of(request)
         self.subscriber.has_log_in = self.log_in.user_pk is not None
         await self.accept()
         if sockets.is_closing:
             await self.finish(RESTART, "restart: come again")
-        elif not sockets.has_room:
+        elif not sockets.has_room_for(self):
             await self.finish(FULL, "too many sockets: try again later")
         else:
             await self._begin()

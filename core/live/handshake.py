@@ -8,6 +8,8 @@ from django.core.exceptions import DisallowedHost
 from django.core.handlers.asgi import ASGIRequest
 from django.utils.http import is_same_domain
 
+from core.net.addresses import client_address
+
 
 def request_of(scope: dict[str, Any]) -> ASGIRequest:
     """The handshake as Django knows requests: host, scheme and cookies are read as for pages."""
@@ -47,3 +49,10 @@ def _matches(origin: str, trusted: str) -> bool:
 
 def session_key(request: ASGIRequest) -> str:
     return request.COOKIES.get(settings.SESSION_COOKIE_NAME, "")
+
+
+def address_of(request: ASGIRequest) -> str:
+    """Return where the socket comes from: what counts as one client."""
+    is_trusted = settings.SECURE_PROXY_SSL_HEADER is not None
+    forwarded = request.headers.get("X-Forwarded-For") if is_trusted else None
+    return client_address(str(request.META.get("REMOTE_ADDR", "")), forwarded)

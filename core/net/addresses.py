@@ -6,7 +6,7 @@ metadata services, which hand credentials to whoever asks from inside.
 """
 
 from collections.abc import Sequence
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 Network = IPv4Network | IPv6Network
 Address = IPv4Address | IPv6Address
@@ -89,3 +89,19 @@ def _embedded(address: IPv6Address) -> IPv4Address | None:
     if address in _NAT64:
         return IPv4Address(int(address) & 0xFFFFFFFF)
     return address.ipv4_mapped
+
+
+def client_address(peer: str, forwarded: str | None) -> str:
+    """Return where a request comes from: of an IPv6 address the /64, which one customer has.
+
+    `forwarded` is the header X-Forwarded-For where a proxy is trusted, else None: what the proxy
+    added is the last in it.
+    """
+    said = forwarded.rpartition(",")[2].strip() if forwarded else peer
+    try:
+        address = ip_address(said)
+    except ValueError:
+        return said[:100]
+    if address.version == 6:
+        return str(ip_network((int(address), 64), strict=False))
+    return str(address)

@@ -8,7 +8,6 @@ that any number at once pass, and has no limit of what is hashed at once.
 from collections import OrderedDict, deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from ipaddress import ip_address, ip_network
 from math import ceil
 from threading import BoundedSemaphore, Lock
 from time import monotonic
@@ -21,6 +20,7 @@ from django.http import HttpRequest
 
 from core.models import User
 from core.models.connections import release_connection
+from core.net.addresses import client_address
 
 MOST_GUESSES = 10
 """Wrong ones from one address, and on one account."""
@@ -143,18 +143,8 @@ def _hashing() -> Iterator[None]:
 
 
 def address_of(request: HttpRequest) -> str:
-    """Return where a request comes from: of an IPv6 address the /64, which one customer has.
-
-    Behind a proxy that is trusted (TRUST_PROXY), it is what the proxy added as the last.
-    """
-    said = str(request.META.get("REMOTE_ADDR", ""))
-    if settings.SECURE_PROXY_SSL_HEADER:
-        added = request.headers.get("X-Forwarded-For", said)
-        said = added.rpartition(",")[2].strip()
-    try:
-        address = ip_address(said)
-    except ValueError:
-        return said[:100]
-    if address.version == 6:
-        return str(ip_network((int(address), 64), strict=False))
-    return str(address)
+    """Return where a request comes from: what counts as one client."""
+    forwarded = request.headers.get("X-Forwarded-For")
+    is_trusted = settings.SECURE_PROXY_SSL_HEADER is not None
+    peer = str(request.META.get("REMOTE_ADDR", ""))
+    return client_address(peer, forwarded if is_trusted else None)

@@ -71,6 +71,17 @@ def test_a_process_takes_so_many_sockets_and_says_that_it_is_full(server, settin
     assert server.open().hear_of("hello")
 
 
+def test_one_address_without_a_log_in_leaves_places_for_others_and_for_log_ins(
+    server, anna, settings
+):
+    settings.SOCKETS_A_PROCESS = 8  # 2 for log-ins, 3 for one address
+    there = [server.open().begin() for _ in range(3)]
+    assert server.open().closes() == 1013  # a fourth one without a log-in
+    there += [server.open(anna).begin() for _ in range(5)]
+    assert server.open(anna).closes() == 1013
+    assert len(there) == 8
+
+
 def _eventually(holds):
     until = time.monotonic() + 5
     while not (held := holds()) and time.monotonic() < until:
