@@ -17,6 +17,8 @@ PRODUCTION = env $(foreach name,$(SETTINGS),-u $(name)) ALLOWED_HOSTS=example.or
 	SECRET_KEY="$$($(PYTHON_HERE) -c 'import secrets; print(secrets.token_urlsafe(50))')"
 
 PYTEST = $(PYTHON_HERE) -m pytest
+# More than there are cores: most tests wait for servers and processes that they started.
+WORKERS = -n 4 --dist worksteal
 COVER = --cov --cov-report=
 COVER_MORE = --cov --cov-append --cov-report=term-missing:skip-covered --cov-fail-under=95
 ANSWERS = $(PYTHON_HERE) -c 'import psycopg, sys; psycopg.connect(sys.argv[1], connect_timeout=5).close()' "$(POSTGRESQL)"
@@ -47,9 +49,9 @@ endef
 
 test: $(VENV)/.tests  ## Every test, on SQLite and, where it answers, PostgreSQL
 ifeq ($(VENV),.venv)
-	$(call on_both_databases,-n 2 $(COVER),-n 2 $(COVER_MORE))
+	$(call on_both_databases,$(WORKERS) $(COVER),$(WORKERS) $(COVER_MORE))
 else
-	$(call on_both_databases,-n 2,-n 2)
+	$(call on_both_databases,$(WORKERS),$(WORKERS))
 endif
 
 check: lint test other  ## What continuous integration runs
@@ -88,6 +90,6 @@ $(VENV)/.runs: requirements.txt
 	@bin/venv $(VENV) requirements.txt
 	@touch $@
 
-$(VENV)/.tests: requirements-dev.txt requirements.txt
+$(VENV)/.tests: requirements-dev.txt requirements-listen.txt requirements-redis.txt requirements.txt
 	@bin/venv $(VENV) requirements-dev.txt
 	@touch $(VENV)/.runs $@

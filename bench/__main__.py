@@ -21,7 +21,14 @@ BENCHMARKS: dict[str, tuple[Database, ...]] = {
     "status_page": (sqlite, postgresql),
     "polling": (sqlite, postgresql),
     "backtest": (sqlite,),
+    "prices": (sqlite,),
+    "export": (sqlite, postgresql),
     "live": (sqlite, postgresql),
+    "listen": (sqlite, postgresql),
+    "best_window": (sqlite, postgresql),
+    "api": (sqlite, postgresql),
+    "wrong_tokens": (sqlite, postgresql),
+    "cache": (sqlite, postgresql),
 }
 
 

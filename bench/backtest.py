@@ -129,7 +129,7 @@ def revised(last: Sequence[Slot], until: datetime) -> past.Forecasts:
     def error(block: int, revisions_left: int) -> float:
         if not revisions_left:
             return 0
-        step = Random(f"{block} {revisions_left}").gauss(0, STEP)  # noqa: S311 (no secret)
+        step = Random(f"{block} {revisions_left}").gauss(0, STEP)
         return error(block, revisions_left - 1) + step
 
     def seen(slot: Slot, issued_at: datetime) -> Slot:

@@ -8,11 +8,20 @@ from django.utils import timezone
 
 from core.models import Attribute, Device, Gateway, Run
 from core.models.run import Outcome
-from core.readings import AttributeSpec, DeviceSpec
+from core.readings import AttributeSpec, DeviceSpec, Kind
 from core.tasks import runs
 from core.tasks.events.outbox import publishing
 
 DATABASES = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
+
+SPECS = (
+    AttributeSpec("on", Kind.BOOLEAN, writable=True),
+    AttributeSpec("power", unit="W"),
+    AttributeSpec("energy", unit="kWh"),
+    AttributeSpec("temperature", unit="°C"),
+    AttributeSpec("humidity", unit="%"),
+)
+"""Of a plug with a sensor."""
 
 OBSERVATIONS = {
     "sqlite": """

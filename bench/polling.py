@@ -22,10 +22,12 @@ THREADS = 16
 
 @dataclass(frozen=True)
 class Run:
-    """One process: what it printed, how long it took from start to end, the most memory it used."""
+    """One process: what it printed, how long it took from start to end, the processor time and the
+    most memory it used."""
 
     said: str
     seconds: float
+    cpu_seconds: float
     megabytes: float
 
 
@@ -51,6 +53,7 @@ def main() -> None:
         [
             *with_latency(count, sample, template, best(slow)),
             *without(count, best(bare), best(fast)),
+            processor_time(count, bare, fast),
             memory(max(one.megabytes for one in (*slow, *fast))),
         ],
     )
@@ -68,8 +71,6 @@ def with_latency(count: int, sample: int, template: float, ours: float) -> list[
             "150 ms: `poll_devices`",
             f"{count / ours:,.0f} devices/s",
             f"{times:,.0f} x",
-            ">= 300 x",
-            times >= 300,
         ),
     ]
 
@@ -91,6 +92,19 @@ def without(count: int, bare: float, ours: float) -> list[Row]:
     ]
 
 
+def processor_time(count: int, bare: Sequence[Run], ours: Sequence[Run]) -> Row:
+    """Of the polling process alone: what the database's server does is not in it."""
+    least = min(run.cpu_seconds for run in bare)
+    used = min(run.cpu_seconds for run in ours)
+    return Row(
+        "0 ms: processor time of `poll_devices`",
+        f"{1e6 * used / count:,.0f} us a device, bare {1e6 * least / count:,.0f}",
+        f"{used / least:.2f} of bare",
+        "<= 1.3",
+        used <= 1.3 * least,
+    )
+
+
 def memory(megabytes: float) -> Row:
     return Row(
         "peak memory of `poll_devices`",
@@ -104,7 +118,7 @@ def poll(count: int) -> Poll:
     run = finished([sys.executable, "manage.py", "poll_devices", "--json"])
     summary = json.loads(run.said)
     assert summary["gateways"] == count and not summary["failed"], summary
-    return Poll(run.said, run.seconds, run.megabytes, summary["stored"])
+    return Poll(run.said, run.seconds, run.cpu_seconds, run.megabytes, summary["stored"])
 
 
 def program(module: str, *arguments: object) -> Run:
@@ -123,9 +137,8 @@ def finished(command: list[str]) -> Run:
     took = time.perf_counter() - began
     process.returncode = os.waitstatus_to_exitcode(status)
     assert process.returncode == 0, said
-    return Run(
-        said, took, usage.ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
-    )  # bytes there, kilobytes elsewhere
+    megabyte = 1e6 if sys.platform == "darwin" else 1e3  # bytes there, kilobytes elsewhere
+    return Run(said, took, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / megabyte)
 
 
 if __name__ == "__main__":

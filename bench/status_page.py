@@ -18,16 +18,9 @@ from django.utils import timezone
 from bench import home
 from bench.table import Row, is_quick, show
 from core.models import Observation
-from core.readings import AttributeSpec, DeviceSpec, Kind
+from core.readings import DeviceSpec
 
 DEVICES = 1000
-SPECS = (
-    AttributeSpec("on", Kind.BOOLEAN, writable=True),
-    AttributeSpec("power", unit="W"),
-    AttributeSpec("energy", unit="kWh"),
-    AttributeSpec("temperature", unit="°C"),
-    AttributeSpec("humidity", unit="%"),
-)
 PAGES = {"the first page": "/", "the last page": "/?page=20"}
 FEW_MOMENTS = 10
 
@@ -41,7 +34,9 @@ FEW_MOMENTS = 10
 def main() -> None:
     quick = is_quick()
     rounds, many_moments = (5, 100) if quick else (15, 1000)
-    specs = [DeviceSpec(f"d{number}", f"Device {number:04}", SPECS) for number in range(DEVICES)]
+    specs = [
+        DeviceSpec(f"d{number}", f"Device {number:04}", home.SPECS) for number in range(DEVICES)
+    ]
     home.gateways([(f"http://127.0.0.1/{spec.vendor_id}", [spec]) for spec in specs])
     now = timezone.now()
     home.history(FEW_MOMENTS, now - timedelta(days=1), timedelta(days=1) / FEW_MOMENTS)

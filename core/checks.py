@@ -5,8 +5,8 @@ Every hint says what to do.
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
+from importlib.util import find_spec
 from inspect import isabstract
-from ipaddress import ip_network
 from types import ModuleType
 from typing import Any
 
@@ -14,16 +14,22 @@ from django.apps import AppConfig
 from django.conf import settings
 from django.core import checks
 
-from core.net.addresses import NETWORK_NAMES, Network, refusal
+from core.net.addresses import HOME_NETWORKS, Network, refusal
 
 SHORTEST_KEY = 32
-HOME_NETWORKS = [ip_network(block) for blocks in NETWORK_NAMES.values() for block in blocks]
 
 Messages = list[checks.CheckMessage]
 
 
 def register_all() -> None:
-    for check in (check_plug_ins, check_field_keys, check_gateway_networks, check_feeds):
+    for check in (
+        check_plug_ins,
+        check_field_keys,
+        check_gateway_networks,
+        check_feeds,
+        check_redis,
+        check_celery,
+    ):
         checks.register(check)
     checks.register(check_public_status, deploy=True)
 
@@ -37,6 +43,19 @@ def check_plug_ins(app_configs: Sequence[AppConfig] | None, **options: Any) -> M
         *broken(vendors, vendor_complaint, "core.W002"),
         *broken(rules, rule_complaint, "core.W003"),
         *broken(feeds, feed_complaint, "core.W004"),
+    ]
+
+
+def check_celery(app_configs: Sequence[AppConfig] | None, **options: Any) -> Messages:
+    """Check that Celery is there where a broker is configured."""
+    if not settings.CELERY_BROKER_URL or find_spec("celery"):
+        return []
+    return [
+        checks.Error(
+            "CELERY_BROKER_URL is set, and Celery is not installed.",
+            hint="Run: pip install -r requirements-celery.txt, or unset CELERY_BROKER_URL.",
+            id="core.E009",
+        )
     ]
 
 
@@ -160,7 +179,27 @@ def check_feeds(app_configs: Sequence[AppConfig] | None, **options: Any) -> Mess
                     id="core.E007",
                 )
             )
+        elif wrong := options_complaint(feed):
+            messages.append(
+                checks.Error(
+                    f"{feed.upper()}_OPTIONS: {wrong}",
+                    hint="Write them as NAME=VALUE, with spaces between: kwp=5 tilt=35.",
+                    id="core.E010",
+                )
+            )
     return messages
+
+
+def options_complaint(feed: str) -> str:
+    from core import feeds
+
+    try:
+        feeds.read_options(feed, settings.FEED_OPTIONS.get(feed, ""))
+    except ValueError as error:
+        return str(error)
+    except LookupError:  # check_plug_ins tells of a file that does not load
+        pass
+    return ""
 
 
 def needs_credential(feed: str) -> bool:
@@ -170,6 +209,18 @@ def needs_credential(feed: str) -> bool:
         return feeds.load(feed).needs_credential
     except LookupError:  # check_plug_ins tells of a file that does not load
         return False
+
+
+def check_redis(app_configs: Sequence[AppConfig] | None, **options: Any) -> Messages:
+    if not settings.REDIS_URL or find_spec("redis"):
+        return []
+    return [
+        checks.Error(
+            "REDIS_URL is set, and the package redis is not installed.",
+            hint="Install it: pip install -r requirements-redis.txt, or take REDIS_URL out.",
+            id="core.E008",
+        )
+    ]
 
 
 def check_public_status(app_configs: Sequence[AppConfig] | None, **options: Any) -> Messages:

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from core.feeds import Signal
 from core.models import Attribute, DeviceCommand, Freshness
 from core.models.device_command import State
 from core.readings import Kind, Source, Value
@@ -26,15 +25,6 @@ STATE_WORDS = {
     State.SUPERSEDED: "replaced by a newer command",
     State.EXPIRED: "never sent: it took too long",
     State.UNCONFIRMED: "accepted, but never seen in effect",
-}
-
-SIGNAL_WORDS = {
-    Signal.CARBON_INTENSITY: "carbon intensity of the grid",
-    Signal.MARGINAL_INTENSITY: "marginal carbon intensity of the grid",
-    Signal.PRICE: "price of electricity",
-    Signal.LIGHTNING: "lightning nearby",
-    Signal.LIGHTNING_POTENTIAL: "lightning potential",
-    Signal.CAPE: "energy for thunderstorms (CAPE)",
 }
 
 SOURCE_WORDS = {

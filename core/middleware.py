@@ -1,39 +1,45 @@
 """A Content-Security-Policy for every page, and static files through WhiteNoise.
 
-The policy lets nothing but our own files run, load or frame. Static files are sent in blocks also
+The policy lets nothing but our own files run, load or frame, and pages connect to us and to the
+hosted relay, where there is one. Static files are sent in blocks also
 under ASGI, which WhiteNoise does not do by itself.
 """
 
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any
 
+from django.conf import settings
 from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, HttpResponse
 from whitenoise.middleware import WhiteNoiseMiddleware  # type: ignore[import-untyped]
 
-POLICY = "; ".join(
-    [
-        "default-src 'none'",
-        "script-src 'self'",
-        "style-src 'self'",
-        "img-src 'self' data:",
-        "font-src 'self'",
-        "connect-src 'self'",
-        "form-action 'self'",
-        "base-uri 'none'",
-        "frame-ancestors 'none'",
-    ]
-)
+
+def policy() -> str:
+    relay = f" {settings.RELAY.socket}" if settings.RELAY else ""
+    return "; ".join(
+        [
+            "default-src 'none'",
+            "script-src 'self'",
+            "style-src 'self'",
+            "img-src 'self' data:",
+            "font-src 'self'",
+            f"connect-src 'self'{relay}",
+            "form-action 'self'",
+            "base-uri 'none'",
+            "frame-ancestors 'none'",
+        ]
+    )
 
 
 def content_security_policy(
     get_response: Callable[[HttpRequest], HttpResponse],
 ) -> Callable[[HttpRequest], HttpResponse]:
     """Add the policy to each response that has none of its own."""
+    content = policy()
 
     def middleware(request: HttpRequest) -> HttpResponse:
         response = get_response(request)
-        response.headers.setdefault("Content-Security-Policy", POLICY)
+        response.headers.setdefault("Content-Security-Policy", content)
         return response
 
     return middleware

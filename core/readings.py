@@ -10,6 +10,10 @@ Value = float | bool | str
 
 LONGEST_TEXT = 255
 LONGEST_NAME = 120
+MOST_CHOICES = 500
+"""Words of a choice: a light strip has some 200 effects. Of one with more, any text is taken."""
+SHOWN_CHOICES = 300
+"""Characters of them in a sentence."""
 LARGEST_NUMBER = 1e15  # the largest magnitude a home can mean: beyond it a meter is broken
 
 
@@ -138,7 +142,7 @@ def clean_value(
         raise Unacceptable(f"the text is longer than {LONGEST_TEXT} characters")
     value = printable(value)
     if kind is Kind.CHOICE and choices and value not in choices:
-        raise Unacceptable(f"{value!r:.80} is none of {', '.join(choices)}")
+        raise Unacceptable(f"{value!r:.80} is none of {', '.join(choices):.{SHOWN_CHOICES}}")
     return value
 
 

@@ -6,12 +6,27 @@ what only readers with a log-in may see.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from typing import Any
 
-from core.models import Attribute, Device, DeviceCommand, Gateway, Plan, Presence, Run, Site
+from core.models import (
+    Attribute,
+    Device,
+    DeviceCommand,
+    Forecast,
+    Gateway,
+    Measurement,
+    Plan,
+    Presence,
+    Receipt,
+    Run,
+    Series,
+    Site,
+)
 from core.models.device import public_sentence
-from core.readings import Value
+from core.models.observation import Span
+from core.readings import Kind, Value
 
 Json = dict[str, Any]
 MOST_PRESENT = 20
@@ -55,9 +70,9 @@ def device_json(device: Device, attributes: Iterable[Attribute], now: datetime, 
         "measured_at": utc_text(device.measured_at),
         "rule": device.rule or None,
         "guard": device.guard or None,
-        "hold": _hold_json(device, now),
+        "hold": hold_json(device, now),
         "decision": decision,
-        "attributes": [_attribute_json(attribute, now) for attribute in attributes],
+        "attributes": [attribute_json(attribute, now) for attribute in attributes],
     }
 
 
@@ -71,7 +86,8 @@ def public_device_json(
     return shown | {"place": place, "gateway": gateway}
 
 
-def _hold_json(device: Device, now: datetime) -> Json | None:
+def hold_json(device: Device, now: datetime) -> Json | None:
+    """Show since when, until when and why a person holds a device; None if nobody does."""
     if not device.is_held(now):
         return None
     return {
@@ -81,7 +97,7 @@ def _hold_json(device: Device, now: datetime) -> Json | None:
     }
 
 
-def _attribute_json(attribute: Attribute, now: datetime) -> Json:
+def attribute_json(attribute: Attribute, now: datetime) -> Json:
     """Show an attribute with its latest value. Reads the attribute's device and gateway."""
     return {
         "id": attribute.pk,
@@ -90,6 +106,7 @@ def _attribute_json(attribute: Attribute, now: datetime) -> Json:
         "unit": attribute.unit,
         "minimum": attribute.minimum,
         "maximum": attribute.maximum,
+        "step": attribute.step,
         "choices": list(attribute.choices),
         "writable": attribute.writable,
         "value": attribute.value,
@@ -97,6 +114,53 @@ def _attribute_json(attribute: Attribute, now: datetime) -> Json:
         "freshness": attribute.freshness(now).value,
         "observed_at": utc_text(attribute.observed_at),
         "heard_at": utc_text(attribute.heard_at),
+    }
+
+
+def rule_json(name: str) -> Json:
+    """Show a rule and its options; of one that does not load, why."""
+    from core import rules  # imports the planner, which a start-up should not pay for
+
+    problem = rules.problem_of(name)
+    if problem:
+        return {"name": name, "is_guard": False, "problem": problem, "options": []}
+    rule = rules.load(name)
+    options = [_option_json(option) for option in fields(rule.options)]
+    return {"name": name, "is_guard": rule.is_guard, "problem": "", "options": options}
+
+
+def _option_json(option: Any) -> Json:
+    kinds = {bool: "boolean", int: "number", float: "number"}
+    return {
+        "name": option.name,
+        "kind": kinds.get(option.type, "text"),
+        "default": option.default,
+        "unit": option.metadata.get("unit", ""),
+        "help": option.metadata.get("help", ""),
+        "choices": list(option.metadata.get("choices", ())),
+    }
+
+
+def device_rule_json(device: Device, guard: bool) -> Json:
+    """Show the rule of a device, or its guard, with all its options: stored ones and defaults.
+
+    Of a rule that does not load or does not take the stored options any more, it says why.
+    """
+    from core import rules  # as above
+
+    name, stored = (device.guard, device.guard_options) if guard else (device.rule, device.options)
+    options, problem = dict(stored), ""
+    if name:
+        try:
+            options = asdict(rules.load(name).read(stored))
+        except (rules.UnknownRule, ValueError) as error:
+            problem = str(error)
+    return {
+        "device": device.pk,
+        "rule": name or None,
+        "options": options,
+        "problem": problem,
+        "version": device.version,
     }
 
 
@@ -117,6 +181,19 @@ def command_json(command: DeviceCommand) -> Json:
         "sent_at": utc_text(command.sent_at),
         "accepted_at": utc_text(command.accepted_at),
         "finished_at": utc_text(command.finished_at),
+    }
+
+
+def command_ledger_json(command: DeviceCommand) -> Json:
+    """Show a device command with every step it took. Reads the command's attribute."""
+    return command_json(command) | {
+        "name": command.attribute.name,
+        "expires_at": utc_text(command.expires_at),
+        "reverts_at": utc_text(command.reverts_at),
+        "steps": [
+            {"at": utc_text(datetime.fromisoformat(at)), "state": state, "error": error}
+            for at, state, error in command.steps
+        ],
     }
 
 
@@ -159,6 +236,101 @@ def run_json(run: Run) -> Json:
 def public_run_json(run: Run) -> Json:
     """Show a run without its errors, which may quote anything."""
     return _without(run_json(run), "error")
+
+
+def attribute_key_json(attribute: Attribute) -> Json:
+    """Say of which attribute a row of a table is."""
+    return {
+        "attribute": attribute.pk,
+        "device": attribute.device_id,
+        "name": attribute.name,
+        "unit": attribute.unit,
+    }
+
+
+def observation_json(
+    attribute: Attribute, observed_at: datetime, number: float | None, text: str | None
+) -> Json:
+    """Show one value at one time. It may be of a kind that the attribute has no longer."""
+    is_switch = attribute.kind == Kind.BOOLEAN
+    return {
+        **attribute_key_json(attribute),
+        "observed_at": utc_text(observed_at),
+        "value": text if number is None else bool(number) if is_switch else number,
+    }
+
+
+def span_json(attribute: Attribute, span: Span) -> Json:
+    """Show what an attribute was in a span of time; null where nothing is known."""
+    return {
+        **attribute_key_json(attribute),
+        "starts_at": utc_text(span.starts_at),
+        "ends_at": utc_text(span.ends_at),
+        "mean": span.mean,
+        "minimum": span.minimum,
+        "maximum": span.maximum,
+        "coverage": span.coverage,
+    }
+
+
+def receipt_json(receipt: Receipt) -> Json:
+    """Show a decision, without what it was made from: explain tells that."""
+    return {
+        "id": receipt.pk,
+        "device": receipt.device_id,
+        "decided_at": utc_text(receipt.decided_at),
+        "repeated_at": utc_text(receipt.repeated_at),
+        "times": receipt.times,
+        "ended_at": utc_text(receipt.ended_at),
+        "decided_by": receipt.voice,
+        "rule": receipt.rule,
+        "version": receipt.version,
+        "attribute": receipt.attribute,
+        "value": receipt.value,
+        "until": utc_text(receipt.until),
+        "sentence": receipt.sentence,
+        "problem": receipt.problem,
+        "plan": receipt.plan_id,
+        "command": receipt.command_id,
+    }
+
+
+def series_json(series: Series) -> Json:
+    """Show which signal it is, and whose. Reads its source."""
+    return {
+        "feed": series.source.feed,
+        "region": series.source.region,
+        "signal": series.signal,
+        "unit": series.unit,
+        "is_replayed": series.is_replayed,
+    }
+
+
+def forecast_json(forecast: Forecast) -> Json:
+    """Show one issue of a forecast. Reads its series and the source of that."""
+    return {
+        "id": forecast.pk,
+        **series_json(forecast.series),
+        "issued_at": utc_text(forecast.issued_at),
+        "known_at": utc_text(forecast.known_at),
+        "ends_at": utc_text(forecast.ends_at),
+        "slots": [
+            {"starts_at": _utc_text_of(start), "ends_at": _utc_text_of(end), "value": value}
+            for start, end, value in forecast.slots
+        ],
+    }
+
+
+def measurement_json(measurement: Measurement) -> Json:
+    """Show what was measured, and since when it is known: a revision is another one."""
+    return {
+        "id": measurement.pk,
+        **series_json(measurement.series),
+        "starts_at": utc_text(measurement.starts_at),
+        "ends_at": utc_text(measurement.ends_at),
+        "value": measurement.value,
+        "known_at": utc_text(measurement.known_at),
+    }
 
 
 def readings_json(
@@ -246,12 +418,21 @@ def presence_json(device_pk: int, people: Iterable[Presence]) -> Json:
 def anonymous_device_json(body: Json) -> Json:
     """Leave out what readers without a log-in do not see: its ID, and why a person holds it."""
     shown = _without(body, "vendor_id")
-    if body["hold"]:
-        shown["hold"] = _without(body["hold"], "reason")
+    shown["hold"] = anonymous_hold_json(body["hold"])
     if body["decision"]:
         reason = public_sentence(body["decision"]["reason"])
         shown["decision"] = body["decision"] | {"reason": reason}
     return shown
+
+
+def anonymous_hold_json(hold: Json | None) -> Json | None:
+    """Leave out why a person holds a device, which says who it is."""
+    return _without(hold, "reason") if hold else None
+
+
+def anonymous_rule_json(body: Json) -> Json:
+    """Leave out why a rule does not load, which names its file."""
+    return _without(body, "problem")
 
 
 def anonymous_gateway_json(body: Json) -> Json:
@@ -260,8 +441,21 @@ def anonymous_gateway_json(body: Json) -> Json:
 
 
 def anonymous_command_json(body: Json) -> Json:
-    """Leave out who ordered it, what for, and an error, which may quote an answer."""
-    return _without(body, "user", "reason", "error")
+    """Leave out who ordered it, what for, and errors, which may quote an answer."""
+    shown = _without(body, "user", "reason", "error")
+    if "steps" in shown:
+        shown["steps"] = [_without(step, "error") for step in shown["steps"]]
+    return shown
+
+
+def anonymous_receipt_json(body: Json) -> Json:
+    """Leave out the reason a person gave for a hold, and what an error quotes."""
+    return body | {"sentence": public_sentence(body["sentence"])}
+
+
+def anonymous_series_json(body: Json) -> Json:
+    """Leave out the region, which may tell where the home is."""
+    return _without(body, "region")
 
 
 def anonymous_presence_json(body: Json) -> Json:

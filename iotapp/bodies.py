@@ -5,7 +5,9 @@ bytes drip in. Nothing here takes uploads: the largest form is a few kilobytes.
 """
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable, Mapping
+from http import HTTPStatus
 from typing import Any
 
 Message = dict[str, Any]
@@ -35,9 +37,9 @@ def bounded(pages: Application) -> Application:
             async with asyncio.timeout(LONGEST_SECONDS):
                 body = await _read(scope, receive)
         except TooLarge:
-            await _answer(send, 413, f"The body is larger than {LARGEST_BODY:,} bytes.\n")
+            await _answer(scope, send, 413, f"The body is larger than {LARGEST_BODY:,} bytes.")
         except TimeoutError:
-            await _answer(send, 408, f"The body took longer than {LONGEST_SECONDS:g} s.\n")
+            await _answer(scope, send, 408, f"The body took longer than {LONGEST_SECONDS:g} s.")
         except Gone:
             pass
         else:
@@ -84,8 +86,15 @@ def _again(body: bytes, receive: Receive) -> Receive:
     return from_the_start
 
 
-async def _answer(send: Send, status: int, sentence: str) -> None:
+async def _answer(scope: Message, send: Send, status: int, sentence: str) -> None:
     # The server closes the connection by itself: what is left of the body is no next request.
-    headers = [(b"content-type", b"text/plain; charset=utf-8")]
+    content_type, body = b"text/plain; charset=utf-8", f"{sentence}\n"
+    if scope["path"].startswith("/api/"):
+        # As core/api/problems.py writes it, which needs Django set up.
+        content_type = b"application/problem+json"
+        title = HTTPStatus(status).phrase
+        problem = {"type": "about:blank", "title": title, "status": status, "detail": sentence}
+        body = json.dumps(problem)
+    headers = [(b"content-type", content_type)]
     await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": sentence.encode()})
+    await send({"type": "http.response.body", "body": body.encode()})

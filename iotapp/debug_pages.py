@@ -6,7 +6,11 @@ from types import FrameType
 from typing import Any
 
 from django.http import HttpRequest
-from django.views.debug import SafeExceptionReporterFilter
+from django.utils.safestring import SafeString
+from django.views.debug import ExceptionReporter, SafeExceptionReporterFilter
+
+LINK_CODE = re.compile(r"(?:invitation|log-in)\.[\w-]+")
+"""The code of a link, which logs somebody in. A mangled link has it in its path or its query."""
 
 
 class HidesCredentials(SafeExceptionReporterFilter):
@@ -16,7 +20,11 @@ class HidesCredentials(SafeExceptionReporterFilter):
     """
 
     hidden_settings = re.compile(
-        f"{SafeExceptionReporterFilter.hidden_settings.pattern}|CREDENTIAL|DATABASE_URL|COOKIE",
+        f"{SafeExceptionReporterFilter.hidden_settings.pattern}|CREDENTIAL|COOKIE|^CODE$|^MAIL$"
+        # The development server has all variables of the environment in META.
+        "|(DATABASE|EMAIL|REDIS|RELAY)_URL"
+        # Of CACHES, where it holds the password of Redis.
+        "|^LOCATION$",
         flags=re.IGNORECASE,
     )
 
@@ -29,3 +37,18 @@ class HidesCredentials(SafeExceptionReporterFilter):
         self, request: HttpRequest | None, tb_frame: FrameType
     ) -> ItemsView[str, Any]:
         return dict.fromkeys(tb_frame.f_locals, self.cleansed_substitute).items()
+
+
+class HidesLinks(ExceptionReporter):
+    """Hide the codes of links wherever they stand: paths, queries, referrers, texts of errors."""
+
+    def get_traceback_html(self) -> SafeString:
+        return _without_codes(super().get_traceback_html())
+
+    def get_traceback_text(self) -> SafeString:
+        return _without_codes(super().get_traceback_text())
+
+
+def _without_codes(page: SafeString) -> SafeString:
+    # It is as safe as before: of it only letters, digits, hyphens and a full stop are replaced.
+    return SafeString(LINK_CODE.sub(SafeExceptionReporterFilter.cleansed_substitute, page))

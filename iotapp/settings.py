@@ -5,6 +5,7 @@ the loopback address. As soon as one of PRODUCTION_SIGNS is set, the defaults ar
 server.
 """
 
+import hashlib
 import os
 import secrets
 import tempfile
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import dj_database_url
+import django
 from django.core.exceptions import ImproperlyConfigured
 
 from iotapp import environment
@@ -103,9 +105,24 @@ HOME_NETWORKS = ["loopback", "private"]
 GATEWAY_NETWORKS = environment.networks("GATEWAY_NETWORKS", HOME_NETWORKS if DEBUG else [])
 PUBLIC_STATUS = environment.flag("PUBLIC_STATUS", default=DEBUG)
 
-# The clock and the limits of polling.
+# What runs when: the same for cron, beat, the pages and what is called late.
+TIME_ZONE = environment.zone("TIME_ZONE", "UTC")
 POLL_INTERVAL_MINUTES = environment.number("POLL_INTERVAL_MINUTES", 10, least=0.05, most=1440)
-POLL_INTERVAL = timedelta(minutes=POLL_INTERVAL_MINUTES)
+SCHEDULE = environment.schedules(
+    "SCHEDULE",
+    dict.fromkeys(
+        ("poll_devices", "do_something_awesome"), timedelta(minutes=POLL_INTERVAL_MINUTES)
+    ),
+    TIME_ZONE,
+)
+POLL_INTERVAL = SCHEDULE["poll_devices"].usual_gap
+
+# Workers, where one machine is not enough: a broker, and the queue in it that is this site's own.
+CELERY_BROKER_URL = environment.text("CELERY_BROKER_URL")
+CELERY_QUEUE = environment.text("CELERY_QUEUE", "iotapp")
+CELERY_APP = "iotapp.celery.app"
+
+# The limits of polling.
 POLL_WORKERS = environment.whole("POLL_WORKERS", 200, least=1, most=1000)
 GATEWAY_TIMEOUT_SECONDS = environment.number("GATEWAY_TIMEOUT_SECONDS", 10, least=0.1, most=120)
 LARGEST_ANSWER_BYTES = int(1e6 * environment.number("LARGEST_ANSWER_MB", 8, least=0.1, most=500))
@@ -117,15 +134,23 @@ KEEP_DAYS = environment.whole("KEEP_DAYS", 400, least=1, most=36500)
 SOCKETS_A_PROCESS = environment.whole("SOCKETS_A_PROCESS", 1000, least=1, most=50_000)
 SOCKET_HEARTBEAT_SECONDS = environment.number("SOCKET_HEARTBEAT_SECONDS", 20, least=0.1, most=30)
 LIVE_DATABASE_URL = environment.text("LIVE_DATABASE_URL")
+# A hosted service that open pages follow events through, in place of our own sockets.
+RELAY = environment.relay("RELAY_URL")
 
 # Where outside data comes from: feeds, each with a region after a colon where it needs one. For
 # each signal the first counts.
 FEEDS = environment.words("FEEDS")
-FEED_CREDENTIALS = {"watttime": environment.text("WATTTIME_CREDENTIAL")}
+FEED_CREDENTIALS = environment.of_feeds(FEEDS, "CREDENTIAL")
+FEED_OPTIONS = environment.of_feeds(FEEDS, "OPTIONS")
+
+# Who is told when something is wrong, and who notices when nothing runs any more.
+ALERTS = environment.words("ALERTS")
+ALERT_AFTER_FAILURES = environment.whole("ALERT_AFTER_FAILURES", 3, least=1, most=100)
+ALERT_QUIET_HOURS = environment.hours("ALERT_QUIET_HOURS")
+PINGS = environment.pings("PINGS", SCHEDULE)
 
 INSTALLED_APPS = [
-    # The simple one does not look for admin modules: a scheduled command needs none. urls.py does.
-    "django.contrib.admin.apps.SimpleAdminConfig",
+    "iotapp.apps.AdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -139,6 +164,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "core.middleware.StaticFiles",
     "core.middleware.content_security_policy",
+    "core.api.limits.limits",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -234,7 +260,6 @@ LOGOUT_REDIRECT_URL = "status"
 FILE_UPLOAD_HANDLERS: list[str] = []
 
 USE_TZ = True
-TIME_ZONE = environment.zone("TIME_ZONE", "UTC")
 LANGUAGE_CODE = "en-gb"
 USE_I18N = False
 
@@ -268,6 +293,89 @@ if environment.flag("TRUST_PROXY", default=ON_DYNO):
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 
 DEFAULT_EXCEPTION_REPORTER_FILTER = "iotapp.debug_pages.HidesCredentials"
+DEFAULT_EXCEPTION_REPORTER = "iotapp.debug_pages.HidesLinks"
+
+# The API. Nothing of this is imported before its first request.
+REST_FRAMEWORK = {
+    # A token first: what comes with one is not asked for the CSRF token too.
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "core.api.authentication.Bearer",
+        "core.api.authentication.Session",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["core.api.permissions.HasRight"],
+    "DEFAULT_RENDERER_CLASSES": ["core.api.rendering.JsonRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["core.api.rendering.JsonParser"],
+    "DEFAULT_SCHEMA_CLASS": "core.api.schema.Operation",
+    "DEFAULT_METADATA_CLASS": None,
+    "EXCEPTION_HANDLER": "core.api.problems.answer",
+    "URL_FORMAT_OVERRIDE": None,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "iotapp",
+    "DESCRIPTION": "Internet-connected devices that react to the world.",
+    "VERSION": "1",
+    "OAS_VERSION": "3.1.1",
+    "SCHEMA_PATH_PREFIX": "/api/v1/",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "COMPONENT_SPLIT_REQUEST": True,
+    "ENUM_ADD_EXPLICIT_BLANK_NULL_CHOICE": False,
+    "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
+    "POSTPROCESSING_HOOKS": ["core.api.schema.complete"],
+}
+
+# Mail: invitations and links to log in. On a development machine it is printed.
+MAIL = environment.mail("EMAIL_URL")
+SENDS_MAIL = DEBUG or MAIL is not None
+if django.VERSION >= (6, 1):
+    MAILERS = {"default": MAIL.as_mailer() if MAIL else environment.PRINTED_MAIL}
+    if not SENDS_MAIL:
+        # A site may send no mail: pages and commands say so.
+        MAILERS = {}
+        SILENCED_SYSTEM_CHECKS = ["mail.W001"]
+elif MAIL:
+    EMAIL_HOST, EMAIL_PORT, EMAIL_TIMEOUT = MAIL.host, MAIL.port, MAIL.timeout
+    EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = MAIL.username, MAIL.password
+    EMAIL_USE_TLS, EMAIL_USE_SSL = MAIL.use_tls, MAIL.use_ssl
+else:
+    EMAIL_BACKEND = environment.PRINTED_MAIL["BACKEND"]
+DEFAULT_FROM_EMAIL = environment.text("EMAIL_FROM", "iotapp@localhost")
+# Where links in mails lead to.
+SITE_URL = environment.text("SITE_URL")
+# A link works once: the log-in that it brings makes it void, as any other does.
+SESAME_MAX_AGE = timedelta(days=7)
+SESAME_ONE_TIME = True
+# Tokens of its first version know no scope: looking at one ended in an error.
+SESAME_TOKENS = ["sesame.tokens_v2"]
+# One that went to a wrong address is void once the address is put right.
+SESAME_INVALIDATE_ON_EMAIL_CHANGE = True
+
+# Of one token, and of one address without a token that is known to be right.
+API_REQUESTS_A_MINUTE = environment.whole("API_REQUESTS_A_MINUTE", 600, least=1, most=1_000_000)
+# What tokens are sold with: a name and requests a day, such as "free:1000, home:50000".
+API_PLANS = environment.limits("API_PLANS")
+
+# Answers of the API that are kept. Without Redis each process keeps its own.
+REDIS_URL = environment.redis("REDIS_URL")
+CACHES: dict[str, dict[str, Any]] = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
+        "TIMEOUT": 600,
+        "OPTIONS": {"MAX_ENTRIES": 200},
+    }
+}
+if REDIS_URL:
+    # What another site keeps in the same Redis is never taken for ours.
+    site = hashlib.sha256(f"{SECRET_KEY} {DATABASES['default']['NAME']}".encode()).hexdigest()
+    CACHES["default"] |= {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": REDIS_URL,
+        "KEY_PREFIX": f"iotapp-{site[:16]}",
+        "OPTIONS": {
+            "serializer": "core.api.cache.Bytes",
+            "socket_timeout": 0.5,
+            "socket_connect_timeout": 0.5,
+        },
+    }
 
 LOG_LEVELS = ["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 LOG_LEVEL = environment.choice("LOG_LEVEL", "WARNING", LOG_LEVELS)

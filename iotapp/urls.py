@@ -3,9 +3,26 @@
 from django.conf import settings
 from django.contrib import admin
 from django.contrib.auth import views as auth
-from django.urls import path
+from django.urls import include, path
 
-from core.views import devices, gateways, health, holds, log_in, rules, site, status
+from core.api import problems
+from core.views import (
+    alerts,
+    costs,
+    devices,
+    feeds,
+    gateways,
+    health,
+    holds,
+    log_in,
+    people,
+    relay,
+    rules,
+    runs,
+    site,
+    status,
+    tokens,
+)
 
 admin.autodiscover()
 admin.site.site_title = "iotapp"
@@ -25,11 +42,37 @@ urlpatterns = [
     path("gateways/add/", gateways.add, name="gateway_add"),
     path("gateways/<int:pk>/", gateways.change, name="gateway"),
     path("gateways/<int:pk>/discover/", gateways.discover, name="gateway_discover"),
+    path("gateways/<int:pk>/secret/", gateways.renew_secret, name="gateway_secret"),
     path("gateways/<int:pk>/remove/", gateways.remove, name="gateway_remove"),
+    path("alerts/", alerts.alert_list, name="alerts"),
+    path("alerts/<int:pk>/acknowledge/", alerts.acknowledge, name="alert_acknowledge"),
+    path("runs/", runs.run_list, name="runs"),
+    path("forecasts/", feeds.feed_list, name="feeds"),
+    path("costs/", costs.cost_list, name="costs"),
+    path("costs/costs.csv", costs.cost_file, name="cost_file"),
     path("home/", site.site, name="site"),
+    path("relay/", relay.subscribe, name="relay"),
+    path("tokens/", tokens.token_list, name="tokens"),
+    path("tokens/issue/", tokens.issue, name="token_issue"),
+    path("tokens/revoke/", tokens.revoke_all, name="tokens_revoke"),
+    path("tokens/<int:pk>/rotate/", tokens.rotate, name="token_rotate"),
+    path("tokens/<int:pk>/usage/", tokens.used, name="token_usage"),
+    path("tokens/<int:pk>/revoke/", tokens.revoke, name="token_revoke"),
+    path("people/", people.people, name="people"),
+    path("people/invite/", people.invite, name="invite"),
+    path("people/<int:pk>/", people.change, name="person"),
+    path("link/", log_in.link, name="link"),
+    path("login/link/", log_in.ask_for_link, name="ask_for_link"),
+    path("password/", log_in.SetPassword.as_view(), name="set_password"),
     path("login/", log_in.LogIn.as_view(), name="login"),
     path("logout/", auth.LogoutView.as_view(), name="logout"),
+    path("api/", include("core.api.urls")),
     path("healthz", health.healthz, name="healthz"),
     path("admin/login/", log_in.admin_log_in),
     path("admin/", admin.site.urls),
 ]
+
+handler400 = problems.or_page(400)
+handler403 = problems.or_page(403)
+handler404 = problems.or_page(404)
+handler500 = problems.server_error

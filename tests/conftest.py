@@ -22,6 +22,7 @@ from pytest_django import DjangoDbBlocker
 IN_CI = os.environ.get("CI", "").lower() not in ("", "0", "false")
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 DATABASES = ("sqlite", "postgresql")
+LONGEST = ("tests/core/test_proofs.py", "tests/core/api/test_schemathesis.py")
 OTHERS = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
 
 
@@ -38,6 +39,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
+    # The long ones first: at the end a single worker would be left with them.
+    items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))
 
 
 def no_skip_in_ci(report: Report) -> Report:

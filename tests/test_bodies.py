@@ -1,6 +1,7 @@
 """Limits of a request's body, before Django reads it."""
 
 import asyncio
+import json
 
 import pytest
 
@@ -9,7 +10,7 @@ from iotapp import bodies
 HEADERS = [(b"host", b"example.org")]
 
 
-def asked(messages, *headers):
+def asked(messages, *headers, path="/"):
     """Hand these messages to the application; after them nothing comes. Return what it saw and
     sent."""
     seen, sent, left = [], [], list(messages)
@@ -25,7 +26,7 @@ def asked(messages, *headers):
     async def pages(scope, receive, send):
         seen.append(await receive())
 
-    scope = {"type": "http", "headers": [*HEADERS, *headers]}
+    scope = {"type": "http", "path": path, "headers": [*HEADERS, *headers]}
     asyncio.run(bodies.bounded(pages)(scope, receive, send))
     return seen, sent
 
@@ -90,3 +91,12 @@ def test_after_the_body_the_page_hears_of_the_end():
     messages = [piece(b"x", more=False), gone]
     asyncio.run(bodies.bounded(pages)({"type": "http", "headers": HEADERS}, receive, send))
     assert heard == [piece(b"x", more=False), gone]
+
+
+def test_the_api_says_so_in_a_problem():
+    _, (start, body) = asked([], (b"content-length", b"314572800"), path="/api/v1/commands/")
+    assert (start["status"], dict(start["headers"])[b"content-type"]) == (
+        413,
+        b"application/problem+json",
+    )
+    assert json.loads(body["body"])["status"] == 413

@@ -4,11 +4,13 @@ import re
 from ipaddress import ip_network
 from pathlib import Path
 
+from django.conf import settings
 from django.core.management import get_commands
 
 from core.net.addresses import NETWORK_NAMES
 from core.net.http import Http
 from core.readings import Reading
+from core.schedule import read_schedule
 from core.vendors import Identity
 from tests.core.raw_server import Request, answer, serving
 
@@ -30,6 +32,13 @@ def test_every_command_is_in_the_table_and_every_row_is_a_command() -> None:
     rows = set(re.findall(r"^\| `([a-z_]+)", README, re.MULTILINE))
     ours = {name for name, app in get_commands().items() if app == "core"}
     assert ours <= rows
+
+
+def test_its_crontab_is_the_schedule_of_the_settings() -> None:
+    lines = re.findall(r"^    (\S+ \S+ \S+ \S+ \S+)  cd .*manage.py (\w+) ", README, re.MULTILINE)
+    assert {task for _, task in lines} == set(settings.SCHEDULE)
+    for line, task in lines:
+        assert read_schedule(line, "UTC").usual_gap == settings.SCHEDULE[task].usual_gap
 
 
 def test_every_file_and_link_it_names_exists() -> None:

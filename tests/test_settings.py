@@ -28,7 +28,11 @@ class Read(Protocol):
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    for source in [*ROOT.glob("iotapp/*.py"), ROOT / "core/net/addresses.py"]:
+    for source in [
+        *ROOT.glob("iotapp/*.py"),
+        ROOT / "core/net/addresses.py",
+        ROOT / "core/schedule.py",
+    ]:
         copy = tmp_path / source.relative_to(ROOT)
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(source, copy)
@@ -173,6 +177,7 @@ def test_lists_networks_and_numbers_are_read(read: Read) -> None:
             "TIME_ZONE='Europe' is no time zone: use a name such as Europe/London",
         ),
         ({"TIME_ZONE": "../etc/passwd"}, "is no time zone"),
+        ({"SCHEDULE": "x=1"}, "SCHEDULE: 'x=1' does not begin with .*Example"),
         ({"LOG_LEVEL": "LOUD"}, "LOG_LEVEL='LOUD' is not known: use one of DEBUG, INFO"),
     ],
 )
@@ -262,3 +267,58 @@ def test_a_database_file_and_its_neighbours_are_kept_to_their_owner(tmp_path):
         os.umask(before)
         connection.connection.close()
     assert files == {f"db.sqlite3{ending}": 0o600 for ending in ("", "-wal", "-shm")}
+
+
+def test_a_cluster_of_the_relay_is_reached_by_tls(read: Read) -> None:
+    relay = read(RELAY_URL="pusher://somekey:canary@eu/4711")["RELAY"]
+    assert (relay.key, relay.secret, relay.app) == ("somekey", "canary", "4711")
+    assert relay.api == "https://api-eu.pusher.com"
+    assert relay.socket == "wss://ws-eu.pusher.com"
+    assert "canary" not in repr(relay)
+
+
+@pytest.mark.parametrize(
+    ("host", "api", "socket"),
+    [
+        ("relay.example.org", "https://relay.example.org", "wss://relay.example.org"),
+        (
+            "relay.example.org:6001",
+            "https://relay.example.org:6001",
+            "wss://relay.example.org:6001",
+        ),
+        ("127.0.0.1:6001", "http://127.0.0.1:6001", "ws://127.0.0.1:6001"),
+        ("[::1]:6001", "http://[::1]:6001", "ws://[::1]:6001"),
+    ],
+)
+def test_a_relay_of_one_s_own_is_reached_at_its_host(
+    read: Read, host: str, api: str, socket: str
+) -> None:
+    relay = read(RELAY_URL=f"pusher://key:secret@{host}/app")["RELAY"]
+    assert (relay.api, relay.socket) == (api, socket)
+
+
+@pytest.mark.parametrize("url", ["", "none", "None"])
+def test_there_may_be_no_relay(read: Read, url: str) -> None:
+    assert read(RELAY_URL=url)["RELAY"] is None
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "pusher",
+        "https://key:canary@eu/4711",
+        "pusher://eu/4711",
+        "pusher://key@eu/4711",
+        "pusher://key:canary@eu",
+        "pusher://key:canary@eu/a/b",
+        "pusher://key:canary@eu:port/4711",
+        "pusher://key:can%20ary@eu/4711",
+        "pusher://key:canary@e;u/4711",
+    ],
+)
+def test_a_relay_that_cannot_be_read_stops_the_start_without_its_secret(
+    read: Read, url: str
+) -> None:
+    with pytest.raises(ImproperlyConfigured, match="Example: pusher://") as error:
+        read(RELAY_URL=url)
+    assert "canary" not in str(error.value)

@@ -7,18 +7,20 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
-from django.contrib.auth.admin import UserAdmin
 from django.db.models import Model
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+import core.admin.people  # noqa: F401 (registers its own)
 from core import formatting
 from core.admin.lists import Base, OfOne, ReadOnly
 from core.admin.publishing import PublishingAdmin
 from core.forms.versioned import VersionedForm
 from core.models import (
+    Alert,
+    AlertMessage,
     Attribute,
     Device,
     DeviceCommand,
@@ -26,18 +28,23 @@ from core.models import (
     FeedSource,
     Forecast,
     Gateway,
+    IdempotencyKey,
+    Invitation,
     Lease,
     Measurement,
     Observation,
     Plan,
     Presence,
     Receipt,
+    Relay,
     Run,
     Secret,
     Series,
+    SignedMessage,
     Silence,
     Site,
-    User,
+    Token,
+    Usage,
 )
 
 
@@ -310,10 +317,29 @@ class RunAdmin(ReadOnly):
     list_filter = ("task", "outcome")
 
 
+@admin.register(Alert)
+class AlertAdmin(ReadOnly):
+    list_display = ("title", "key", "opened_at", "last_seen_at", "ended_at", "acknowledged_by")
+    list_select_related = ("acknowledged_by",)
+    list_filter = ("urgent",)
+
+
+@admin.register(AlertMessage)
+class AlertMessageAdmin(ReadOnly):
+    list_display = ("alert", "phase", "channel_name", "fate", "due_at", "sent_at", "error")
+    list_select_related = ("alert",)
+    list_filter = ("phase", "fate")
+
+
 @admin.register(Presence)
 class PresenceAdmin(ReadOnly):
     list_display = ("device", "name", "is_changing", "expires_at")
     list_select_related = ("device",)
+
+
+@admin.register(Relay)
+class RelayAdmin(ReadOnly):
+    list_display = ("last_event", "sent_at", "holder", "expires_at", "failing_since", "error")
 
 
 @admin.register(Lease)
@@ -321,7 +347,42 @@ class LeaseAdmin(ReadOnly):
     list_display = ("task", "token", "holder", "expires_at")
 
 
-admin.site.register(User, UserAdmin)
+@admin.register(IdempotencyKey)
+class IdempotencyKeyAdmin(ReadOnly):
+    list_display = ("key", "owner", "command", "created_at")
+    list_select_related = ("command__attribute__device",)
+    exclude = ("answer",)
+
+
+@admin.register(Token)
+class TokenAdmin(ReadOnly):
+    """Issued and revoked on their own page and by commands."""
+
+    list_display = ("name", "user", "ending", "created_at", "expires_at", "revoked_at")
+    list_select_related = ("user",)
+    search_fields = ("name", "user__username")
+    exclude = ("digest",)
+
+
+@admin.register(Usage)
+class UsageAdmin(ReadOnly):
+    list_display = ("day", "token", "route", "requests")
+    list_select_related = ("token",)
+    list_filter = ("day",)
+
+
+@admin.register(SignedMessage)
+class SignedMessageAdmin(ReadOnly):
+    list_display = ("message_id", "gateway", "received_at")
+    list_select_related = ("gateway",)
+
+
+@admin.register(Invitation)
+class InvitationAdmin(ReadOnly):
+    """Sent from the page People and by a command."""
+
+    list_display = ("user", "invited_by", "invited_at", "sent_at", "error", "retry_at")
+    list_select_related = ("user",)
 
 
 def _list_link(model: type[Model], query: str, says: str) -> SafeString:

@@ -1,53 +1,105 @@
 """Feeds: sources of outside data, one file each, found by its name.
 
-This is the whole contract; `replay.py` is an example. A feed normalises units (see UNITS) and times
-(aware, UTC), and uses neither Django nor the database. `http` comes from outside, bound to the
-feed's address, credential and limits.
+This is the whole contract; `replay.py` is an example. A feed normalises units (see Signal) and
+times (aware, UTC), and uses neither Django nor the database. `http` comes from outside, bound to
+the feed's address, credential and limits.
 """
 
 import re
+import shlex
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, tzinfo
-from enum import StrEnum
+from functools import cache
 from inspect import isabstract
 from itertools import chain, pairwise
 from math import isfinite
 from types import ModuleType
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from core import plug_in, plug_ins
+from core.feeds import _options
+from core.feeds._options import option as option  # for the files of feeds
+from core.net.errors import ApiError
 
 if TYPE_CHECKING:
     from core.net.http import Http  # loads requests, which most commands do not need
 
 
-class Signal(StrEnum):
-    """What a slot's value is of. Average and marginal intensity are never mixed."""
+class Signal(str):
+    """A named outside quantity: what a slot's value is of. It is equal to its name.
 
-    CARBON_INTENSITY = "carbon_intensity"
-    """Of the average kilowatt-hour in the grid."""
-    MARGINAL_INTENSITY = "marginal_intensity"
-    """Of one kilowatt-hour more."""
-    PRICE = "price"
-    LIGHTNING = "lightning"
-    """Flashes seen near the place in an hour."""
-    LIGHTNING_POTENTIAL = "lightning_potential"
-    """The lightning potential index: electric activity in the updraught of a cloud."""
-    CAPE = "cape"
-    """Convective available potential energy: what a thunderstorm could live on."""
+    `unit` is that of all its values; of money the end of it, with the currency in front: GBP/kWh.
+    `meaning` says for people what it is. `is_cost`: a rule may look for when it is least.
+    `is_danger`: the most ahead matters, not the least. `is_exact`: its forecasts are agreed on, as
+    prices are, and have no noise.
+
+    A feed's file makes those that only it knows: `RAIN = Signal("rain", "mm/h", "rain")`.
+    """
+
+    CARBON_INTENSITY: ClassVar["Signal"]
+    MARGINAL_INTENSITY: ClassVar["Signal"]
+    PRICE: ClassVar["Signal"]
+    LIGHTNING: ClassVar["Signal"]
+    LIGHTNING_POTENTIAL: ClassVar["Signal"]
+    CAPE: ClassVar["Signal"]
+    POWER: ClassVar["Signal"]
+
+    def __init__(
+        self,
+        name: str,
+        unit: str = "",
+        meaning: str = "",
+        *,
+        is_cost: bool = False,
+        is_danger: bool = False,
+        is_exact: bool = False,
+    ) -> None:
+        self.unit = unit
+        self.meaning = meaning or name.replace("_", " ")
+        self.is_cost, self.is_danger, self.is_exact = is_cost, is_danger, is_exact
+
+    def __new__(cls, name: str, *_: str, **__: bool) -> "Signal":
+        return super().__new__(cls, name)
+
+    def has_unit(self, unit: str) -> bool:
+        """Whether values may come in it. A currency has three letters."""
+        if self.unit.startswith("/"):
+            return bool(re.fullmatch(f"[A-Z]{{3}}{re.escape(self.unit)}", unit))
+        return unit == self.unit
 
 
-UNITS = {
-    Signal.CARBON_INTENSITY: "gCO2/kWh",
-    Signal.MARGINAL_INTENSITY: "gCO2/kWh",
-    Signal.PRICE: "/kWh",
-    Signal.LIGHTNING: "flashes/h",
-    Signal.LIGHTNING_POTENTIAL: "J/kg",
-    Signal.CAPE: "J/kg",
-}
-"""A price's unit has the currency in front: GBP/kWh."""
+# What several feeds tell, or a rule knows by name. Average and marginal intensity are never mixed.
+Signal.CARBON_INTENSITY = Signal(
+    "carbon_intensity", "gCO2/kWh", "carbon intensity of the grid", is_cost=True
+)
+Signal.MARGINAL_INTENSITY = Signal(
+    "marginal_intensity", "gCO2/kWh", "marginal carbon intensity of the grid", is_cost=True
+)
+"""Of one kilowatt-hour more."""
+Signal.PRICE = Signal("price", "/kWh", "price of electricity", is_cost=True, is_exact=True)
+Signal.LIGHTNING = Signal("lightning", "flashes/h", "lightning nearby", is_danger=True)
+"""Flashes seen near the place in an hour."""
+Signal.LIGHTNING_POTENTIAL = Signal(
+    "lightning_potential", "J/kg", "lightning potential", is_danger=True
+)
+"""The lightning potential index: electric activity in the updraught of a cloud."""
+Signal.CAPE = Signal("cape", "J/kg", "energy for thunderstorms (CAPE)", is_danger=True)
+"""Convective available potential energy: what a thunderstorm could live on."""
+Signal.POWER = Signal("power", "W", "power")
+"""Electric power that a device of ours measures: of the home, a roof, a heat pump."""
+
+COMMON = (
+    Signal.CARBON_INTENSITY,
+    Signal.MARGINAL_INTENSITY,
+    Signal.PRICE,
+    Signal.LIGHTNING,
+    Signal.LIGHTNING_POTENTIAL,
+    Signal.CAPE,
+    Signal.POWER,
+)
+_COMMON_BY_NAME = {str(one): one for one in COMMON}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +115,11 @@ class Slot:
     unit: str
     issued_at: datetime | None = None
     signal: Signal = Signal.CARBON_INTENSITY
+
+
+@dataclass(frozen=True)
+class NoOptions:
+    """The options of a feed that has none."""
 
 
 class Feed(ABC):
@@ -82,11 +139,16 @@ class Feed(ABC):
     """Whether it tells data of another time as if it were of now: all that comes of it says so."""
     needs_credential: ClassVar[bool] = False
     region_hint: ClassVar[str] = "none: there is one"
+    Options: ClassVar[type[Any]] = NoOptions
+    """A frozen dataclass (core/feeds/_options.py), set by <NAME>_OPTIONS in the environment."""
     by_place: ClassVar[bool] = False
     """Whether a region may be a place, "latitude,longitude" in degrees: "51.50,-0.12"."""
 
-    def __init__(self, http: "Http | None" = None) -> None:
+    def __init__(self, http: "Http | None" = None, options: Any = None, zone: tzinfo = UTC) -> None:
+        """`zone` is that of the home's clock."""
         self._http = http
+        self.options = self.Options() if options is None else options
+        self.zone = zone
 
     @property
     def http(self) -> "Http":
@@ -104,12 +166,78 @@ class Feed(ABC):
         """
 
 
+@dataclass(frozen=True)
+class Frame:
+    """What a model may know at `now`, and nothing that was fetched later.
+
+    `measured` are clean slots of what it learns from, by the revisions known then, none that had
+    not ended; `expected` what the source itself forecast, from now on. `until` is how far to look.
+    """
+
+    now: datetime
+    until: datetime
+    signal: Signal
+    unit: str
+    measured: tuple[Slot, ...] = ()
+    expected: tuple[Slot, ...] = ()
+
+    def slot(self, starts_at: datetime, ends_at: datetime, value: float) -> Slot:
+        """Make a slot of the prediction."""
+        return Slot(starts_at, ends_at, float(value), self.unit, self.now, self.signal)
+
+    def pandas(self) -> Any:
+        """Return `measured` as a pandas Series by start; `pip install pandas`."""
+        import pandas  # an extra, and slow to load
+
+        starts = pandas.DatetimeIndex([slot.starts_at for slot in self.measured])
+        return pandas.Series([slot.value for slot in self.measured], index=starts, dtype=float)
+
+
+class Model(Feed):
+    """A feed that is calculated here from what another feed, or a device of ours, measured:
+    `usual_day.py` and `usual_power.py` are examples.
+
+    Its region is where it learns: "carbon_intensity_gb:13"; or "device:12.power", the attribute of
+    the device with that number; empty: the next feed in FEEDS that offers its first signal. What
+    was measured there is passed on as its own, so that it is scored as every feed is.
+    """
+
+    region_hint = "where it learns, such as carbon_intensity_gb:13 or device:12.power"
+    looks_back: ClassVar[timedelta] = timedelta(days=28)
+
+    def __init__(self, http: "Http | None" = None, frame: Frame | None = None) -> None:
+        super().__init__(http)
+        self.frame = frame
+
+    @abstractmethod
+    def predict(self, frame: Frame, now: datetime) -> Iterable[Slot]:
+        """Return slots from `now` on. Whatever it raises is a failure of this feed alone."""
+
+    def fetch(self, region: str, since: datetime, until: datetime) -> Iterable[Slot]:
+        if self.frame is None:
+            raise ApiError("It was given nothing to learn from.")
+        if since >= until:
+            return
+        yield from (slot for slot in self.frame.measured if slot.ends_at > since)
+        for slot in self.predict(self.frame, self.frame.now):
+            # It says itself what it is a prediction of, but never when it was made.
+            yield replace(slot, issued_at=self.frame.now)
+
+
 class UnknownFeed(LookupError):
     """There is no file for this feed (any more), or it is broken."""
 
 
 def names() -> list[str]:
     return plug_ins("feeds")
+
+
+def read_options(name: str, text: str) -> Any:
+    """Read the options of a feed as typed in a shell: kwp=5 fees='0.12, 17:00-20:00 0.2'.
+
+    Raises ValueError with a sentence, UnknownFeed.
+    """
+    return _options.read_options(name, load(name).Options, _options.read_pairs(shlex.split(text)))
 
 
 def load(name: str) -> type[Feed]:
@@ -119,8 +247,31 @@ def load(name: str) -> type[Feed]:
 
 def _complaint(module: ModuleType) -> str:
     feed = getattr(module, "Feed", None)
-    is_one = isinstance(feed, type) and feed is not Feed and not isabstract(feed)
+    is_one = isinstance(feed, type) and feed not in (Feed, Model) and not isabstract(feed)
     return "" if is_one else "it has no whole class Feed(Feed)"
+
+
+@cache
+def signals() -> tuple[Signal, ...]:
+    """Return every signal that a feed tells, the common ones first. Broken files tell none.
+
+    What two files call the same is the same; it has the unit of the first.
+    """
+    found = {str(signal): signal for signal in COMMON}
+    for name in names():
+        try:
+            told = load(name).signals
+        except UnknownFeed:
+            continue
+        for signal in told:
+            found.setdefault(str(signal), signal)
+    return tuple(found.values())
+
+
+def signal(name: str) -> Signal:
+    """Return a signal by its name, such as a stored one; without a unit if no feed tells it."""
+    known = _COMMON_BY_NAME.get(name)
+    return known or next((one for one in signals() if one == name), Signal(name))
 
 
 def is_replayed(name: str) -> bool:

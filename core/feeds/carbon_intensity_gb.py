@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from core import feeds
-from core.feeds import UNITS, Signal, Slot, in_order, moment, number
+from core.feeds import Signal, Slot, in_order, moment, number
 from core.net.errors import ApiError, ApiRefused
 
 LONGEST_CALL = timedelta(days=14)  # the API refuses a longer range
@@ -39,7 +39,7 @@ class Feed(feeds.Feed):
 
     def fetch(self, region: str, since: datetime, until: datetime) -> list[Slot]:
         """One call for the forecast, 48 hours at most, and one for each fortnight of the past."""
-        now, unit, scope = _now(), UNITS[Signal.CARBON_INTENSITY], _scope(region)
+        now, unit, scope = _now(), Signal.CARBON_INTENSITY.unit, _scope(region)
         measured = [] if scope else self._past(since, min(until, now))
         coming = self._coming(scope, now) if until > now else []
         slots = [

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from core import feeds
-from core.feeds import UNITS, Signal, Slot
+from core.feeds import Signal, Slot
 
 STARTS_AT = datetime(2023, 4, 17, tzinfo=UTC)  # a Monday
 HALF_HOUR = timedelta(minutes=30)
@@ -66,17 +66,21 @@ class Feed(feeds.Feed):
         full or half hour.
 
         The region is not used: there is one."""
-        now = _now()
-        yield from _carbon(now, since, until)
-        yield from _lightning(now, since, until)
+        yield from slots_as_of(_now(), since, until)
 
 
 def _now() -> datetime:
     return datetime.now(UTC)
 
 
+def slots_as_of(now: datetime, since: datetime, until: datetime) -> Iterator[Slot]:
+    """Yield what `fetch` answers at a time."""
+    yield from _carbon(now, since, until)
+    yield from _lightning(now, since, until)
+
+
 def _carbon(now: datetime, since: datetime, until: datetime) -> Iterator[Slot]:
-    unit, issued_at = UNITS[Signal.CARBON_INTENSITY], _half_hour(now)
+    unit, issued_at = Signal.CARBON_INTENSITY.unit, _half_hour(now)
     for starts_at, ends_at in _half_hours(since, until):
         forecast, actual = _intensities()[(starts_at - STARTS_AT) % FORTNIGHT // HALF_HOUR]
         is_over = ends_at <= now
@@ -90,7 +94,7 @@ def _carbon(now: datetime, since: datetime, until: datetime) -> Iterator[Slot]:
 
 
 def _lightning(now: datetime, since: datetime, until: datetime) -> Iterator[Slot]:
-    unit, signal, issued_at = UNITS[Signal.LIGHTNING], Signal.LIGHTNING, _half_hour(now)
+    unit, signal, issued_at = Signal.LIGHTNING.unit, Signal.LIGHTNING, _half_hour(now)
     looks, expected = {look.half_hour: look for look in _looks()}, _expected(issued_at)
     for starts_at, ends_at in _half_hours(since, until):
         look = looks.get((starts_at - STORMS_START_AT) % STORMS // HALF_HOUR)

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from core import feeds
-from core.feeds import UNITS, Signal, Slot, in_order, moment, number, place
+from core.feeds import Signal, Slot, in_order, moment, number, place
 from core.net.errors import ApiError, ApiRefused
 
 SIGNAL_TYPE = "co2_moer"
@@ -147,7 +147,7 @@ def _slots(answer: Any, issued_at: datetime | None) -> list[Slot]:
         if isinstance(one, dict)
     ]
     signal, length = Signal.MARGINAL_INTENSITY, timedelta(seconds=seconds)
-    unit = UNITS[signal]
+    unit = signal.unit
     slots = [
         Slot(starts_at, starts_at + length, round(pounds * GRAMS, 3), unit, issued_at, signal)
         for starts_at, pounds in points

@@ -246,22 +246,27 @@ def _credential(**options: Any) -> forms.CharField:
     return forms.CharField(max_length=4000, required=False, widget=widget, **options)
 
 
-def _address() -> forms.CharField:
+def _address(**options: Any) -> forms.CharField:
     return TextField(
         max_length=500,
+        **options,
         widget=forms.TextInput(
             attrs={"inputmode": "url", "autocapitalize": "none", "spellcheck": "false"}
         ),
     )
 
 
+ALLOW_NEW = "Of devices that push: each is added by its first message"
+
+
 class AddGatewayForm(forms.Form):
     vendor = forms.ChoiceField(choices=vendors.choices)
-    address = _address()
+    address = _address(required=False)
     credential = _credential()
     name = TextField(
         max_length=120, required=False, help_text="Left empty, the name it reports is used"
     )
+    allow_new = forms.BooleanField(required=False, label="Allow new devices", help_text=ALLOW_NEW)
 
     def __init__(self, data: Any = None) -> None:
         super().__init__(data)
@@ -271,6 +276,17 @@ class AddGatewayForm(forms.Form):
             (name, kind.label, kind.address_example, kind.credential_hint, kind.pairing)
             for name, kind in kinds
         ]
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = self.cleaned_data
+        if not self.pushes and not cleaned.get("address") and "address" not in self.errors:
+            self.add_error("address", "This field is required.")
+        return cleaned
+
+    @property
+    def pushes(self) -> bool:
+        """Whether its devices push, so that it has no address."""
+        return vendors.load_or_default(self.cleaned_data.get("vendor", "")).pushes
 
 
 class GatewayForm(forms.Form):
@@ -286,3 +302,20 @@ class GatewayForm(forms.Form):
     def __init__(self, gateway: Gateway, data: Any = None) -> None:
         stored = {"name": gateway.name, "address": gateway.address, "enabled": gateway.enabled}
         super().__init__(data, initial=stored)
+
+
+class PushingGatewayForm(forms.Form):
+    """Of a gateway whose devices push: it has no address, and its secret is made here."""
+
+    name = TextField(max_length=120)
+    allow_new = forms.BooleanField(required=False, label="Allow new devices", help_text=ALLOW_NEW)
+    enabled = forms.BooleanField(required=False, help_text="Readings are taken")
+
+    def __init__(self, gateway: Gateway, data: Any = None) -> None:
+        stored = {name: getattr(gateway, name) for name in ("name", "allow_new", "enabled")}
+        super().__init__(data, initial=stored)
+
+
+def gateway_form(gateway: Gateway, data: Any = None) -> GatewayForm | PushingGatewayForm:
+    pushes = vendors.load_or_default(gateway.vendor).pushes
+    return (PushingGatewayForm if pushes else GatewayForm)(gateway, data)

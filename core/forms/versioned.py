@@ -28,9 +28,10 @@ class VersionField(forms.IntegerField):
 
     def clean(self, value: Any) -> int | None:
         try:
-            return super().clean(value)  # type: ignore[no-any-return]  # untyped in the stubs
+            version: int | None = super().clean(value)
         except forms.ValidationError:
             return UNKNOWN
+        return version
 
     def has_changed(self, initial: Any, data: Any) -> bool:
         return False  # no user changes it
@@ -49,7 +50,8 @@ class Seen(forms.Form):
 
     def wanted(self) -> int | None:
         self.is_valid()
-        return self.cleaned_data["version"]  # type: ignore[no-any-return]  # untyped in the stubs
+        version: int | None = self.cleaned_data["version"]
+        return version
 
     def renew(self, stored: Device | Gateway) -> None:
         """The form that comes back is of this version: to save it again overwrites that."""

@@ -12,6 +12,8 @@
     subscriber   one a socket: its topics, and a bounded queue of messages to send
     catch_up     brings a subscriber to the newest event, by resuming or by a snapshot
     snapshots    the devices as they are now, made once for all who ask for the same
+    relay        sends events to a hosted relay, in a process of its own
+    channels     the relay's channels, and who may subscribe to them
     threads      where sockets use the database and vendors
 
 A message comes in: consumer.websocket_receive -> protocol.parse_message, parse_request ->

@@ -46,7 +46,7 @@ def resume(after: int) -> Way:
 
 async def snapshot(subscriber: Subscriber) -> None:
     """Send the subscribed devices as they are now, in pages, then the events since."""
-    made = await snapshots.of(subscriber.topics, subscriber.has_log_in)
+    made = await snapshots.of(subscriber.topics, subscriber.has_log_in, subscriber.gateways)
     for number, devices in enumerate(made.pages, 1):
         head = json.dumps(
             {"last": made.last, "page": number, "pages": len(made.pages)}, separators=(",", ":")

@@ -20,7 +20,7 @@ from core.live.protocol import Message, Reference, Request, TokenBucket
 from core.live.sessions import LogIn, NotAdmitted, admit
 from core.live.subscriber import Subscriber
 from core.live.threads import reading, writing
-from core.tasks.orders.send import send
+from core.tasks.orders.at_once import send_at_once
 
 logger = logging.getLogger(__name__)
 
@@ -80,6 +80,7 @@ class Events(AsyncWebsocketConsumer):  # type: ignore[misc]  # its base is untyp
             return
         self.address = handshake.address_of(request)
         self.subscriber.has_log_in = self.log_in.user_pk is not None
+        self.subscriber.gateways = self.log_in.gateways
         await self.accept()
         if sockets.is_closing:
             await self.finish(RESTART, "restart: come again")
@@ -213,7 +214,7 @@ class Events(AsyncWebsocketConsumer):  # type: ignore[misc]  # its base is untyp
                 self.subscriber.commands.append(answer["ordered"]["id"])
             self.answer(answer, ref)
             if verb == "order":
-                await writing(send, [answer["ordered"]["id"]])
+                await writing(send_at_once, [answer["ordered"]["id"]])
         except Refused as error:
             self.answer({"error": str(error)}, ref)
         except Exception as error:

@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Collection
 from typing import Any
 
+from django.conf import settings
 from django.db.models import TextField
 from django.db.models.functions import Cast
 
@@ -51,6 +52,8 @@ class Follower:
         self._recent: deque[SerializedEvent] = deque(maxlen=RECENT)
         self._recent_after = 0
         """Every event after this one is among the recent."""
+        self._is_whole = False
+        """The log was empty, and every event since is among the recent."""
         self._ready = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -70,7 +73,8 @@ class Follower:
         """The next events after that one; none when it is the newest. Raises StartOver."""
         if after > self.last:
             await self._wait_for(after)
-        if after >= self._recent_after:
+        # 0 is what a client was told while the log was empty, however high the ids are since.
+        if after >= self._recent_after or (after == 0 and self._is_whole):
             return [event for event in self._recent if event.id > after][:BATCH]
         if self.last - after > RESUME_AT_MOST:
             raise StartOver(f"more than {RESUME_AT_MOST} events were missed")
@@ -108,7 +112,9 @@ class Follower:
     async def _catch_up(self, log: Any) -> None:
         if not self._ready.is_set():
             self._recent.clear()
-            self.last = self._recent_after = max(0, (await log.newest() or 0) - RECENT)
+            newest = await log.newest()
+            self._is_whole = newest is None
+            self.last = self._recent_after = max(0, (newest or 0) - RECENT)
         is_first = True
         while rows := await log.read(self.last, BATCH):
             self._hand_out([SerializedEvent.of(row) for row in rows])
@@ -125,6 +131,7 @@ class Follower:
             self._recent_after = events[0].id - 1  # what came before may have been pruned
         full = len(self._recent) + len(events) - RECENT
         if full > 0:
+            self._is_whole = False
             self._recent_after = self._recent[full - 1].id
         self._recent.extend(events)
         self.last = events[-1].id
@@ -138,6 +145,7 @@ class Follower:
             "The event log ends at %s, after %s was read: everybody starts over", newest, self.last
         )
         self._recent.clear()
+        self._is_whole = False
         self.last = self._recent_after = newest
         for subscriber in list(self.subscribers):
             subscriber.is_caught_up = False
@@ -161,3 +169,12 @@ def _stored_after(after: int) -> list[SerializedEvent]:
 
 
 follower = Follower()
+
+
+def newest_event() -> int:
+    """Return an event that a page shows already, for it to follow from. To be called before
+    anything that the page shows is read."""
+    if settings.RELAY is None:
+        return follower.last
+    # With the relay nobody may follow in this process.
+    return Event.objects.order_by("-pk").values_list("pk", flat=True).first() or 0

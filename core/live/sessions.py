@@ -1,6 +1,6 @@
 """The log-in behind a socket: looked up when it opens, checked again while it is open."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from importlib import import_module
 
@@ -12,7 +12,8 @@ from django.db.models.functions import Cast
 from django.http import HttpRequest
 from django.utils import timezone
 
-from core.models import User
+from core.models import Right, Token, User, access_of
+from core.models.access import limits_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,12 @@ class LogIn:
     user_pk: int | None = None
     password: str = ""
     """As it is stored: with another one the log-in is over."""
+    gateways: frozenset[int] | None = None
+    """Those that the person may see, None for all: with others the log-in is over."""
+    token: int | None = None
+    """In place of session and password: the token that a program logged in with."""
+    devices: frozenset[int] | None = None
+    """The same as `gateways` of devices, for a token."""
 
 
 class NotAdmitted(Exception):
@@ -44,7 +51,9 @@ def admit(session_key: str) -> LogIn:
     user = get_user(request)
     if request.session.session_key is None:  # there is no such session, or it is over
         raise NotAdmitted
-    return LogIn(session_key, user.pk, user.password) if isinstance(user, User) else _anybody()
+    if not isinstance(user, User):
+        return _anybody()
+    return LogIn(session_key, user.pk, user.password, access_of(user).gateways)
 
 
 def _anybody() -> LogIn:
@@ -54,11 +63,13 @@ def _anybody() -> LogIn:
 
 
 def still_there(log_ins: Collection[LogIn]) -> set[LogIn]:
-    """Return those that are still valid, in one query.
+    """Return those that are still valid, in two queries, and a few for each token.
 
-    Valid is: the session has not expired, the user is active and the password is the same.
+    Valid is: the session has not expired, the user is active, the password is the same, and the
+    person may see the same gateways.
     """
-    named = [log_in for log_in in log_ins if log_in.user_pk is not None]
+    tokens = {log_in for log_in in log_ins if log_in.token is not None}
+    named = [one for one in log_ins if one.user_pk is not None and one not in tokens]
     sessions = Session.objects.filter(
         session_key__in={log_in.session for log_in in named}, expire_date__gt=timezone.now()
     )
@@ -68,9 +79,31 @@ def still_there(log_ins: Collection[LogIn]) -> set[LogIn]:
             users.values_list(Cast("pk", CharField(max_length=40)), "password"), all=True
         )
     )
+    limits = limits_of({log_in.user_pk for log_in in named if log_in.user_pk})
+    valid = with_token(log_in.token for log_in in tokens if log_in.token)
     return {
         log_in
         for log_in in log_ins
         if log_in.user_pk is None
-        or {(log_in.session, "session"), (str(log_in.user_pk), log_in.password)} <= rows
+        or log_in in valid
+        or (
+            {(log_in.session, "session"), (str(log_in.user_pk), log_in.password)} <= rows
+            and log_in.gateways == limits.get(log_in.user_pk)
+        )
     }
+
+
+def with_token(pks: Iterable[int]) -> set[LogIn]:
+    """Return the log-ins of those of these tokens that are valid, and may read."""
+    found = set()
+    for token in Token.objects.valid(timezone.now()).filter(pk__in=list(pks)):
+        access = token.access
+        if access.may(Right.READ):
+            log_in = LogIn(
+                user_pk=token.user_id,
+                gateways=access.gateways,
+                token=token.pk,
+                devices=access.devices,
+            )
+            found.add(log_in)
+    return found

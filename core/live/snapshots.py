@@ -24,12 +24,15 @@ def snapshot(
     device_pks: Collection[int] = (),
     gateway_pks: Collection[int] = (),
     has_log_in: bool = False,
+    limit: frozenset[int] | None = None,
     page: int = PAGE,
 ) -> list[list[str]]:
     """Return pages of present devices, all or these, each a JSON text as the
-    reader may see it; at least one page."""
+    reader may see it; at least one page. `limit` are the gateways of a reader who is limited."""
     now = timezone.now()
     wanted = Q() if everything else Q(pk__in=device_pks) | Q(gateway__in=gateway_pks)
+    if limit is not None:
+        wanted &= Q(gateway__in=limit)
     devices = (
         Device.objects.present()
         .filter(wanted)
@@ -61,33 +64,44 @@ class Snapshot(NamedTuple):
     pages: list[list[str]]
 
 
+class Wanted(NamedTuple):
+    """Readers who want and may see the same share a snapshot."""
+
+    about: frozenset[Topic]
+    has_log_in: bool
+    limit: frozenset[int] | None
+
+
 class Snapshots:
     """Makes one at a time: of requests that were given up, at most one waits for the database."""
 
     def __init__(self) -> None:
-        self._kept: dict[tuple[frozenset[Topic], bool], tuple[float, Snapshot]] = {}
+        self._kept: dict[Wanted, tuple[float, Snapshot]] = {}
         self._making: asyncio.Task[None] | None = None
 
-    async def of(self, topics: Set[Topic], has_log_in: bool) -> Snapshot:
+    async def of(
+        self, topics: Set[Topic], has_log_in: bool, limit: frozenset[int] | None = None
+    ) -> Snapshot:
         # Both are about every device; they differ only in the events that follow.
         about = frozenset([ALL]) if {ALL, CHANGES} & topics else frozenset(topics)
-        wanted = about, has_log_in
+        wanted = Wanted(about, has_log_in, limit)
         self._forget()
         while wanted not in self._kept:
             if self._making is None or self._making.done():
-                self._making = asyncio.create_task(self._make(about, has_log_in))
+                self._making = asyncio.create_task(self._make(wanted))
                 await asyncio.shield(self._making)  # others may wait for it too
             else:
                 # It does not raise what went wrong for others: then we try ourselves.
                 await asyncio.wait([self._making])
         return self._kept[wanted][1]
 
-    async def _make(self, wanted: frozenset[Topic], has_log_in: bool) -> None:
+    async def _make(self, wanted: "Wanted") -> None:
         last = follower.last  # before the rows are read: later changes come again as events
-        devices = [topic.pk for topic in wanted if topic.kind == "device"]
-        gateways = [topic.pk for topic in wanted if topic.kind == "gateway"]
-        pages = await reading(snapshot, ALL in wanted, devices, gateways, has_log_in)
-        self._kept[wanted, has_log_in] = monotonic(), Snapshot(last, pages)
+        about, has_log_in, limit = wanted
+        devices = [topic.pk for topic in about if topic.kind == "device"]
+        gateways = [topic.pk for topic in about if topic.kind == "gateway"]
+        pages = await reading(snapshot, ALL in about, devices, gateways, has_log_in, limit)
+        self._kept[wanted] = monotonic(), Snapshot(last, pages)
 
     def _forget(self) -> None:
         """Those that are older than KEPT_SECONDS and, of many, the oldest."""

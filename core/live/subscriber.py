@@ -77,11 +77,13 @@ class SerializedEvent:
     """An event as it is sent."""
 
     id: int
+    gateway: int | None
     topics: frozenset[Topic]
     command: int | None
     text: str
     public: str
     """For subscribers without a log-in."""
+    device: int | None = None
 
     @classmethod
     def of(cls, row: EventRow) -> "SerializedEvent":
@@ -92,7 +94,7 @@ class SerializedEvent:
             body = json.loads(row.body)
             public = _as_text(row._replace(body=_compact(anonymous(body))))
             command = body["id"] if row.kind == EventKind.COMMAND else None
-        return cls(row.id, _topics(row), command, text, public)
+        return cls(row.id, row.gateway, _topics(row), command, text, public, row.device)
 
 
 def _compact(body: serializers.Json) -> str:
@@ -122,6 +124,10 @@ class Subscriber:
     """Sends one message. If given, a single event is sent at once when nothing else waits. All
     other messages are returned by `next_message`."""
     has_log_in: bool = False
+    gateways: frozenset[int] | None = None
+    """Whose events it may get; None for all."""
+    devices: frozenset[int] | None = None
+    """The same of devices, for a token that is limited to some."""
     topics: set[Topic] = field(default_factory=set)
     commands: deque[int] = field(default_factory=lambda: deque(maxlen=20))
     """The last 20 device commands ordered over this socket. Their states are always sent, whatever
@@ -137,14 +143,26 @@ class Subscriber:
     """A send that had to wait; `next_message` finishes it before the next message."""
 
     def matches(self, event: SerializedEvent) -> bool:
+        # What is of no gateway, such as a run, is about none of them.
+        is_hidden = (
+            self.gateways is not None
+            and event.gateway is not None
+            and event.gateway not in self.gateways
+        )
+        if is_hidden or self._is_of_another_device(event):
+            return False
         return not event.topics.isdisjoint(self.topics) or event.command in self.commands
 
+    def _is_of_another_device(self, event: SerializedEvent) -> bool:
+        if self.devices is None or event.device is None:
+            return False
+        return event.device not in self.devices
+
+    def text_of(self, event: SerializedEvent) -> str:
+        return event.text if self.has_log_in else event.public
+
     def deliver(self, events: Iterable[SerializedEvent]) -> None:
-        texts = [
-            event.text if self.has_log_in else event.public
-            for event in events
-            if self.matches(event)
-        ]
+        texts = [self.text_of(event) for event in events if self.matches(event)]
         # Only where nothing waits, or the event would overtake older messages.
         if len(texts) == 1 and self._is_idle and not self._waiting and self._sent(f"[{texts[0]}]"):
             return
@@ -185,6 +203,11 @@ class Subscriber:
 
     async def next_message(self) -> str:
         """The next message: events that wait together go as one list, unless it becomes large."""
+        is_event, texts = await self.next_texts()
+        return f"[{','.join(texts)}]" if is_event else texts[0]
+
+    async def next_texts(self) -> tuple[bool, list[str]]:
+        """Return whether these are events, and those that go as one message."""
         while not self._waiting:
             self.woken.clear()
             self._is_idle = True
@@ -206,7 +229,7 @@ class Subscriber:
         self._characters -= characters
         if not self._waiting:
             self.emptied.set()
-        return f"[{','.join(events)}]" if is_event else text
+        return is_event, events
 
     async def drained(self) -> None:
         """Returns when nothing waits any more."""

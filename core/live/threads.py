@@ -5,11 +5,14 @@ database connection back when it ends, and while it waits for a vendor (core/mod
 """
 
 import asyncio
+import logging
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import ParamSpec, TypeVar
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, ParamSpec, TypeVar
 
 from core.models.connections import release_connection
+
+logger = logging.getLogger(__name__)
 
 Given = ParamSpec("Given")
 Result = TypeVar("Result")
@@ -52,6 +55,20 @@ async def writing(
     return await asyncio.get_running_loop().run_in_executor(
         writers, lambda: _giving_back(function, *given, **named)
     )
+
+
+def in_background(
+    function: Callable[Given, Result], *given: Given.args, **named: Given.kwargs
+) -> None:
+    """Begin what may wait for a vendor, for a caller that does not wait for it."""
+    begun = writers.submit(lambda: _giving_back(function, *given, **named))
+    begun.add_done_callback(_log_failure)
+
+
+def _log_failure(done: Future[Any]) -> None:
+    if error := done.exception():
+        # Such as a database that is away. The next run sends what was committed.
+        logger.error("What was begun in the background failed", exc_info=error)
 
 
 def _giving_back(

@@ -2,7 +2,7 @@
 
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from math import isfinite, nan
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -113,6 +113,14 @@ def days(text: str) -> int:
     if _whole(text) < 1:
         raise ArgumentTypeError(f"{text!r} is not a number of days, 1 or more")
     return _whole(text)
+
+
+def month(text: str) -> date:
+    """Read a month such as 2026-11. Return its first day."""
+    try:
+        return datetime.strptime(text, "%Y-%m").replace(tzinfo=UTC).date()
+    except ValueError:
+        raise ArgumentTypeError(f"{text!r} is no month. Example: 2026-11") from None
 
 
 def _whole(text: str) -> int:

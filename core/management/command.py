@@ -14,7 +14,7 @@ from django.core.exceptions import ObjectDoesNotExist
 from django.core.management.base import BaseCommand, CommandError
 from django.db import OperationalError, ProgrammingError, connection
 
-from core.models import Device, Gateway
+from core.models import Device, Gateway, Token
 from core.tasks.runs import ClockNotSet
 
 DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
@@ -26,7 +26,11 @@ HINTS = (
     ("is locked", "Something else is writing to it for long: run this again when that has ended."),
     ("in WAL mode", ""),  # core/models/journal.py has said what to do
 )
-NUMBERED = ((Device, "device", "list_devices"), (Gateway, "gateway", "list_gateways"))
+NUMBERED = (
+    (Device, "device", "list_devices"),
+    (Gateway, "gateway", "list_gateways"),
+    (Token, "token", "list_tokens"),
+)
 
 Progress = Callable[[int, int], None]
 """Called with how many are done, of how many."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Self
 
 from django.db import models
 
@@ -12,6 +13,12 @@ from core.readings import Kind, Value, clean_value, rounded
 MOVES_DAILY = frozenset({"temperature", "humidity", "pressure", "illuminance"})
 """Names of attributes that change within any day. If a hub repeats the same measurement of one, the
 sensor is dead; a door, a power of 0 W or a gas meter may rightly stay the same for months."""
+
+
+class AttributeQuerySet(models.QuerySet["Attribute"]):
+    def present(self) -> Self:
+        """Those of devices that were not removed."""
+        return self.filter(device__removed_at=None, device__gateway__removed_at=None)
 
 
 class Attribute(models.Model):
@@ -59,6 +66,11 @@ class Attribute(models.Model):
     expected_at = models.DateTimeField(
         null=True, blank=True, editable=False, help_text="When it was heard to be so"
     )
+    expected_after = models.BigIntegerField(
+        null=True, blank=True, editable=False, help_text="The newest command sent before"
+    )
+
+    objects = AttributeQuerySet.as_manager()
 
     class Meta:
         ordering = ("pk",)
@@ -104,7 +116,12 @@ class Attribute(models.Model):
             return Freshness.PAUSED
         measured_at = self.observed_at if moves_daily(self.name, self.writable) else None
         return freshness(
-            self.heard_at, measured_at, self.available, self.device.gateway.failures, now
+            self.heard_at,
+            measured_at,
+            self.available,
+            self.device.gateway.failures,
+            now,
+            self.device.due_at,
         )
 
 

@@ -47,9 +47,12 @@ class FailSafe(StrEnum):
 PRIVATE = re.compile(r"(^held .*?|\b(?:failed|refused))(?:: |, ).*", re.DOTALL)
 
 
+BROKEN_FILE = re.compile(r"core/(\w+)s/\w+\.py is broken.*", re.DOTALL)
+
+
 def public_sentence(sentence: str) -> str:
     """Return a decision's sentence without what only people with a log-in may see."""
-    return PRIVATE.sub(r"\1", sentence)
+    return BROKEN_FILE.sub(r"its \1 is broken", PRIVATE.sub(r"\1", sentence))
 
 
 class DeviceQuerySet(models.QuerySet["Device"]):
@@ -195,6 +198,26 @@ class Device(Evented):
     )
     available = models.BooleanField(default=True, editable=False)
 
+    # What is reckoned from its history may be kept as long as this is the same: core/api/cache.py.
+    history_version = models.BigIntegerField(
+        default=0,
+        db_default=0,
+        editable=False,
+        help_text="Grows with each change of its observations or silences",
+    )
+
+    # Only of a device that pushes. Written with its readings: core/tasks/receive_readings.py.
+    pushed_at = models.DateTimeField(
+        null=True, editable=False, help_text="Its newest measurement, by its own clock"
+    )
+    pushes_every = models.DurationField(
+        null=True, editable=False, help_text="As it states, or as it was measured"
+    )
+    states_interval = models.BooleanField(default=False, editable=False)
+    due_at = models.DateTimeField(
+        null=True, editable=False, help_text="Silent until then, it is stale"
+    )
+
     objects = DeviceQuerySet.as_manager()
 
     class Meta:
@@ -249,5 +272,10 @@ class Device(Evented):
         if self.is_paused:
             return Freshness.PAUSED
         return freshness(
-            self.heard_at, self.measured_at, self.available, self.gateway.failures, now
+            self.heard_at,
+            self.measured_at,
+            self.available,
+            self.gateway.failures,
+            now,
+            self.due_at,
         )

@@ -10,8 +10,14 @@ from typing import Any, Self
 from django.db import models
 from django.db.models import F, Q
 
-from core.feeds import Signal, Slot
+from core import feeds
+from core.feeds import Slot
 from core.models.observation import LARGEST_FLOAT
+
+DEVICE = "device"
+"""In place of a feed: what a model learns from is measured by a device of ours."""
+OF_A_DEVICE = f"{DEVICE}:"
+"""A region that begins so is of a device: not for people who are limited to some."""
 
 
 class FeedSource(models.Model):
@@ -19,11 +25,18 @@ class FeedSource(models.Model):
 
     feed = models.CharField(max_length=40)
     region = models.CharField(max_length=60, blank=True)
+    asked_at = models.DateTimeField(null=True, help_text="When it last failed to answer")
     fetched_at = models.DateTimeField(null=True, help_text="When it last answered")
     failures = models.PositiveIntegerField(default=0, help_text="In a row, since it last answered")
     error = models.CharField(max_length=500, blank=True)
     refused = models.BooleanField(default=False, help_text="A person must act")
     retry_at = models.DateTimeField(null=True, help_text="Not asked before")
+    history_version = models.BigIntegerField(
+        default=0,
+        db_default=0,
+        editable=False,
+        help_text="Grows with each change of its forecasts or measurements",
+    )
 
     class Meta:
         ordering = ("feed", "region")
@@ -41,9 +54,7 @@ class Series(models.Model):
     source = models.ForeignKey(
         FeedSource, on_delete=models.CASCADE, related_name="series", db_index=False
     )
-    signal = models.CharField(
-        max_length=40, choices=[(signal.value, signal.value.replace("_", " ")) for signal in Signal]
-    )
+    signal = models.CharField(max_length=40)
     unit = models.CharField(max_length=20)
 
     class Meta:
@@ -55,6 +66,10 @@ class Series(models.Model):
 
     def __str__(self) -> str:
         return f"{self.signal} of {self.source}"
+
+    @property
+    def is_replayed(self) -> bool:
+        return feeds.is_replayed(self.source.feed)
 
 
 class ForecastQuerySet(models.QuerySet["Forecast"]):
@@ -91,7 +106,7 @@ class Forecast(models.Model):
         return f"{self.series}, issued {self.issued_at:%Y-%m-%d %H:%M}"
 
     def as_slots(self) -> list[Slot]:
-        signal, unit = Signal(self.series.signal), self.series.unit
+        signal, unit = feeds.signal(self.series.signal), self.series.unit
         return [
             Slot(
                 datetime.fromtimestamp(start, UTC),

@@ -41,6 +41,9 @@ class Gateway(Evented):
         null=True, editable=False, help_text="All it has sleeps on battery, and wakes so often"
     )
     enabled = models.BooleanField(default=True)
+    allow_new = models.BooleanField(
+        default=False, help_text="Devices that push are added by their first message"
+    )
     version = models.PositiveIntegerField(
         default=0, editable=False, help_text="Grows with each change by a person"
     )
@@ -62,6 +65,16 @@ class Gateway(Evented):
     )
     claimed_until = models.DateTimeField(
         null=True, blank=True, editable=False, help_text="Somebody is asking it now"
+    )
+    claimed_by = models.CharField(
+        max_length=60, blank=True, editable=False, help_text="The batch that claimed it last"
+    )
+
+    listened_until = models.DateTimeField(
+        null=True,
+        blank=True,
+        editable=False,
+        help_text="Until then, on the database's clock, listen_devices holds a connection to it",
     )
 
     # The vendor's rate limit, on the database's clock. Reads leave a share of it to commands.

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Self
+from typing import NamedTuple, Self
 
 from django.db import connections, models
 from django.db.models import Q
@@ -102,10 +102,20 @@ class Observation(models.Model):
         return f"{value} at {self.observed_at:%Y-%m-%d %H:%M:%S}"
 
 
+class SilenceQuerySet(models.QuerySet["Silence"]):
+    def unasked(self) -> Self:
+        """Those that the vendor's history was not, or not wholly, asked for."""
+        return self.filter(UNASKED)
+
+
+UNASKED = Q(asked_until=None) | Q(asked_until__lt=models.F("ends_at"))
+
+
 class Silence(models.Model):
     """A time in which nothing was heard of an attribute: charts show a gap.
 
-    Hearing the same value again is no silence.
+    Hearing the same value again is no silence. Where the vendor keeps a history, backfill asks it
+    for this time, and takes from it what is known then.
     """
 
     attribute = models.ForeignKey(
@@ -113,8 +123,23 @@ class Silence(models.Model):
     )
     starts_at = models.DateTimeField()
     ends_at = models.DateTimeField()
+    asked_until = models.DateTimeField(
+        null=True, editable=False, help_text="Until then the vendor's history was asked for it"
+    )
+    failures = models.PositiveSmallIntegerField(
+        default=0,
+        db_default=0,
+        editable=False,
+        help_text="In a row, of asking the vendor's history for what comes next",
+    )
+
+    objects = SilenceQuerySet.as_manager()
 
     class Meta:
+        indexes = (
+            # Those of the last days that the vendor's history is still to be asked for.
+            models.Index(fields=["ends_at"], condition=UNASKED, name="silence_unasked"),
+        )
         constraints = (
             # Also the index for: silences of one attribute that begin before a time.
             models.UniqueConstraint(
@@ -127,3 +152,17 @@ class Silence(models.Model):
 
     def __str__(self) -> str:
         return f"silent from {self.starts_at} to {self.ends_at}"
+
+
+class Span(NamedTuple):
+    """What an attribute was from one time to another. `coverage`: of this share it is known.
+
+    `mean` is weighted by time: a value holds until the next one, or until nothing was heard.
+    """
+
+    starts_at: datetime
+    ends_at: datetime
+    mean: float | None
+    minimum: float | None
+    maximum: float | None
+    coverage: float

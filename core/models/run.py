@@ -1,10 +1,14 @@
 """One execution of a task, and the lease that keeps executions of one task apart."""
 
-from datetime import datetime
+import os
+import socket
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Self
 
 from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from core.models.evented import Evented
@@ -45,6 +49,12 @@ class Run(Evented):
     finished_at = models.DateTimeField(null=True)
     counts = models.JSONField(default=dict, help_text="What it did, by the task's own words")
     error = models.TextField(blank=True, help_text="What failed and why, a line each")
+    waiting_for = models.JSONField(
+        default=list, help_text="Numbers of its batches that workers have yet to do"
+    )
+    slowest = models.JSONField(
+        default=list, help_text="[gateway, seconds] of those that took longest to ask"
+    )
 
     objects = RunQuerySet.as_manager()
 
@@ -63,6 +73,19 @@ class Run(Evented):
         return (self.finished_at - self.started_at).total_seconds() if self.finished_at else None
 
 
+def lease_is_free(longest: timedelta) -> Q:
+    """Match a lease that nobody holds; `longest` is what one lasts.
+
+    One that ends later than any can was written while the database's clock ran ahead.
+    """
+    return Q(holder="") | Q(expires_at__lte=Now()) | Q(expires_at__gt=Now() + 2 * longest)
+
+
+def this_process() -> str:
+    """Return the name under which this process holds a lease."""
+    return f"{socket.gethostname()} process {os.getpid()}"
+
+
 class Lease(models.Model):
     """Who may run a task now.
 
@@ -73,6 +96,7 @@ class Lease(models.Model):
     token = models.BigIntegerField(default=0)
     holder = models.CharField(max_length=200, blank=True)
     expires_at = models.DateTimeField(help_text="On the database's clock")
+    slot = models.DateTimeField(null=True, help_text="The newest slot that a run was begun for")
 
     def __str__(self) -> str:
         return f"{self.task}, number {self.token}, until {self.expires_at}"

@@ -16,6 +16,8 @@ NETWORK_NAMES = {
     "private": ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7"),
 }
 """Names for networks that the setting GATEWAY_NETWORKS may hold."""
+HOME_NETWORKS = tuple(ip_network(block) for blocks in NETWORK_NAMES.values() for block in blocks)
+"""All of them."""
 
 _NEVER: tuple[tuple[Network, str], ...] = tuple(
     (ip_network(network), what)

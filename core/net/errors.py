@@ -1,4 +1,4 @@
-"""The two errors from the network.
+"""The two errors from the network, and the one kind of which nobody answered.
 
 They are apart from `core.net.http`, which loads requests: a poll in which no gateway is due never
 loads it.
@@ -18,6 +18,10 @@ class ApiError(Exception):
         super().__init__(message)
         self.status = status
         self.retry_after = retry_after
+
+
+class Unreachable(ApiError):
+    """Nobody answered: no connection, or none that lasted for an answer."""
 
 
 class ApiRefused(Exception):

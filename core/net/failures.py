@@ -12,7 +12,7 @@ from typing import NamedTuple
 from requests import RequestException
 from urllib3.exceptions import DecodeError, IncompleteRead, ReadTimeoutError
 
-from core.net.errors import ApiError, ApiRefused
+from core.net.errors import ApiError, ApiRefused, Unreachable
 
 
 class Failure(NamedTuple):
@@ -26,25 +26,34 @@ class Failure(NamedTuple):
 
 # The first row that fits any of the errors behind the error.
 _FAILURES = (
-    Failure((TimeoutError, ReadTimeoutError), "did not answer within {seconds:g} s."),
+    Failure(
+        (TimeoutError, ReadTimeoutError),
+        "did not answer within {seconds:g} s.",
+        raises=Unreachable,
+    ),
     Failure((DecodeError,), "answered something that cannot be decompressed."),
-    Failure((socket.gaierror, UnicodeError), "has a name that cannot be looked up ({reason})."),
+    Failure(
+        (socket.gaierror, UnicodeError),
+        "has a name that cannot be looked up ({reason}).",
+        raises=Unreachable,
+    ),
     Failure(
         (ssl.SSLCertVerificationError,),
         "has a certificate that is not trusted ({reason}). "
         "If it is your own, let SSL_CERT_FILE name the file with its authority.",
         raises=ApiRefused,
     ),
-    Failure((ConnectionRefusedError,), "refused the connection.", again=True),
+    Failure((ConnectionRefusedError,), "refused the connection.", again=True, raises=Unreachable),
     Failure(
         (ConnectionError, IncompleteRead, http.client.IncompleteRead, ssl.SSLEOFError),
         "broke off the connection.",
         again=True,
+        raises=Unreachable,
     ),
     Failure(
         (ssl.SSLError,), "does not speak TLS as we do ({reason}): is it http rather than https?"
     ),
-    Failure((OSError,), "cannot be reached ({reason})."),
+    Failure((OSError,), "cannot be reached ({reason}).", raises=Unreachable),
 )
 _NOT_HTTP = Failure((), "answered something that is not HTTP.")
 

@@ -33,6 +33,8 @@ from core.net.errors import ApiError, ApiRefused
 
 __all__ = ["Http", "basic", "bearer", "digest", "in_query", "origin"]
 
+PORTS = {"http": 80, "https": 443, "mqtt": 1883, "mqtts": 8883}
+"""What an address may begin with. Brokers are spoken to by core/net/mqtt.py."""
 LONGEST_RETRY_AFTER = 86_400.0  # seconds: a vendor that asks for more is asked again after a day
 PAUSES = (0.0, 0.2)
 """Seconds before the second and third try: the first failure often is a connection gone stale."""
@@ -153,6 +155,8 @@ class Http:
         goes into `params`: one in the path is a ValueError. Ids that come from outside are to be
         quoted by the caller.
         """
+        if not self.address.startswith("http"):
+            raise ApiRefused(f"{self.address} is no http or https address.")
         call = (method, path, params, body, content_type)
         response, content = self._exchange(self._prepared(*call))
         if response.status_code == 401 and isinstance(self.auth, Credentials):
@@ -327,8 +331,7 @@ def origin(address: str) -> tuple[str, str, int]:
     Raises ApiRefused if it is no address.
     """
     parts = urlsplit(_checked(address))
-    standard = 443 if parts.scheme == "https" else 80
-    return parts.scheme, parts.hostname or "", parts.port or standard
+    return parts.scheme, parts.hostname or "", parts.port or PORTS[parts.scheme]
 
 
 def _checked(address: str) -> str:
@@ -339,7 +342,7 @@ def _checked(address: str) -> str:
         port, host = parts.port, _checked_host(parts.hostname or "")
     except ValueError:
         raise ApiRefused(f"This is no address. {example}.") from None
-    if parts.scheme not in ("http", "https") or not host or port == 0:
+    if parts.scheme not in PORTS or not host or port == 0:
         raise ApiRefused(f"This is no http or https address. {example}.")
     if _is_octal(host):
         mistake = "a number that begins with 0, which some read as octal: leave out the 0"

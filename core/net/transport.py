@@ -226,6 +226,24 @@ _here = _Thread()
 _tls_lock = threading.Lock()
 
 
+def connect(
+    host: str, port: int, *, tls: bool, ends_at: float, networks: tuple[Network, ...]
+) -> socket.socket:
+    """Open a connection that is not for HTTP, to an address that may be connected to.
+
+    It is the caller's to close. Raises AddressRefused, OSError (of which ssl.SSLError is one).
+    """
+    _here.ends_at, _here.networks = ends_at, networks
+    sock = _connected(host, port)
+    if not tls:
+        return sock
+    try:
+        return tls_context().wrap_socket(sock, server_hostname=host)
+    except BaseException:
+        sock.close()
+        raise
+
+
 def tls_context() -> ssl.SSLContext:
     # Two hundred threads begin at once, and reading the authorities takes a while.
     with _tls_lock:

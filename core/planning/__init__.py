@@ -12,6 +12,7 @@ Values are compared to a billionth. Nothing runs at a time that no slot covers.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from operator import attrgetter
 
 from core.feeds import Slot
@@ -25,6 +26,10 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 TICK = timedelta(microseconds=1)
 MINUTE = timedelta(minutes=1)
 BILLION = 10**9
+
+
+class MixedUnits(ValueError):
+    """Values in two units, such as prices in two currencies, cannot be compared or added up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,9 +253,14 @@ def _cost(curve: Curve, spans: Iterable[Span], watts: float) -> float:
 
 
 def _curve(slots: Sequence[Slot], since: int, until: int) -> Curve:
-    """The values of clean slots in a time, as whole billionths over whole microseconds."""
+    """The values of clean slots in a time, as whole billionths over whole microseconds.
+
+    Raises MixedUnits.
+    """
     pieces = []
     for slot in slots:
+        if slot.unit != slots[0].unit:
+            raise MixedUnits(f"values in {slots[0].unit} and in {slot.unit} cannot be compared")
         start, end = max(_ticks(slot.starts_at), since), min(_ticks(slot.ends_at), until)
         if start < end:
             pieces.append((start, end, round(slot.value * BILLION)))
@@ -261,5 +271,7 @@ def _spans(windows: Iterable[Window]) -> list[Span]:
     return [(_ticks(window.starts_at), _ticks(window.ends_at)) for window in windows]
 
 
+# The same slots are priced several times for each plan.
+@lru_cache(maxsize=4096)
 def _ticks(time: datetime) -> int:
     return (time - EPOCH) // TICK

@@ -6,28 +6,31 @@ A rule file holds `Options`, a frozen dataclass whose every field has a default,
 `decide(situation)`: a pure function, without clock, network or database. What it needs to know is
 in the situation.
 
-A field of `Options` may carry `metadata`: `help` (a line for people), `unit`, `choices` (a list of
-words). `__post_init__` refuses what makes no sense: it raises ValueError with a sentence. A rule
-that looks at another signal than the carbon intensity of the grid has an option `signal`, or names
-its signals in `SIGNALS`, a tuple.
+`Options` are as core/feeds/_options.py says. A rule that looks at another signal than the carbon
+intensity of the grid has an option `signal`, or names its signals in `SIGNALS`, a tuple. One whose
+decision depends on what the device itself says has `REACT = True`: it decides as soon as the device
+tells something new, at most once a minute.
 """
 
 import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass, replace
-from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from dataclasses import dataclass, field, is_dataclass, replace
+from datetime import UTC, datetime, timedelta, tzinfo
 from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from core import plug_in, plug_ins
+from core import feeds, plug_in, plug_ins
 from core.feeds import Signal, Slot
+from core.feeds import option as option  # for the files of rules
+from core.feeds._options import read_options
+from core.feeds._options import read_pairs as read_pairs  # for those who type options
 from core.planning import WindowPlan
 from core.planning.forecast import REPLAYED, Outlook, Outlooks
 from core.planning.precedence import Limits
-from core.readings import Value, yes_or_no
+from core.readings import Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,22 +144,20 @@ class Rule:
     signals_of: tuple[Signal, ...]
     is_guard: bool
     """Whether it can stand beside another rule and go before it: its file says `GUARD = True`."""
+    reacts: bool = False
+    """Whether it decides as soon as the device tells something new, at most once a minute, and not
+    only each slot: its file says `REACT = True`."""
 
     def signals(self, options: Any) -> tuple[Signal, ...]:
         """The signals it looks at, the most wanted first."""
-        return (Signal(options.signal),) if hasattr(options, "signal") else self.signals_of
+        return (feeds.signal(options.signal),) if hasattr(options, "signal") else self.signals_of
 
     def read(self, written: Mapping[str, object]) -> Any:
         """Make options from what was stored or typed, by name; left out, or "", is the default.
 
         Raises ValueError with a sentence for an unknown name or a value that makes no sense.
         """
-        options = {field.name: field for field in fields(self.options)}
-        if unknown := sorted(set(written) - set(options)):
-            names = ", ".join(options) or "none"
-            raise ValueError(f"{self.name} has no option {', '.join(unknown)}. It has: {names}.")
-        given = {name: value for name, value in written.items() if value not in ("", None)}
-        return self.options(**{name: _read(options[name], value) for name, value in given.items()})
+        return read_options(self.name, self.options, written)
 
 
 class Undecided(Exception):
@@ -187,6 +188,11 @@ def _is_guard(name: str) -> bool:
     return not problem_of(name) and load(name).is_guard
 
 
+def reacting() -> list[str]:
+    """Return the names of the rules that react."""
+    return [name for name in names() if not problem_of(name) and load(name).reacts]
+
+
 def problem_of(name: str) -> str:
     """Say why a rule does not load; "" if it does."""
     try:
@@ -207,6 +213,7 @@ def load(name: str) -> Rule:
         version=hashlib.sha256(source).hexdigest()[:12],
         signals_of=getattr(module, "SIGNALS", (Signal.CARBON_INTENSITY,)),
         is_guard=getattr(module, "GUARD", False),
+        reacts=getattr(module, "REACT", False),
     )
 
 
@@ -218,77 +225,9 @@ def _complaint(module: ModuleType) -> str:
     return "" if callable(decides) else "it has no function decide"
 
 
-def _read(option: Any, written: object) -> object:
-    """Read a value of the option's type, from JSON or as it was typed.
-
-    The rule files keep their annotations as types, not as strings.
-    """
-    kind = option.type
-    if kind is bool:
-        return _read_bool(option.name, written)
-    is_number_like = isinstance(written, int | float | str) and not isinstance(written, bool)
-    if kind in (int, float) and is_number_like:
-        return _read_number(option.name, kind, written)
-    if kind is str and isinstance(written, str):
-        allowed = option.metadata.get("choices")
-        if allowed and written not in allowed:
-            raise ValueError(f"{option.name}: {written!r} is none of {', '.join(allowed)}.")
-        return written
-    raise ValueError(f"{option.name}: {written!r} is of the wrong kind.")
-
-
-def _read_number(name: str, kind: type[int] | type[float], written: Any) -> float:
-    try:
-        number = float(written)
-    except (ValueError, OverflowError):
-        raise ValueError(f"{name}: {written!r} is no number.") from None
-    # The bounds also refuse NaN and infinity; checked first, because int() fails on those.
-    if not -1e15 < number < 1e15 or kind is int and number != int(number):
-        whole = "whole " if kind is int else ""
-        raise ValueError(f"{name}: {written!r} is no {whole}number that makes sense.")
-    return kind(number)
-
-
-def _read_bool(name: str, written: object) -> bool:
-    answer = yes_or_no(str(written))
-    if answer is None:
-        raise ValueError(f"{name}: {written!r} is neither yes nor no.")
-    return answer
-
-
-def option(default: Any, help: str, unit: str = "", choices: Sequence[str] = ()) -> Any:
-    """A field of Options, with what forms and `set_rule` say about it."""
-    return field(default=default, metadata={"help": help, "unit": unit, "choices": tuple(choices)})
-
-
 TIME_OF_DAY = re.compile(r"(?<![\w:.])([01]\d|2[0-3]):[0-5]\d(?![\w:]| UTC)", re.ASCII)
 
 
 def has_times(text: str) -> bool:
     """Whether there is a time of day in a text, other than one that says it is UTC."""
     return bool(TIME_OF_DAY.search(text))
-
-
-def time_of_day(written: str) -> timedelta:
-    """ "07:30" as the time since midnight. Raises ValueError with a sentence."""
-    if found := re.fullmatch(r"([01]?\d|2[0-3]):([0-5]\d)", written, re.ASCII):
-        return timedelta(hours=int(found[1]), minutes=int(found[2]))
-    raise ValueError(f"{written!r} is no time of day. Example: 07:30")
-
-
-def first_moment(day: date, of_day: timedelta, zone: tzinfo) -> datetime:
-    """When the clock of a zone first shows this time of this day, or a later one. Aware, UTC.
-
-    So a time that comes twice is the first of the two, and one that is left out is the moment when
-    the clock jumps over it.
-    """
-    shown = datetime.combine(day, time()) + of_day
-    before, after = (shown.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (1, 0))
-    if before >= after:
-        return after
-    # The time is left out: the clock jumps over it at one of these whole minutes.
-    for minute in range(int((after - before) / timedelta(minutes=1))):
-        at = before + timedelta(minutes=minute)
-        if at.astimezone(zone).replace(tzinfo=None) >= shown:
-            return at
-    return after

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import inf
 
+from core import feeds
 from core.feeds import Signal, Slot
 from core.rules import Decision, Situation, Undecided, option
 
@@ -17,11 +18,14 @@ DAY = timedelta(days=1)
 @dataclass(frozen=True)
 class Options:
     signal: str = option(
-        Signal.CARBON_INTENSITY.value,
+        str(Signal.CARBON_INTENSITY),
         "What is looked at",
-        choices=[signal.value for signal in Signal],
+        choices=list(map(str, feeds.signals())),
     )
     threshold: float = option(150, "On below this, in the unit of the signal")
+    currency: str = option(
+        "", "Of the threshold, of a price: nothing is decided by prices in another one; empty: any"
+    )
     percentile: float = option(
         0,
         "Instead of the threshold: on in the lowest so many percent of the coming 24 h; 0: not",
@@ -50,6 +54,9 @@ def decide(situation: Situation) -> Decision:
     low, high = _band(situation)
     value = slot.value < low or situation.is_on and slot.value <= high
     ends_at = _ends_at(situation.forecast, situation.now, value, low, high)
+    currency = situation.options.currency
+    if currency and not situation.options.percentile and not slot.unit.startswith(f"{currency}/"):
+        raise Undecided(f"the threshold is in {currency}, and the price in {slot.unit}")
     source = outlook.source(situation.now, situation.clock)
     reason = f"{_compared(situation, slot, low, high)}{f', {source}' if source else ''}"
     return Decision(value, reason, until=ends_at)

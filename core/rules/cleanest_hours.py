@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from core import planning
+from core import feeds, planning
 from core.feeds import Signal, Slot
 from core.planning import Job, Window, WindowPlan
 from core.planning.forecast import smoothed
-from core.rules import Decision, Situation, first_moment, option, time_of_day
+from core.rules import Decision, Situation, option
+from core.schedule import first_moment, time_of_day
 
 DAY = timedelta(days=1)
 MINUTE = timedelta(minutes=1)
@@ -31,13 +32,9 @@ class Options:
     watts: float = option(1000, "What it draws while it runs", "W")
     contiguous: bool = option(False, "In one run, without a pause")
     signal: str = option(
-        Signal.CARBON_INTENSITY.value,
+        str(Signal.CARBON_INTENSITY),
         "What is to be least: CO2 of the average kilowatt-hour, CO2 of one more, or money",
-        choices=[
-            Signal.CARBON_INTENSITY.value,
-            Signal.MARGINAL_INTENSITY.value,
-            Signal.PRICE.value,
-        ],
+        choices=[str(signal) for signal in feeds.signals() if signal.is_cost],
     )
     ties: str = option("earliest", "Which of equally good times", choices=["earliest", "latest"])
     gain: float = option(5, "What a new plan has to save before the old one is dropped", "%")
@@ -176,12 +173,16 @@ def _changed_at(situation: Situation) -> datetime:
 def _smooth(situation: Situation) -> Sequence[Slot]:
     """Smooth a forecast of intensity; a price is exact.
 
-    A single low half-hour of an intensity is half noise: over 2023 in Great Britain, plans by the
+    A single low half-hour of an intensity is mostly noise: over 2023 in Great Britain, plans by the
     smoothed forecast saved more of what was possible, with fewer switches (bench/README.md).
     """
     options = situation.options
-    is_exact = options.signal == Signal.PRICE or not options.smooth
-    return situation.forecast if is_exact else smoothed(situation.forecast, options.smooth * MINUTE)
+    is_exact = feeds.signal(options.signal).is_exact or not options.smooth
+    return (
+        situation.forecast
+        if is_exact
+        else smoothed(tuple(situation.forecast), options.smooth * MINUTE)
+    )
 
 
 def _within_job(situation: Situation, job: Job, slots: Sequence[Slot]) -> Sequence[Slot]:

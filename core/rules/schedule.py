@@ -4,11 +4,15 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from functools import lru_cache
 
 from core.planning import Window
-from core.rules import Decision, Situation, first_moment, option, time_of_day
+from core.rules import Decision, Situation, option
+from core.schedule import first_moment, time_of_day
 
 SIGNALS = ()
+REACT = True
+"""What a power cut changed is put right as soon as the device tells of it."""
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 DAY = timedelta(days=1)
 AHEAD = 8
@@ -88,7 +92,8 @@ def _end(day: date, end: timedelta, situation: Situation) -> datetime:
 # The text
 
 
-def week(text: str) -> list[list[Span]]:
+@lru_cache
+def week(text: str) -> tuple[tuple[Span, ...], ...]:
     """The windows of each weekday, Monday first. Raises ValueError with a sentence.
 
     Parts stand apart by ";". Each holds days (none: every day), then windows, such as
@@ -106,7 +111,7 @@ def week(text: str) -> list[list[Span]]:
             spans[day] += [_span(word) for word in words[count:]]
     if not any(spans):
         raise ValueError("there is no window. Example: mon-fri 07:00-09:00")
-    return spans
+    return tuple(map(tuple, spans))
 
 
 def _days(word: str) -> list[int]:

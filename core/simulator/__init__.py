@@ -1,8 +1,8 @@
 """Simulated Shelly Gen2 devices over real HTTP, for demo, tests and benchmarks: up to 10,000 in one
 process, on one port.
 
-Device K answers under the path /K, so its gateway's address is http://127.0.0.1:8100/3. Besides the
-devices' own API:
+Device K answers under the path /K, so its gateway's address is http://127.0.0.1:8100/3. It tells by
+itself what changes over a WebSocket, ws://127.0.0.1:8100/3/rpc. Besides the devices' own API:
 
     GET  /counts  /K/counts     what was asked, ordered and switched
     GET  /fault   /K/fault      what is wrong on purpose
@@ -18,16 +18,18 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from ipaddress import ip_address
 from typing import Self
 
 from core.simulator.connection import Connection
-from core.simulator.devices import KINDS, PUMP, DeviceKind, SimulatedDevice
+from core.simulator.devices import KINDS, METER, PUMP, DeviceKind, SimulatedDevice
 from core.simulator.faults import Fault
 from core.simulator.guard import Guard
 
-__all__ = ["KINDS", "PUMP", "SimulatedDevice", "Fault", "Simulator"]
+__all__ = ["KINDS", "METER", "PUMP", "SimulatedDevice", "Fault", "Simulator"]
 
 GOLDEN = 0.6180339887498949
 """The multiples of this, modulo 1, are scattered as evenly as can be."""
@@ -61,6 +63,8 @@ class Simulator:
         self.guard = Guard(password)
         self.devices = [SimulatedDevice(number, now, kinds) for number in range(devices)]
         self.connections: set[Connection] = set()
+        for device in self.devices:
+            device.told = partial(self._told, device)
         self._timers: dict[int, asyncio.TimerHandle] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
@@ -164,6 +168,17 @@ class Simulator:
     def pretend(self, device: SimulatedDevice, on: bool, toggle_after: float | None) -> bool:
         """What a lying device does instead of `order`: nothing."""
         return device.on
+
+    def _told(self, device: SimulatedDevice) -> None:
+        """Let those who listen to a device know, whichever thread switched it."""
+        if self._loop and not self._loop.is_closed():
+            with suppress(RuntimeError):  # it was closed this moment
+                self._loop.call_soon_threadsafe(self._notify, device)
+
+    def _notify(self, device: SimulatedDevice) -> None:
+        for connection in tuple(self.connections):
+            if connection.socket and connection.socket.device is device:
+                connection.socket.notify()
 
     def _revert(self, device: SimulatedDevice) -> None:
         del self._timers[device.number]

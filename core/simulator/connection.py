@@ -14,6 +14,7 @@ from core.simulator.rpc import Call, answer, read_call
 
 if TYPE_CHECKING:
     from core.simulator import Simulator
+    from core.simulator.socket import Socket
 
 LARGEST_HEAD = 32_768
 LARGEST_BODY = 65_536
@@ -47,6 +48,10 @@ class Request:
                 return value.strip().decode("latin-1")
         return ""
 
+    @property
+    def wants_socket(self) -> bool:
+        return b"\r\nupgrade: websocket" in self.head.lower()
+
 
 class Connection(asyncio.Protocol):
     """Answers one request at a time, in order. `later` is what it waits for before it may answer
@@ -59,6 +64,8 @@ class Connection(asyncio.Protocol):
         self.buffer = b""
         self.later: asyncio.TimerHandle | None = None
         self.closing = False
+        self.socket: Socket | None = None
+        """Once it is a WebSocket."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport  # type: ignore[assignment]  # a stream server's transports are asyncio.Transport
@@ -68,8 +75,13 @@ class Connection(asyncio.Protocol):
         self.simulator.connections.discard(self)
         if self.later:
             self.later.cancel()
+        if self.socket:
+            self.socket.close()
 
     def data_received(self, data: bytes) -> None:
+        if self.socket:
+            self.socket.receive(data)
+            return
         self.buffer += data
         self.advance()
 
@@ -134,9 +146,27 @@ class Connection(asyncio.Protocol):
             return self.send(response(404, "There is no such device."))
         if rest in ("counts", "fault"):
             return self.send(self.control(request, rest, devices[number]))
+        if rest == "rpc" and request.wants_socket:
+            return self.open_socket(devices[number], request)
         return self.ask(
             devices[number], request, read_call(request.method, rest, query, request.body)
         )
+
+    def open_socket(self, device: SimulatedDevice, request: Request) -> None:
+        """Go on as a WebSocket, unless what is wrong on purpose keeps it from that."""
+        from core.simulator.socket import Socket  # loads a library that few simulators need
+
+        device.requests += 1
+        faults = use(device.faults, False) if device.faults else {}
+        kind = next((kind for kind in faults if kind in SPOILED and kind != "unauthorised"), "")
+        if kind:
+            return self.send(SPOILED[kind](faults[kind].amount, ""))
+        if "unreachable" in faults:
+            return self.transport.abort()
+        if "hang" not in faults:
+            refuses = "unauthorised" in faults
+            self.socket = Socket(self.simulator, self.transport, device, request.head, refuses)
+        return None
 
     def control(self, request: Request, what: str, device: SimulatedDevice | None) -> bytes:
         if what == "counts":

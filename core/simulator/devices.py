@@ -9,15 +9,19 @@ import csv
 import json
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from core.simulator.faults import Fault
 
 HOME = Path(__file__).with_name("home.csv")
 ROW_SECONDS = 600
+KEPT_SECONDS = 60 * 86_400
+"""How long a meter keeps what it measured."""
+RECORDS_A_PAGE = 100
 FIRST_MONDAY = 4 * 86_400
 """The first Monday midnight after 1970 began; the excerpt begins with one too."""
 
@@ -42,6 +46,8 @@ KINDS = (
 )
 """Of many devices, each fourth is of the same kind."""
 
+METER = DeviceKind("Mains", "ProEM", "SPEM-002CEBEU50", 2, "em1:0")
+"""It keeps what it measured in each minute."""
 PUMP = DeviceKind("Pump", "Plus1PM", "SNSW-001P16EU", 2, "switch:0", 750.0)
 
 
@@ -78,9 +84,12 @@ class SimulatedDevice:
         """Who switched last, in Shelly's words."""
         self.timer: tuple[float, float] | None = None
         """When the running timer began, and after how many seconds it toggles."""
+        self.told: Callable[[], object] = lambda: None
+        """Called when it was switched, in the thread that did it."""
         self.requests = self.writes = self.effects = self.reverts = 0
         """What was asked, orders among it, changes of the switch made by orders, and those made by
         timers."""
+        self.lost: list[tuple[float, float]] = []
         self._days = 86_400 * (fellow * 3 % 14)
         self._scale = 0.92 + (number * 7 % 17) / 100
         self._started_at = self._counted_at = now
@@ -94,6 +103,15 @@ class SimulatedDevice:
     @on.setter
     def on(self, on: bool) -> None:
         self._switch(on, "switch")
+
+    def rewind(self, when: float) -> None:
+        """Start again at an earlier time, to be taken through what follows by `be()`."""
+        self._started_at = self._counted_at = when
+
+    def be(self, on: bool, now: float) -> None:
+        """Be switched by a program at a time up to which its energy is counted."""
+        if on != self._on:
+            self._switch(on, "HTTP_in", now)
 
     @property
     def has_switch(self) -> bool:
@@ -111,14 +129,15 @@ class SimulatedDevice:
         self._switch(not self.on, "timer")
         self.reverts += 1
 
-    def _switch(self, on: bool, source: str) -> bool:
+    def _switch(self, on: bool, source: str, now: float | None = None) -> bool:
         was_on = self.on
-        self._count_energy(time.time())
+        self._count_energy(time.time() if now is None else now)
         self._on, self.source = on, source
+        self.told()
         return was_on
 
     def power(self, now: float) -> float:
-        if self.kind.component == "pm1:0":
+        if self.kind.component in ("pm1:0", "em1:0"):
             return at("appliances_w", now + self._days) * self._scale * self._waver(now)
         return self.kind.watts * self._waver(now) if self.on else 0.0
 
@@ -126,6 +145,10 @@ class SimulatedDevice:
         """Shelly.GetStatus in JSON."""
         system = f'"unixtime":{int(now)},"uptime":{int(now - self._started_at)}'
         return f"{{{self._component(now)},{self._tail}{system}}}}}"
+
+    def changes(self, now: float) -> str:
+        """What NotifyStatus tells of its one component, in JSON."""
+        return f'{{"ts":{now:.2f},{self._component(now)}}}'
 
     def _component(self, now: float) -> str:
         if self.kind.component == "temperature:0":
@@ -137,6 +160,13 @@ class SimulatedDevice:
             f'"current":{power / voltage:.3f},"aenergy":{{"total":{self._energy:.3f},'
             f'"by_minute":[0.0,0.0,0.0],"minute_ts":{int(now // 60) * 60}}}'
         )
+        if self.kind.component == "em1:0":
+            return (
+                f'"em1:0":{{"id":0,"act_power":{power:.1f},"voltage":{voltage:.1f},'
+                f'"current":{power / voltage:.3f},"freq":50.0,"calibration":"factory"}},'
+                f'"em1data:0":{{"id":0,"total_act_energy":{self._energy:.3f},'
+                f'"total_act_ret_energy":0.0}}'
+            )
         if self.kind.component == "pm1:0":
             return f'"pm1:0":{{"id":0,{meter}}}'
         chip = 38 + (14 if self.on else 0) + 2 * math.sin(now / 60 + self.number)
@@ -164,6 +194,30 @@ class SimulatedDevice:
             f'"humidity:0":{{"id":0,"rh":{humidity:.1f}}},'
             '"devicepower:0":{"id":0,"battery":{"V":6.04,"percent":100},"external":{"present":true}}'
         )
+
+    def records(self, ts: int, end_ts: int | None, now: float) -> str:
+        """EM1Data.GetData in JSON: the whole minutes from `ts` to `end_ts`, a page of them.
+
+        `lost` holds spans of Unix time in which it had no power.
+        """
+        first = max(ts, int(now) - KEPT_SECONDS) // -60 * -60
+        last = int(min(end_ts or now, now - 60))
+        minutes = [minute for minute in range(first, last + 1, 60) if not self._was_off(minute)]
+        page, rest = minutes[:RECORDS_A_PAGE], minutes[RECORDS_A_PAGE:]
+        blocks: list[dict[str, Any]] = []
+        for minute in page:
+            if not blocks or minute != blocks[-1]["ts"] + 60 * len(blocks[-1]["values"]):
+                blocks.append({"ts": minute, "period": 60, "values": []})
+            power = self.power(minute + 30)
+            blocks[-1]["values"].append(
+                [round(power / 60, 4), 0.0, 230.0, round(power / 230, 3)],
+            )
+        keys = ["total_act_energy", "total_act_ret_energy", "avg_voltage", "avg_current"]
+        following = {"next_record_ts": rest[0]} if rest else {}
+        return json.dumps({"keys": keys, "data": blocks, **following})
+
+    def _was_off(self, minute: float) -> bool:
+        return any(begin <= minute < end for begin, end in self.lost)
 
     def info(self, protected: bool) -> str:
         """Shelly.GetDeviceInfo in JSON."""

@@ -42,6 +42,32 @@ class Guard:
         expected = _sha256(":".join((ha1, *parts, ha2)))
         return fields.get("uri") == target and _same(fields.get("response", ""), expected)
 
+    def frame_challenge(self, realm: str) -> dict[str, object]:
+        """What the message of an error 401 holds for a frame."""
+        issued = f"{int(time.time()):x}"
+        nonce = f"{issued}{self._sign(issued)}"
+        return {
+            "auth_type": "digest",
+            "nonce": nonce,
+            "nc": 1,
+            "realm": realm,
+            "algorithm": "SHA-256",
+        }
+
+    def admits_frame(self, auth: object, realm: str) -> bool:
+        """Whether the `auth` of a frame is a right answer to a challenge of the last hour."""
+        if not isinstance(auth, dict):
+            return False
+        nonce = str(auth.get("nonce", ""))
+        issued, signature = nonce[:-32], nonce[-32:]
+        if not _same(signature, self._sign(issued)):
+            return False
+        ha1, ha2 = _sha256(f"admin:{realm}:{self.password}"), _sha256("dummy_method:dummy_uri")
+        parts = (nonce, str(auth.get("nc", 1)), str(auth.get("cnonce", "")), "auth")
+        expected = _sha256(":".join((ha1, *parts, ha2)))
+        is_young = time.time() - int(issued, 16) <= NONCE_SECONDS
+        return is_young and _same(str(auth.get("response", "")), expected)
+
     def _sign(self, issued: str) -> str:
         return hmac.new(self._secret, issued.encode(), hashlib.sha256).hexdigest()[:32]
 

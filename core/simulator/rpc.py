@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 from urllib.parse import parse_qs
 
-from core.simulator.devices import SimulatedDevice
+from core.simulator.devices import METER, SimulatedDevice
 
 LONGEST_TIMER_SECONDS = 1e8
 BARE: Any = object()
@@ -89,7 +89,18 @@ def _result(device: SimulatedDevice, call: Call, order: Order, is_protected: boo
         return device.config()
     if call.method == "Switch.Set" and device.has_switch:
         return _set_switch(device, call.params, order)
+    if call.method == "EM1Data.GetData" and device.kind is METER:
+        return _records(device, call.params)
     raise RpcError(404, f"No handler for {call.method}")
+
+
+def _records(device: SimulatedDevice, params: dict[str, Any]) -> str:
+    ts, end_ts = params.get("ts"), params.get("end_ts")
+    if params.get("id") != 0:
+        raise RpcError(-105, "Argument 'id', value not found!")
+    if type(ts) is not int or not isinstance(end_ts, int | None):
+        raise RpcError(-103, "Missing or bad argument 'ts'!")
+    return device.records(ts, end_ts, time.time())
 
 
 def _set_switch(device: SimulatedDevice, params: dict[str, Any], order: Order) -> str:

@@ -2,11 +2,12 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.utils import timezone
 
 from core.models import Device, DeviceCommand
+from core.models.device import DeviceQuerySet
 from core.models.device_command import FINAL, State
 from core.readings import Unacceptable
 from core.tasks import runs
@@ -15,9 +16,10 @@ from core.tasks.decisions.situations import Round
 from core.tasks.decisions.verdicts import Verdict, verdict
 from core.tasks.events.outbox import publishing
 from core.tasks.forecasts import fetch
+from core.tasks.forecasts.frames import configured_models
 from core.tasks.forecasts.regions import regions_for
 from core.tasks.orders import send
-from core.tasks.runs import HeldLease, running
+from core.tasks.runs import HeldLease, Ticket, running
 
 MOST_DEVICES = 20_000
 DECIDED_FIELDS = ("decision", "decided_at", "undecided_since", "undecided_seconds")
@@ -26,25 +28,35 @@ MOST_AT_ONCE = 500
 
 
 def decide(
-    device_pk: int | None = None, *, dry_run: bool = False, as_of: datetime | None = None
+    device_pk: int | None = None,
+    *,
+    dry_run: bool = False,
+    as_of: datetime | None = None,
+    ticket: Ticket | None = None,
 ) -> list[Verdict]:
     """Decide for every device with a rule or a guard, as the scheduled run; or for one at once.
 
     `dry_run` decides, and neither orders nor sends. `as_of` does the same with what was known at
-    that time. Raises AlreadyRunning, LeaseLost, LookupError (the device has no rule),
-    Device.DoesNotExist.
+    that time. `ticket` is that of a worker. Raises AlreadyRunning, LeaseLost, LookupError (the
+    device has no rule), Device.DoesNotExist.
     """
     devices = _ruled(device_pk)
     if as_of is not None:
         return _verdicts(Round(devices, as_of, is_live=False))
     if dry_run or device_pk is not None:
         return _decide(devices, dry_run, None)
-    with running(runs.DECIDE) as lease:
+    with running(runs.DECIDE, ticket) as lease:
         send.carry_on(lease)
         verdicts = _decide(_ruled(None), False, lease)
         settle.settle_plans(timezone.now())
         _report(verdicts, lease)
     return verdicts
+
+
+def decide_again(device_pks: Collection[int], least_pause: timedelta) -> list[Verdict]:
+    """Decide for these devices, because of what they told, unless that was done just now."""
+    devices = list(_decidable().filter(pk__in=device_pks).exclude(rule="", guard=""))
+    return _decide(devices, False, None, least_pause) if devices else []
 
 
 def _verdicts(this_round: Round) -> list[Verdict]:
@@ -62,13 +74,13 @@ def _report(verdicts: Sequence[Verdict], lease: HeldLease) -> None:
     lease.run.error = "\n".join(lines)[:10_000]
 
 
+def _decidable() -> DeviceQuerySet:
+    devices = Device.objects.active().select_related("gateway").prefetch_related("attributes")
+    return devices.order_by("name", "pk")
+
+
 def _ruled(device_pk: int | None) -> list[Device]:
-    devices = (
-        Device.objects.active()
-        .select_related("gateway")
-        .prefetch_related("attributes")
-        .order_by("name", "pk")
-    )
+    devices = _decidable()
     if device_pk is None:
         return list(devices.exclude(rule="", guard="")[:MOST_DEVICES])
     device = devices.get(pk=device_pk)
@@ -79,8 +91,13 @@ def _ruled(device_pk: int | None) -> list[Device]:
     return [device]
 
 
-def _decide(devices: Sequence[Device], dry_run: bool, lease: HeldLease | None) -> list[Verdict]:
-    fetch.fetch_regions(regions_for(devices)[0])
+def _decide(
+    devices: Sequence[Device],
+    dry_run: bool,
+    lease: HeldLease | None,
+    least_pause: timedelta = timedelta(),
+) -> list[Verdict]:
+    fetch.fetch_regions([*regions_for(devices)[0], *configured_models()])
     if lease:
         lease.renew()
     this_round = Round(devices, timezone.now())
@@ -89,22 +106,28 @@ def _decide(devices: Sequence[Device], dry_run: bool, lease: HeldLease | None) -
         return verdicts
     committed: list[Verdict] = []
     for start in range(0, len(verdicts), MOST_AT_ONCE):
-        committed += _commit(verdicts[start : start + MOST_AT_ONCE], this_round.at, lease)
+        part = verdicts[start : start + MOST_AT_ONCE]
+        committed += _commit(part, this_round.at, lease, least_pause)
     return _send(committed, lease)
 
 
-def _commit(verdicts: Sequence[Verdict], now: datetime, lease: HeldLease | None) -> list[Verdict]:
-    """Store each decision with what it was made from, and commit an order where one is needed."""
+def _commit(
+    verdicts: Sequence[Verdict], now: datetime, lease: HeldLease | None, least_pause: timedelta
+) -> list[Verdict]:
+    """Store each decision with what it was made from, and commit an order where one is needed.
+
+    What was decided meanwhile by somebody else, who knew more, stays; within `least_pause` too.
+    """
     with publishing() as outbox:
         if lease:
             lease.renew()
         locked = _lock([verdict.device.pk for verdict in verdicts])
-        # A device that was deleted since has nothing to be stored for.
-        kept = [
-            _order(verdict, locked[verdict.device.pk], now)
-            for verdict in verdicts
-            if verdict.device.pk in locked
-        ]
+        kept: list[Verdict] = []
+        for verdict in verdicts:
+            row = locked.get(verdict.device.pk)
+            # A device that was deleted since has nothing to be stored for.
+            if row is not None and not _was_decided(row, now - least_pause):
+                kept.append(_order(verdict, row, now))
         for verdict in kept:
             device, sentence = verdict.device, verdict.sentence[:500]
             if sentence != locked[device.pk].decision:
@@ -115,6 +138,11 @@ def _commit(verdicts: Sequence[Verdict], now: datetime, lease: HeldLease | None)
         Device.objects.bulk_update([verdict.device for verdict in kept], DECIDED_FIELDS)
     written = {verdict.device.pk: verdict for verdict in kept}
     return [written.get(verdict.device.pk, verdict) for verdict in verdicts]
+
+
+def _was_decided(device: Device, since: datetime) -> bool:
+    """Whether it was decided about after that time. A time of the future is of a wrong clock."""
+    return device.decided_at is not None and since < device.decided_at <= timezone.now()
 
 
 def _count_undecided(device: Device, is_undecided: bool, now: datetime) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.conf import settings
 
+from core import vendors
 from core.models import Attribute, Device, Gateway
 from core.readings import AttributeSpec, DeviceSpec, Unacceptable, clean_name
 from core.tasks.events.outbox import Outbox, publishing
@@ -68,10 +69,7 @@ def discover(gateway_pk: int, *, restore: bool = False) -> Discovered:
     SecretUnreadable, Gateway.DoesNotExist.
     """
     gateway = Gateway.objects.present().get(pk=gateway_pk)
-    if not gateway.key:  # it failed before it said who it is
-        _identify(gateway)
-    with faults_told():
-        specs = acceptable(client_for(gateway).devices())
+    specs = _specs(gateway)
     with publishing() as outbox:
         # One at a time: two would both create what is new. Raises DoesNotExist if it was removed.
         Gateway.objects.present().select_for_update(no_key=True).get(pk=gateway_pk)
@@ -80,6 +78,16 @@ def discover(gateway_pk: int, *, restore: bool = False) -> Discovered:
         failed = ask([gateway], device_pks=fresh).failed
         found.unread = "; ".join(why for _, why in failed)
     return found
+
+
+def _specs(gateway: Gateway) -> list[DeviceSpec]:
+    """Ask a gateway for its devices. One that is never asked has those that have pushed."""
+    if vendors.load_or_default(gateway.vendor).pushes:
+        return [DeviceSpec(one.vendor_id, one.name, ()) for one in gateway.devices.all()]
+    if not gateway.key:  # it failed before it said who it is
+        _identify(gateway)
+    with faults_told():
+        return acceptable(client_for(gateway).devices())
 
 
 def _identify(gateway: Gateway) -> None:

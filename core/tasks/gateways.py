@@ -5,7 +5,8 @@ What a gateway has is found out in core/tasks/discovery.py.
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from secrets import token_hex
+from typing import Any, NamedTuple
 
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError
@@ -18,6 +19,7 @@ from core.readings import clean_name
 from core.tasks.discovery import LONGEST_KEY, Discovered, acceptable, store
 from core.tasks.events.outbox import publishing
 from core.tasks.polling.clients import client_for, faults_told
+from core.tasks.signed_messages import new_secret
 
 
 class AlreadyThere(ValueError):
@@ -97,6 +99,43 @@ def add(vendor: str, address: str, credential: str = "", name: str = "") -> Disc
         return store(gateway, specs, False, outbox)
 
 
+class AddedPushing(NamedTuple):
+    """A gateway whose devices push, and the secret they sign with, which is not shown again."""
+
+    gateway: Gateway
+    secret: str
+
+    def in_words(self) -> str:
+        number = self.gateway.pk
+        return (
+            f"Added {self.gateway} (gateway {number}). Devices that can sign post to "
+            f"/api/v1/gateways/{number}/readings/ and for others make a token: "
+            f"python manage.py issue_token USER NAME --right ingest --gateway {number}\n"
+            "How to send: docs/push.md. The secret to sign with is not shown again:"
+        )
+
+
+def add_pushing(vendor: str, name: str = "", allow_new: bool = False) -> AddedPushing:
+    """Store a gateway that is never asked, with a new secret. Nobody's answer is needed for it."""
+    secret, key = new_secret(), token_hex(8)
+    gateway = Gateway(vendor=vendor, key=key, address=f"push:{key}", allow_new=allow_new)
+    gateway.name = name or f"Webhook {key[:4]}"
+    gateway.credential = Secret.seal(secret)
+    with publishing():
+        gateway.save()
+    return AddedPushing(gateway, secret)
+
+
+def renew_secret(gateway_pk: int) -> AddedPushing:
+    """Give a gateway whose devices push a new secret. The one before is void at once.
+
+    Raises Gateway.DoesNotExist.
+    """
+    secret = new_secret()
+    gateway = change(gateway_pk, credential=secret)
+    return AddedPushing(gateway, secret)
+
+
 def _check_new(gateway: Gateway) -> None:
     """Raise AlreadyThere if one with its address is stored, or with its key at another."""
     same_vendor = Gateway.objects.present().filter(vendor=gateway.vendor)
@@ -126,6 +165,7 @@ def change(
     enabled: bool | None = None,
     address: str | None = None,
     credential: str | None = None,
+    allow_new: bool | None = None,
     version: int | None = None,
 ) -> Gateway:
     """Set what is given, all of it or nothing; None keeps what is stored.
@@ -138,6 +178,7 @@ def change(
     seen = Gateway.objects.present().get(pk=gateway_pk)
     sealed = None if credential is None else Secret.seal(credential)
     fields: dict[str, Any] = {"name": name, "enabled": enabled, "credential": sealed}
+    fields["allow_new"] = allow_new
     fields = {field: value for field, value in fields.items() if value is not None}
     address = _clean(address) if address else seen.address
     if address != seen.address:

@@ -55,7 +55,7 @@ def _state(gateway: Gateway) -> str:
     if gateway.failures:
         return f"{'refused' if gateway.refused else 'failing'}: {gateway.error}"
     if gateway.answered_at is None:
-        return "not polled yet"
+        return "nothing heard yet"
     return f"answered {formatting.ago(gateway.answered_at, timezone.now())}"
 
 

@@ -5,7 +5,7 @@ processes somebody has twice as many guesses. django-axes counts a guess only af
 that any number at once pass, and has no limit of what is hashed at once.
 """
 
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from math import ceil
@@ -18,17 +18,19 @@ from django.conf import settings
 from django.contrib.auth.backends import ModelBackend
 from django.http import HttpRequest
 
-from core.models import User
+from core.models import Device, Gateway, User, access_of
+from core.models.access import right_for
 from core.models.connections import release_connection
 from core.net.addresses import client_address
+from core.net.limits import Recent
 
 MOST_GUESSES = 10
 """Wrong ones from one address, and on one account."""
 SPAN_SECONDS = 15 * 60
-MOST_COUNTED = 10_000
-"""Addresses and accounts: of more than these the oldest are forgotten."""
 HASHED_AT_ONCE = 2
 LONGEST_WAIT_SECONDS = 5.0
+OF_ALL = {"core.add_gateway", "core.change_site", "core.change_membership"}
+"""Permissions for what is of all gateways: not for who is limited to some."""
 
 
 class LogInRefused(Exception):
@@ -39,14 +41,14 @@ class Guesses:
     """When guesses began, by address and by account. One that turns out right is given back."""
 
     def __init__(self) -> None:
-        self._began: OrderedDict[str, deque[float]] = OrderedDict()
+        self._began: Recent[deque[float]] = Recent(deque)
         self._lock = Lock()
 
     def begin(self, keys: Sequence[str]) -> None:
         """Count a guess. Raises LogInRefused, and counts nothing, where there were too many."""
         with self._lock:
             now = monotonic()
-            counted = [self._recent(key, now) for key in keys]
+            counted = [self._within_the_span(key, now) for key in keys]
             waits = [SPAN_SECONDS - (now - times[0]) for times in counted if _is_full(times)]
             if waits:
                 minutes = ceil(max(waits) / 60)
@@ -56,21 +58,18 @@ class Guesses:
                 )
             for times in counted:
                 times.append(now)
-            while len(self._began) > MOST_COUNTED:
-                self._began.popitem(last=False)
 
     def give_back(self, keys: Sequence[str]) -> None:
         with self._lock:
             for key in keys:
-                if times := self._began.get(key):
+                if times := self._began[key]:
                     times.pop()
 
     def forget(self) -> None:
         self._began.clear()
 
-    def _recent(self, key: str, now: float) -> deque[float]:
-        times = self._began.setdefault(key, deque())
-        self._began.move_to_end(key)
+    def _within_the_span(self, key: str, now: float) -> deque[float]:
+        times = self._began[key]
         while times and now - times[0] >= SPAN_SECONDS:
             times.popleft()
         return times
@@ -121,6 +120,25 @@ class Backend(ModelBackend):
         """Do the same in a thread: ModelBackend's own would go past the limits."""
         within = sync_to_async(self.authenticate)
         return await within(request, username=username, password=password, **credentials)
+
+    def has_perm(self, user_obj: Any, perm: str, obj: Any = None) -> bool:
+        """Answer by the person's role, also for Django's own pages: perms in templates, the admin.
+
+        With a gateway or device as `obj`, the role must reach it.
+        """
+        access, right = access_of(user_obj), right_for(perm)
+        if isinstance(obj, Device):
+            return access.may(right, device=obj)
+        if isinstance(obj, Gateway):
+            return access.may(right, gateway=obj)
+        return access.may_everywhere(right) if perm in OF_ALL else access.may(right)
+
+    def get_all_permissions(self, user_obj: Any, obj: Any = None) -> set[str]:
+        """Return none: roles answer, without a list."""
+        return set()
+
+    def has_module_perms(self, user_obj: Any, app_label: str) -> bool:
+        return bool(access_of(user_obj).rights)
 
     def _compare(self, username: str, password: str) -> User | None:
         user = User.objects.filter(username=username).first()

@@ -1,19 +1,30 @@
 """Poll devices: ask every gateway that is due, then finish what an earlier run left half done."""
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
+from django.db.models import F, Q
+from django.db.models.functions import Mod, Now
 from django.utils import timezone
 
 from core.models import Gateway
+from core.models.gateway import GatewayQuerySet
+from core.models.run import Outcome
 from core.tasks import prune, runs
+from core.tasks.backfill import Backfilled, backfill_a_little
 from core.tasks.orders import send
 from core.tasks.orders.confirm import confirm_commands
 from core.tasks.polling.ask import PollResult, Progress, ask
+from core.tasks.polling.batches import MOST_ERRORS, Batch, BatchKeys, hand_out, poll
 from core.tasks.polling.clock import forget_the_future
-from core.tasks.runs import HeldLease, running
+from core.tasks.runs import HeldLease, Ticket, running
 
+ASKED_EACH = 6
+"""A gateway that is listened to is asked by one poll in so many: each hour, for polls each ten
+minutes."""
+LONGEST_NOTE = timedelta(minutes=10)
+"""A note of the listener is shorter."""
 MOST_LINES = 20
 """Of each kind in a summary."""
 
@@ -24,22 +35,11 @@ class PollSummary:
 
     asked: PollResult
     resting: list[tuple[str, datetime]] = field(default_factory=list)
+    backfilled: Backfilled = field(default_factory=Backfilled)
     seconds: float = 0
 
     def counts(self) -> dict[str, int]:
-        recorded = self.asked.recorded
-        return {
-            "gateways": self.asked.gateways,
-            "failed": len(self.asked.failed),
-            "asleep": len(self.asked.asleep),
-            "resting": len(self.resting),
-            "busy": len(self.asked.busy),
-            "stored": recorded.stored,
-            "already known": recorded.duplicates,
-            "unavailable": recorded.unavailable,
-            "refused": recorded.refused,
-            "of unknown attributes": recorded.unknown,
-        }
+        return {**self.asked.counts(), "resting": len(self.resting)}
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -63,6 +63,8 @@ class PollSummary:
         for complaint in recorded.complaints:
             lines.append(f"  refused: {complaint}")
         lines += [f"  changed: {sentence}" for sentence in recorded.changes]
+        if self.backfilled.asked or self.backfilled.left:
+            lines.append(f"  gaps: {self.backfilled.in_words()}")
         if recorded.unknown:
             lines.append(
                 "  Some readings are of attributes not known here. "
@@ -83,6 +85,7 @@ def poll_devices(
     if gateway_pk is None:
         with running(runs.POLL) as holding:
             summary = _poll_all(holding, force, progress)
+        summary.backfilled = backfill_a_little()
     else:
         summary = PollSummary(
             ask([Gateway.objects.present().get(pk=gateway_pk)], progress=progress)
@@ -95,24 +98,73 @@ def poll_devices(
 def _poll_all(holding: HeldLease, force: bool, progress: Progress | None) -> PollSummary:
     forget_the_future(holding)
     due, resting = _due(force)
-    summary = PollSummary(ask(due, holding=holding, progress=progress), resting)
+    summary = PollSummary(poll(Batch(holding, due), progress), resting)
     send.carry_on(holding)
     prune.prune_a_little(holding)
-    holding.run.counts = summary.counts()
-    # Of many failures the first hundred tell enough.
-    holding.run.error = "\n".join(f"{name}: {why}" for name, why in summary.asked.failed[:100])
+    holding.run.counts, holding.run.slowest = summary.counts(), summary.asked.slowest()
+    holding.run.error = "\n".join(summary.asked.errors()[:MOST_ERRORS])
     return summary
+
+
+def begin_shared(ticket: Ticket) -> list[BatchKeys]:
+    """Begin a run that workers share. Return its batches, for `batches.poll_part()`.
+
+    The lease stays taken until `end_shared()`, unless nobody renews it. Raises AlreadyRunning.
+    """
+    holding = runs.begin(runs.POLL, ticket)
+    try:
+        with runs.sigterm_as_exit():
+            forget_the_future(holding)
+            due, resting = _due(force=False)
+            holding.run.counts = {"resting": len(resting)}
+            parts = hand_out(holding, due)
+    except BaseException as error:
+        runs.end(holding, Outcome.BROKEN, f"{type(error).__name__}: {error}")
+        raise
+    if not parts:
+        end_shared(holding.run.pk, holding.token)
+    return parts
+
+
+def end_shared(run_pk: int, token: int) -> None:
+    """Do what follows the batches of a shared run, and end it. Raises LeaseLost if it is over."""
+    holding = runs.held(run_pk, token)
+    try:
+        with runs.sigterm_as_exit():
+            send.carry_on(holding)
+            prune.prune_a_little(holding)
+    except Exception as error:
+        runs.end(holding, Outcome.BROKEN, f"{type(error).__name__}: {error}")
+        raise
+    runs.end(holding, Outcome.DONE)
+    backfill_a_little()
 
 
 def _due(force: bool) -> tuple[list[Gateway], list[tuple[str, datetime]]]:
     """Return the gateways to ask, and those left alone, each with until when."""
     # A poll that starts a little early must not skip a gateway for a whole interval.
-    soon = timezone.now() + runs.interval(runs.POLL) / 10
+    now, every = timezone.now(), runs.interval(runs.POLL)
+    soon = now + every / 10
     due: list[Gateway] = []
     resting: list[tuple[str, datetime]] = []
-    for gateway in Gateway.objects.active():
+    gateways = Gateway.objects.active()
+    if not force:
+        gateways = gateways.exclude(pk__in=_left_to_the_listener(now, every).values("pk"))
+    for gateway in gateways:
         if force or gateway.retry_at is None or gateway.retry_at <= soon:
             due.append(gateway)
         else:
             resting.append((str(gateway), gateway.retry_at))
     return due, resting
+
+
+def _left_to_the_listener(now: datetime, every: timedelta) -> GatewayQuerySet:
+    """Return the gateways that are listened to, but for each sixth of them: those whose turn it is.
+
+    A poll is the net below the listener. A note that ends later than any can is of a clock that was
+    wrong.
+    """
+    turn = round(now.timestamp() / every.total_seconds()) % ASKED_EACH
+    noted = Q(listened_until__gt=Now(), listened_until__lte=Now() + LONGEST_NOTE)
+    listened = Gateway.objects.alias(turn=Mod(F("pk"), ASKED_EACH)).filter(noted)
+    return listened.exclude(turn=turn)

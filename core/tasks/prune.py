@@ -11,29 +11,38 @@ from itertools import islice
 from typing import Any
 
 from django.conf import settings
-from django.db.models import Model, QuerySet
+from django.db import transaction
+from django.db.models import F, Model, QuerySet
 from django.utils import timezone
 
 from core.formatting import counted
 from core.models import (
+    Alert,
     Attribute,
     Device,
     DeviceCommand,
     Event,
+    FeedSource,
     Forecast,
     Gateway,
+    IdempotencyKey,
     Measurement,
     Observation,
     Plan,
     Receipt,
     Run,
+    SignedMessage,
     Silence,
+    Token,
+    Usage,
 )
 from core.models.device_command import FINAL
 from core.models.run import Outcome
 from core.tasks import presence, runs
+from core.tasks.orders.once import KEPT_FOR
 from core.tasks.polling.clock import AHEAD
 from core.tasks.runs import HeldLease
+from core.tasks.signed_messages import KEPT_FOR as MESSAGES_KEPT_FOR
 
 ROWS_A_STEP = 5_000
 FORECASTS_A_STEP = 500
@@ -42,6 +51,18 @@ STEPS_A_POLL = 4
 EVENTS_LIFETIME = timedelta(hours=2)
 """A subscriber that was away for longer starts over."""
 
+USAGE_LIFETIME = timedelta(days=400)
+"""Longer than a year, for bills."""
+ENDED_TOKENS_LIFETIME = timedelta(days=90)
+"""And as long as there are usage rows of them."""
+
+HISTORIES: dict[type[Model], tuple[type[Model], str]] = {
+    Observation: (Device, "attribute__device"),
+    Silence: (Device, "attribute__device"),
+    Forecast: (FeedSource, "series__source"),
+    Measurement: (FeedSource, "series__source"),
+}
+"""Whose history they are, by the path to it: its `history_version` grows."""
 OF_ATTRIBUTES: tuple[tuple[str, type[Model]], ...] = (
     ("observations", Observation),
     ("silences", Silence),
@@ -92,7 +113,7 @@ def _trusted_now() -> datetime:
     polls by it.
     """
     now = timezone.now()
-    polls_a_day = int(timedelta(days=1) / runs.interval(runs.POLL))
+    polls_a_day = int(timedelta(days=1) / runs.schedule(runs.POLL).usual_gap)
     newest = Run.objects.of(runs.POLL).order_by("-pk").values_list("started_at", flat=True)
     earlier = list(newest[: polls_a_day + 1])[-1:]
     return min(now, earlier[0] + timedelta(days=2)) if earlier else now
@@ -103,6 +124,10 @@ def _steps(before: datetime) -> Iterator[tuple[str, int]]:
     if over := presence.forget():
         yield "presences", over
     yield from _old_events()
+    keys, oldest = IdempotencyKey.objects.all(), timezone.now() - KEPT_FOR
+    yield from _too_old("idempotency keys", keys, "created_at", oldest)
+    messages, oldest = SignedMessage.objects.all(), timezone.now() - MESSAGES_KEPT_FOR
+    yield from _too_old("signed messages", messages, "received_at", oldest)
     yield from _too_old("observations", Observation.objects.all(), "observed_at", before)
     yield from _too_old("silences", Silence.objects.all(), "ends_at", before)
     commands = DeviceCommand.objects.filter(state__in=FINAL)
@@ -117,6 +142,12 @@ def _steps(before: datetime) -> Iterator[tuple[str, int]]:
     yield from _too_old("receipts", receipts, "ended_at", before)
     plans = Plan.objects.exclude(settled_at=None)
     yield from _too_old("plans", plans, "settled_at", before)
+    ended_alerts = Alert.objects.ended()
+    yield from _too_old("alerts", ended_alerts, "ended_at", before)
+    kept_since = timezone.now().date() - USAGE_LIFETIME
+    yield from _all_of("usage rows", Usage.objects.filter(day__lt=kept_since))
+    ended = Token.objects.ended_before(_trusted_now() - ENDED_TOKENS_LIFETIME)
+    yield from _all_of("tokens", ended.filter(usage=None))
     yield from _of_removed_devices()
     yield from _removed_gateways()
 
@@ -133,8 +164,23 @@ def _too_old(
         old = [pk for pk, at in first if at < before]
         if not old:
             return
-        rows.model.objects.filter(pk__in=old).delete()
+        _delete(rows.model, old)
         yield what, len(old)
+
+
+def _delete(model: type[Model], pks: list[int]) -> None:
+    rows = model._default_manager.filter(pk__in=pks)
+    if model not in HISTORIES:
+        rows.delete()
+        return
+    owner, path = HISTORIES[model]
+    with transaction.atomic():
+        # In the order of their keys, as whoever stores readings locks devices.
+        locked = owner._default_manager.select_for_update(no_key=True).order_by("pk")
+        changed = list(locked.filter(pk__in=rows.values(path)).values_list("pk", flat=True))
+        owners = owner._default_manager.filter(pk__in=changed)
+        owners.update(history_version=F("history_version") + 1)
+        rows.delete()
 
 
 def _all_of(what: str, rows: QuerySet[Any]) -> Iterator[tuple[str, int]]:

@@ -1,21 +1,10 @@
-"""The options of a rule as text: read from NAME=VALUE, and shown with their defaults."""
+"""The options of a rule as text, NAME=VALUE, with their defaults."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
 from core import rules
-
-
-def parse(pairs: Iterable[str]) -> dict[str, str]:
-    """Read NAME=VALUE, many of them. Raises ValueError with a sentence."""
-    found: dict[str, str] = {}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not name.strip() or not equals:
-            raise ValueError(f"{pair!r} is not of the form NAME=VALUE.")
-        found[name.strip()] = value.strip()
-    return found
 
 
 def table(rule: str) -> str:

@@ -1,8 +1,6 @@
 """Runs of scheduled tasks: who may run now, what ran, what was missed, whether polling works."""
 
-import os
 import signal
-import socket
 import threading
 import time
 import traceback
@@ -12,19 +10,25 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from types import FrameType
+from typing import Any, NamedTuple
 
 from django.conf import settings
-from django.db import IntegrityError, transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
 from core.models import Device, Lease, Run
-from core.models.run import Outcome
+from core.models.run import Outcome, lease_is_free, this_process
+from core.schedule import Crontab, Schedule, slots
+from core.tasks import pings
 from core.tasks.events.outbox import publishing
+from core.tasks.pings import Ping
 
 POLL = "poll"
 DECIDE = "decide"
+LISTEN = "listen"
+COMMANDS = {POLL: "poll_devices", DECIDE: "do_something_awesome"}
+"""The names that SCHEDULE has for tasks."""
 
 LEASE_SECONDS = 60
 """How long a killed run keeps others out. Every write renews it, and nothing in a run waits longer
@@ -34,13 +38,22 @@ FIRST_DAY = datetime(2024, 1, 1, tzinfo=UTC)
 
 DAY = timedelta(days=1)
 MOST_RUNS = 2000
+LATEST_SLOT = timedelta(minutes=5)
+"""A slot further ahead than this is of a clock that was wrong, and says nothing."""
+EARLY = timedelta(seconds=30)
 PACE_RUNS = 6
 """The next poll is expected at the median pace of these, so that one by hand does not count."""
 
 
 def interval(task: str) -> timedelta:
-    """Say how often a task is meant to run."""
-    return {POLL: settings.POLL_INTERVAL, DECIDE: settings.POLL_INTERVAL}[task]
+    """Say how far the slots of a task lie apart, now."""
+    return schedule(task).gap(timezone.now())
+
+
+def schedule(task: str) -> Schedule:
+    """Return when a task runs."""
+    found: Schedule = settings.SCHEDULE[COMMANDS[task]]
+    return found
 
 
 class AlreadyRunning(Exception):
@@ -56,6 +69,17 @@ class LeaseLost(Exception):
 
     def __str__(self) -> str:
         return self.__doc__ or ""
+
+
+class Ticket(NamedTuple):
+    """What a message of a broker has for a run: `holder` is its own ID, `slot` when it is for.
+
+    A message that comes again has the same ID: the process that had it first is gone. Two
+    schedulers by accident send two messages for one slot.
+    """
+
+    holder: str
+    slot: datetime
 
 
 class Terminated(SystemExit):
@@ -88,41 +112,53 @@ class HeldLease:
 
 
 @contextmanager
-def running(task: str) -> Iterator[HeldLease]:
+def running(task: str, ticket: Ticket | None = None) -> Iterator[HeldLease]:
     """Hold the task's lease and log a run. An error or a signal inside ends the run as broken.
 
     Raises AlreadyRunning, ClockNotSet.
     """
+    lease = begin(task, ticket)
+    try:
+        with sigterm_as_exit():
+            yield lease
+    except BaseException as error:
+        end(lease, Outcome.BROKEN, "".join(traceback.format_exception_only(error)).strip())
+        raise
+    else:
+        end(lease, Outcome.DONE)
+
+
+def begin(task: str, ticket: Ticket | None = None) -> HeldLease:
+    """Take the task's lease and log a run, which other processes may end.
+
+    With a ticket, a slot that was begun is not begun again, and the lease that the same message
+    took before is taken over. Raises AlreadyRunning, ClockNotSet.
+    """
+    lease = _begin(task, ticket)
+    pings.ping(COMMANDS.get(task, task), Ping.START, lease.run.pk)
+    return lease
+
+
+def _begin(task: str, ticket: Ticket | None) -> HeldLease:
     if timezone.now() < FIRST_DAY:
         raise ClockNotSet(
             f"The clock of this machine shows {timezone.now():%Y-%m-%d}: it is not set. "
             "Nothing done. It sets itself when the machine reaches a time server (NTP)."
         )
-    lease = _acquire(task)
-    try:
-        with _sigterm_as_exit():
-            yield lease
-    except BaseException as error:
-        _finish(lease, Outcome.BROKEN, "".join(traceback.format_exception_only(error)).strip())
-        raise
-    else:
-        _finish(lease, Outcome.DONE)
-
-
-def _acquire(task: str) -> HeldLease:
-    try:
-        with transaction.atomic():
-            Lease.objects.get_or_create(task=task, defaults={"expires_at": Now()})
-    except IntegrityError:
-        pass  # another process made the row at the same moment
     with publishing() as outbox:
-        lease = Lease.objects.select_for_update().get(task=task)
-        # One that ends later than any lease can was written while the database's clock ran ahead.
-        too_late = Now() + timedelta(seconds=2 * LEASE_SECONDS)
-        is_free = Q(holder="") | Q(expires_at__lte=Now()) | Q(expires_at__gt=too_late)
+        leases = Lease.objects.select_for_update()
+        lease, _ = leases.get_or_create(task=task, defaults={"expires_at": Now()})
+        is_free = lease_is_free(timedelta(seconds=LEASE_SECONDS))
+        holder, slot = this_process(), lease.slot
+        if ticket:
+            holder, slot = ticket
+            if holder != lease.holder and _was_begun(slot, lease.slot):
+                raise AlreadyRunning(f"{task}: begun before for {slot:%H:%M:%S}. Nothing done.")
+            is_free |= Q(holder=holder)
         taken = Lease.objects.filter(is_free, task=task, token=lease.token).update(
             token=lease.token + 1,
-            holder=f"{socket.gethostname()} process {os.getpid()}",
+            holder=holder,
+            slot=slot,
             expires_at=Now() + timedelta(seconds=LEASE_SECONDS),
         )
         if not taken:
@@ -137,19 +173,39 @@ def _acquire(task: str) -> HeldLease:
         return HeldLease(Run.objects.create(task=task), lease.token + 1)
 
 
-def _finish(lease: HeldLease, outcome: Outcome, error: str = "") -> None:
+def _was_begun(slot: datetime, newest: datetime | None) -> bool:
+    return newest is not None and slot <= newest <= timezone.now() + LATEST_SLOT
+
+
+def held(run_pk: int, token: int) -> HeldLease:
+    """Return the lease that another process took for a run. Raises LeaseLost if it is over."""
+    run = Run.objects.filter(pk=run_pk, outcome=Outcome.RUNNING).first()
+    if run is None:
+        raise LeaseLost
+    lease = HeldLease(run, token)
+    lease.renew()
+    return lease
+
+
+def end(lease: HeldLease, outcome: Outcome, error: str = "") -> None:
+    """Give the lease back, and log how the run ended. If another holder has come, do nothing."""
     run = lease.run
     with publishing():
         ours = Lease.objects.filter(task=run.task, token=lease.token)
-        if not ours.update(expires_at=Now(), holder=""):
+        ended: dict[str, Any] = {"expires_at": Now(), "holder": ""}
+        if outcome is Outcome.BROKEN:
+            ended["slot"] = None  # its message may come again, and is then to begin it again
+        if not ours.update(**ended):
             return  # whoever took over has already called this run vanished
         run.outcome, run.finished_at = outcome, timezone.now()
         run.error = "\n".join(line for line in (run.error, error) if line)
         run.save()
+    told = Ping.SUCCESS if outcome is Outcome.DONE else Ping.FAIL
+    pings.ping(COMMANDS.get(run.task, run.task), told, run.pk)
 
 
 @contextmanager
-def _sigterm_as_exit() -> Iterator[None]:
+def sigterm_as_exit() -> Iterator[None]:
     """Turn SIGTERM into an exception, which releases leases and rolls transactions back."""
     if threading.current_thread() is not threading.main_thread():
         yield  # signals reach the main thread only
@@ -192,11 +248,14 @@ def health(now: datetime) -> Health:
     last = completed[0]
     age = now - (last.finished_at or last.started_at)
     is_ok, reason = age <= every * 2, "ok"
+    is_ok = is_ok or _is_pause(POLL, age, now)
     if not is_ok:
         minutes = age // timedelta(minutes=1)
         reason = f"The last completed poll is {minutes} minutes old. Does the scheduler run?"
     next_poll_at = last.started_at + _pace(completed, every)
-    return Health(is_ok, reason, last, next_poll_at, _missed(latest, every, now))
+    if isinstance(schedule(POLL), Crontab):
+        next_poll_at = schedule(POLL).next(now)
+    return Health(is_ok, reason, last, next_poll_at, _missed_of(POLL, latest, now))
 
 
 def deciding_problem(now: datetime) -> str:
@@ -208,7 +267,7 @@ def deciding_problem(now: datetime) -> str:
     if last is None:
         return "No round of decisions has completed yet. Run: python manage.py do_something_awesome"
     age = now - (last.finished_at or last.started_at)
-    if age <= interval(DECIDE) * 2:
+    if age <= interval(DECIDE) * 2 or _is_pause(DECIDE, age, now):
         return ""
     return (
         f"The last completed round of decisions is {age // timedelta(minutes=1)} minutes old. "
@@ -216,9 +275,14 @@ def deciding_problem(now: datetime) -> str:
     )
 
 
+def _is_pause(task: str, age: timedelta, now: datetime) -> bool:
+    """Whether a run so old is not late, because the schedule pauses, such as at night."""
+    return isinstance(schedule(task), Crontab) and age <= schedule(task).late_after(now)
+
+
 def _latest(task: str, now: datetime) -> list[Run]:
     """Read the runs of the last day, newest first, of a scheduler up to four times too quick."""
-    a_day = min(4 * int(DAY / interval(task)) + 2, MOST_RUNS)
+    a_day = min(4 * int(DAY / schedule(task).usual_gap) + 2, MOST_RUNS)
     # Not `error`, which may be long.
     columns = ("task", "outcome", "started_at", "finished_at")
     return list(Run.objects.of(task).until(now).order_by("-started_at").only(*columns)[:a_day])
@@ -235,6 +299,31 @@ def _missed(newest_first: Sequence[Run], every: timedelta, now: datetime) -> int
         starts.append(since)
     # Rounded: a run up to half an interval late is not a missed one.
     return sum(max(0, round((later - earlier) / every) - 1) for later, earlier in pairwise(starts))
+
+
+def missed_of_a_day(task: str, now: datetime) -> int:
+    """Count the runs of a task in the last day that did not happen."""
+    return _missed_of(task, _latest(task, now), now)
+
+
+def _missed_of(task: str, latest: Sequence[Run], now: datetime) -> int:
+    if isinstance(schedule(task), Crontab):
+        return missed_slots(task, latest, now)
+    return _missed(latest, interval(task), now)
+
+
+def missed_slots(task: str, newest_first: Sequence[Run], now: datetime) -> int:
+    """Count the slots of the last day in which nothing ran, from the first run on.
+
+    A run is in the slot before it, or a minute early in the next.
+    """
+    started = {schedule(task).previous(run.started_at + EARLY) for run in newest_first}
+    if not started:
+        return 0
+    since = max(now - DAY, min(started))
+    # The newest slot may still be about to run.
+    until = schedule(task).previous(now) - EARLY
+    return sum(slot not in started for slot in slots(schedule(task), since, until))
 
 
 def _pace(completed: Sequence[Run], every: timedelta) -> timedelta:

@@ -11,7 +11,7 @@ from typing import Any
 from django.db.models import Min, Q
 
 from core import feeds, formatting, rules
-from core.feeds import UNITS, Signal, Slot
+from core.feeds import Signal, Slot
 from core.models import Device, Plan, Receipt, Site
 from core.planning import Window, score
 from core.planning.forecast import REPLAYED
@@ -91,7 +91,7 @@ class Guarded:
     def in_words(self) -> list[str]:
         if self.warned is None or self.signal is None:
             return [f"{self.rule}: nothing was measured that would show whether it was right"]
-        signal, unit = self.signal.replace("_", " "), UNITS[self.signal]
+        signal, unit = self.signal.replace("_", " "), self.signal.unit
         event = f"{signal} of {self.threshold:g} {unit} or more"
         if self.is_replayed:
             event += f" ({REPLAYED})"

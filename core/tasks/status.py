@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from core import formatting, serializers
 from core.models import Device, Gateway, Site
-from core.tasks import runs
+from core.tasks import relay, runs
 from core.tasks.runs import Health
 from core.tasks.site import clock_in_words
 
@@ -34,6 +34,8 @@ class Overview:
     failing: list[Gateway]
     health: Health
     site: Site
+    relay: str
+    """Why open pages do not hear of changes through the hosted relay, or nothing."""
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -50,6 +52,7 @@ class Overview:
                 for device in self.devices
             ],
             "devices_left_out": self.more,
+            "relay": self.relay or None,
         }
 
     def in_words(self) -> str:
@@ -91,7 +94,7 @@ class Overview:
     def _polling(self) -> str:
         last = self.health.last_poll
         if not last:
-            return self.health.reason
+            return " ".join(filter(None, [self.health.reason, self.relay]))
         sentences = [f"Last poll {formatting.ago(last.finished_at or last.started_at, self.now)}."]
         if missed := self.health.missed:
             were = "was" if missed == 1 else "were"
@@ -99,6 +102,7 @@ class Overview:
             sentences.append(f"{polls} of the last day {were} missed.")
         if not self.health.ok:
             sentences.append(self.health.reason)
+        sentences += filter(None, [self.relay])
         return " ".join(sentences)
 
 
@@ -109,4 +113,5 @@ def overview() -> Overview:
     devices = list(found[: MOST_DEVICES + 1])
     more = found.count() - MOST_DEVICES if len(devices) > MOST_DEVICES else 0
     failing = list(Gateway.objects.active().filter(failures__gt=0)[:MOST_GATEWAYS])
-    return Overview(now, devices[:MOST_DEVICES], more, failing, runs.health(now), Site.home())
+    health, home = runs.health(now), Site.home()
+    return Overview(now, devices[:MOST_DEVICES], more, failing, health, home, relay.problem())

@@ -5,6 +5,7 @@ from typing import Any
 
 from django import template
 from django.conf import settings
+from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
@@ -27,6 +28,7 @@ SHAPES = {
     Freshness.PAUSED: "M3 2h3.5v12H3zM9.5 2H13v12H9.5z",
 }
 SOCKET = "/ws/events/"
+RELAY_PROTOCOL = "protocol=7&client=iotapp&version=1"
 LOUD = (State.FAILED, State.UNCONFIRMED, State.EXPIRED)
 
 
@@ -56,10 +58,7 @@ def state(freshness: Freshness) -> SafeString:
 
 @register.simple_tag(takes_context=True)
 def live(context: dict[str, Any], page: str, topic: str) -> SafeString:
-    """Return attributes for the page's script: its topic and the event to follow from.
-
-    The socket's address is left out where the server does not support WebSockets.
-    """
+    """Return attributes for the page's script: its topic, the event to follow from, and where."""
     return format_html(
         ' data-page="{}" data-topic="{}" data-last="{}" data-now="{}" data-late="{}"{}',
         page,
@@ -67,8 +66,19 @@ def live(context: dict[str, Any], page: str, topic: str) -> SafeString:
         context["last_event"] or "",
         _seconds(context["now"]),
         late_after().total_seconds(),
-        format_html(' data-socket="{}"', SOCKET) if hasattr(context["request"], "scope") else "",
+        _followed(context["request"]),
     )
+
+
+def _followed(request: HttpRequest) -> SafeString:
+    """Return the address of the socket: the relay's for people with a log-in, else our own.
+
+    It is left out where the server does not support WebSockets.
+    """
+    if settings.RELAY and request.user.is_authenticated:
+        address = f"{settings.RELAY.socket}/app/{settings.RELAY.key}?{RELAY_PROTOCOL}"
+        return format_html(' data-socket="{}" data-relay', address)
+    return format_html(' data-socket="{}"', SOCKET) if hasattr(request, "scope") else SafeString("")
 
 
 @register.inclusion_tag("core/_live.html")
@@ -89,15 +99,23 @@ def heard(thing: Device | Attribute, freshness: Freshness) -> SafeString:
     device = thing.device if isinstance(thing, Attribute) else thing
     measured_at = thing.measured_at if isinstance(thing, Device) else _daily(thing)
     return format_html(
-        ' data-freshness="{}" data-gateway="{}" data-heard="{}" data-measured="{}"{}{}{}',
+        ' data-freshness="{}" data-gateway="{}" data-heard="{}" data-measured="{}"{}{}{}{}',
         freshness,
         device.gateway_id,
         _seconds(thing.heard_at),
         _seconds(measured_at),
+        _silence(device.due_at, thing.heard_at),
         "" if thing.available else SafeString(" data-unavailable"),
         SafeString(" data-failing") if device.gateway.failures else "",
         SafeString(" data-paused") if device.is_paused else "",
     )
+
+
+def _silence(due_at: datetime | None, heard_at: datetime | None) -> SafeString:
+    """Return after how long without a message a device that pushes is stale."""
+    if due_at is None or heard_at is None:
+        return SafeString("")
+    return format_html(' data-silence="{}"', (due_at - heard_at).total_seconds())
 
 
 @register.simple_tag

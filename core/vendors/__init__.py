@@ -7,13 +7,13 @@ from outside, bound to the gateway's address, credential and limits.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
 from inspect import isabstract
 from types import ModuleType
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from core import plug_in, plug_ins
 from core.net.errors import ApiRefused
@@ -21,6 +21,10 @@ from core.readings import DeviceSpec, Reading, Value
 
 if TYPE_CHECKING:
     from core.net.http import Http  # loads requests, which only who asks a vendor should pay for
+
+
+LISTEN_SECONDS = 2.0
+"""How long `listen()` may be silent towards its caller."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,18 @@ class RateLimit:
         return self.between_reads * -(-devices // self.devices_a_call)
 
 
+class Update(NamedTuple):
+    """What a gateway told by itself. An empty one says: nothing new, and the connection lives.
+
+    It is about `vendor_ids`: one of them of which there is no reading is not there. `is_whole`: it
+    is what `read()` gives, and shows that the gateway answers.
+    """
+
+    readings: Sequence[Reading] = ()
+    vendor_ids: Collection[str] = ()
+    is_whole: bool = False
+
+
 class Vendor(ABC):
     """A client for one gateway, made for one piece of work and thrown away; used by one thread.
 
@@ -78,9 +94,18 @@ class Vendor(ABC):
     """How long after an accepted write the old value may still be read."""
     has_timer: ClassVar[bool] = False
     """Whether `revert_after` is carried out by the device itself, even if we are dead by then."""
+    pushes: ClassVar[bool] = False
+    """Whether its devices send their readings by themselves. Such a gateway has no address, and is
+    never asked: not by polls, not by discovery, not by pages."""
+    listens: ClassVar[bool] = False
+    """Whether `listen()` is there."""
     rate_limit: ClassVar[RateLimit | None] = None
     """How often a gateway may be called, where the vendor counts. Kept by tasks: a client just
     makes its calls."""
+
+    told: Collection[str] | None = None
+    """After `read()`, where a vendor cannot ask all devices: those that it is about. The others
+    stay as they are. None: all that were asked for."""
 
     def __init__(self, http: "Http") -> None:
         self.http = http
@@ -129,9 +154,35 @@ class Vendor(ABC):
         ApiRefused: it will not happen. ApiError: nobody knows whether it did.
         """
 
+    history_span: ClassVar[timedelta] = timedelta(days=1)
+    """How long a time one call of `history()` is asked for: what the vendor answers within the
+    deadline."""
+
     def history(self, vendor_id: str, since: datetime, until: datetime) -> Iterator[Reading]:
-        """Readings between two times, where the vendor keeps them."""
+        """What a device said from one time (aware) until before another, where the vendor keeps it.
+
+        Each reading has its `observed_at`, those of one attribute in order, and as its `spec` the
+        unit that the value was reported in. A value lasts until the next one of its attribute. None
+        means that from then on there was none, or that the vendor does not know it. The first tells
+        what held at `since`, where that is known. Of an attribute whose history is not kept nothing
+        is yielded, nor of a device that the vendor does not know.
+        """
         raise NotImplementedError(f"{self.label} keeps no history")
+
+    @classmethod
+    def keeps_history(cls) -> bool:
+        return cls.history is not Vendor.history
+
+    def listen(self, vendor_ids: Collection[str], whole_every: timedelta) -> Iterator[Update]:
+        """Hold a connection open, where the vendor offers one, and yield what it tells of these
+        devices as it comes; for `listens`.
+
+        The first update is whole, and so is one each `whole_every`: a vendor that tells only
+        changes says nothing of what stays as it is. Something is yielded each LISTEN_SECONDS at
+        least, if only an empty update, so that whoever listens can stop. It never ends by itself:
+        it raises ApiError or ApiRefused.
+        """
+        raise NotImplementedError(f"{self.label} tells nothing by itself")
 
 
 class UnknownVendor(LookupError):

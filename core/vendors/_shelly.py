@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
-from core.net.errors import ApiRefused
+from core.net.errors import ApiError, ApiRefused
 from core.readings import (
     LARGEST_NUMBER,
     AttributeSpec,
@@ -32,6 +32,8 @@ NO_PROBE = 999
 """What stands for the temperature and humidity of a probe that is not there. Written down nowhere;
 after the Shelly integration of Home Assistant."""
 
+MOST_KEYS = 500
+"""Of a status, or of one part of it. Real ones have some dozens."""
 COVER_STATES = ("open", "closed", "opening", "closing", "stopped", "calibrating")
 
 
@@ -184,6 +186,7 @@ class Part:
     and who set it so."""
 
     name: str
+    component: str
     component_id: int
     field: Field
     writable: bool
@@ -204,6 +207,38 @@ def readings(
     for part in parts(status):
         for value in _values(part):
             yield Reading(vendor_id, part.name, value, cause=_cause(part, by_cloud))
+
+
+def overlay(status: dict[str, Any], changes: dict[str, Any]) -> None:
+    """Lay what NotifyStatus tells over a known status, as the documentation of notifications wants
+    it. A key that is null is not there any more, or has no value: both read the same. Raises
+    ApiError for one that never ends growing."""
+    for key, value in changes.items():
+        known = status.get(key)
+        if isinstance(known, dict) and isinstance(value, dict):
+            overlay(known, value)
+        else:
+            status[key] = value
+    if len(status) > MOST_KEYS:
+        raise ApiError(f"The device's status has more than {MOST_KEYS} parts.")
+
+
+def changed_readings(
+    vendor_id: str, status: dict[str, Any], changes: dict[str, Any]
+) -> Iterator[Reading]:
+    """The values that `changes`, laid over `status` before, tells of.
+
+    Names and marks go by the whole status. What was not told again was not measured now, unless a
+    mark beside it may have changed what it is worth.
+    """
+    for part in parts(status):
+        component = changes.get(part.component)
+        if not isinstance(component, dict):
+            continue
+        has_marks = any("errors" in key or key == "is_valid" for key in component)
+        if has_marks or _look_up(component, part.field.path) is not MISSING:
+            for value in _values(part):
+                yield Reading(vendor_id, part.name, value, cause=_cause(part, Cause.PERSON))
 
 
 def order(
@@ -233,7 +268,8 @@ def parts(status: dict[str, Any]) -> Iterator[Part]:
     prefixes = _prefixes({kind for _, _, kind in found})
     seen = set()
     for _, component_id, kind in found:
-        component = status[f"{kind}:{component_id}"]
+        key = f"{kind}:{component_id}"
+        component = status[key]
         prefix, suffix = prefixes.get(kind, ""), f"_{component_id}" if component_id else ""
         for field in COMPONENTS[kind]:
             name = f"{prefix}{field.spec.name}{suffix}"
@@ -245,7 +281,7 @@ def parts(status: dict[str, Any]) -> Iterator[Part]:
             writable = field.spec.writable and is_able
             is_valid = is_able and _is_valid(component, field.path)
             source = component.get("source")
-            yield Part(name, component_id, field, writable, reported, source, is_valid)
+            yield Part(name, key, component_id, field, writable, reported, source, is_valid)
 
 
 def _split(key: str) -> tuple[str, int]:

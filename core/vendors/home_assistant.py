@@ -16,7 +16,7 @@ one unavailable.
 
 import hashlib
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, TypeGuard
@@ -33,7 +33,8 @@ from core.readings import (
     clean_name,
     clean_value,
 )
-from core.vendors import Identity, Vendor
+from core.vendors import Identity, Update, Vendor
+from core.vendors._home_assistant_history import attributes_then, recorded
 
 UNREACHABLE = "unavailable"
 SILENT = ("unknown", UNREACHABLE)
@@ -285,8 +286,6 @@ class EntityDescription:
     value: Callable[[Entity], object]
     order: Callable[[Value], Order] | None = None
     fit: Callable[[AttributeSpec, Entity], AttributeSpec | None] = _as_it_is
-    in_history: bool = True
-    """Home Assistant records every state, and few of the attributes."""
 
 
 _ON = AttributeSpec("on", Kind.BOOLEAN, writable=True)
@@ -298,7 +297,7 @@ DESCRIPTIONS = (
     EntityDescription("switch", _ON, _on, _turn),
     EntityDescription("input_boolean", _ON, _on, _turn),
     EntityDescription("light", _ON, _on, _turn),
-    EntityDescription("light", _BRIGHTNESS, _brightness, _dim, _if_dimmable, in_history=False),
+    EntityDescription("light", _BRIGHTNESS, _brightness, _dim, _if_dimmable),
     EntityDescription(
         "climate",
         AttributeSpec("mode", Kind.CHOICE, writable=True),
@@ -312,7 +311,6 @@ DESCRIPTIONS = (
         _attribute("temperature"),
         _call("set_temperature", "temperature"),
         _setpoint,
-        in_history=False,
     ),
     EntityDescription(
         "climate",
@@ -320,7 +318,6 @@ DESCRIPTIONS = (
         _attribute("current_temperature"),
         None,
         _house_temperature,
-        in_history=False,
     ),
     EntityDescription("number", _VALUE, _state, _call("set_value", "value"), _range),
     EntityDescription("input_number", _VALUE, _state, _call("set_value", "value"), _range),
@@ -370,6 +367,7 @@ class Client(Vendor):
         "a long-lived access token: your profile in Home Assistant, page Security, at the bottom"
     )
     settle: ClassVar[timedelta] = timedelta(seconds=2)
+    listens: ClassVar[bool] = True
 
     def __init__(self, http: Http) -> None:
         super().__init__(http)
@@ -414,6 +412,19 @@ class Client(Vendor):
                 for description, spec in _attributes(entity):
                     yield _reading(entity, description, spec)
 
+    def listen(self, vendor_ids: Collection[str], whole_every: timedelta) -> Iterator[Update]:
+        from core.vendors._home_assistant_socket import (
+            listen,  # loads a library that only listeners need
+        )
+
+        def readings(states: Iterable[Any], units: object) -> Iterator[Reading]:
+            unit = _temperature_unit(units)
+            for entity in filter(None, (_entity(state, unit) for state in states)):
+                for description, spec in _attributes(entity):
+                    yield _reading(entity, description, spec)
+
+        return listen(self.http, frozenset(vendor_ids), readings, whole_every)
+
     def write(
         self, vendor_id: str, attribute: str, value: Value, revert_after: timedelta | None = None
     ) -> None:
@@ -438,32 +449,28 @@ class Client(Vendor):
             )
 
     def history(self, vendor_id: str, since: datetime, until: datetime) -> Iterator[Reading]:
-        """What the recorder kept (ten days unless told otherwise); it keeps states, and no light's
-        brightness."""
-        entity = self._one(vendor_id).get(vendor_id) if _is_ours(vendor_id) else None
+        """Two calls, and with a climate entity another: only the configuration tells its unit.
+
+        While Home Assistant itself was down it recorded nothing: its last state counts until it was
+        back, as in its own charts.
+        """
+        if not _is_ours(vendor_id):
+            return
+        unit = self._temperature_unit() if vendor_id.startswith("climate.") else ""
+        entity = self._one(vendor_id, unit).get(vendor_id)
         if entity is None:
             return
-        rows = [(row, spec) for row, spec in _attributes(entity) if row.in_history]
-        for then in self._recorded(entity, since.astimezone(UTC), until.astimezone(UTC)):
+        for state in recorded(self.http, vendor_id, since, until):
+            then = replace(
+                entity,
+                state=state["state"],
+                attributes=attributes_then(state, entity.attributes),
+                observed_at=_moment(state.get("last_updated"))
+                or _moment(state.get("last_changed")),
+            )
             if then.observed_at is not None and since <= then.observed_at < until:
-                yield from (_reading(then, row, spec) for row, spec in rows)
-
-    def _recorded(self, entity: Entity, since: datetime, until: datetime) -> Iterator[Entity]:
-        answer = self.http.get(
-            f"/api/history/period/{since:%Y-%m-%dT%H:%M:%SZ}",
-            {
-                "filter_entity_id": entity.entity_id,
-                "end_time": until.isoformat(),
-                "minimal_response": 1,
-            },
-        )
-        states = answer[0] if isinstance(answer, list) and answer else []
-        for state in states if isinstance(states, list) else []:
-            if isinstance(state, dict) and isinstance(state.get("state"), str):
-                changed_at = _moment(state.get("last_updated")) or _moment(
-                    state.get("last_changed")
-                )
-                yield replace(entity, state=state["state"], observed_at=changed_at)
+                for description, spec in _attributes(then):
+                    yield _reading(then, description, spec)
 
     def _config(self) -> dict[str, Any]:
         config = self.http.get("/api/config")
@@ -474,8 +481,7 @@ class Client(Vendor):
         return config
 
     def _temperature_unit(self) -> str:
-        units = self._config().get("unit_system")
-        return _symbol(units.get("temperature")) if isinstance(units, dict) else ""
+        return _temperature_unit(self._config().get("unit_system"))
 
     def _one(self, entity_id: str, temperature_unit: str = "") -> dict[str, Entity]:
         try:
@@ -500,6 +506,10 @@ class Client(Vendor):
             )
         entities = (_entity(state, temperature_unit) for state in answer)
         return {entity.entity_id: entity for entity in entities if entity}
+
+
+def _temperature_unit(units: object) -> str:
+    return _symbol(units.get("temperature")) if isinstance(units, dict) else ""
 
 
 def _ordered(value: Value, spec: AttributeSpec) -> Value:

@@ -4,15 +4,16 @@ After https://shelly-api-docs.shelly.cloud/gen2/. One gateway is one device. Wha
 stands in core/vendors/_shelly.py.
 """
 
-from collections.abc import Collection
-from datetime import timedelta
+from collections.abc import Collection, Iterator
+from datetime import datetime, timedelta
 from typing import Any
 
 from core.net.errors import ApiError, ApiRefused
 from core.net.http import Http, digest
 from core.readings import DeviceSpec, Reading, Value, clean_name
-from core.vendors import Identity, Vendor
+from core.vendors import Identity, Update, Vendor
 from core.vendors._shelly import order, parts, readings
+from core.vendors._shelly_history import METHODS, columns_of, meters, minutes
 
 LONGEST_ID = 200
 LONGEST_SLEEP_SECONDS = 7 * 86_400
@@ -32,7 +33,9 @@ class Client(Vendor):
     address_example = "http://192.168.1.20"
     credential_hint = "the device's admin password, if one is set"
     settle = timedelta(seconds=0.5)
+    history_span = timedelta(hours=3)  # a device tells some 50 minutes of its memory a second
     has_timer = True
+    listens = True
 
     def __init__(self, http: Http) -> None:
         super().__init__(http)
@@ -70,6 +73,28 @@ class Client(Vendor):
         part, params = order(vendor_id, status, attribute, value, revert_after)
         self._order(part.field.method, {"id": part.component_id, **params})
 
+    def history(self, vendor_id: str, since: datetime, until: datetime) -> Iterator[Reading]:
+        """What meters of energy kept of each minute; other components keep nothing."""
+        status, vendor_id = self._status([vendor_id])
+        for kind, component_id in meters(status):
+
+            def pages(ts: int, kind: str = kind, component_id: int = component_id) -> Any:
+                end_ts = int(until.timestamp())
+                return self._call(METHODS[kind], {"id": component_id, "ts": ts, "end_ts": end_ts})
+
+            columns = columns_of(status, kind, component_id)
+            for minute in minutes(pages, since, until):
+                for name, value in minute.values(columns):
+                    yield Reading(vendor_id, name, value, minute.at)
+
+    def listen(self, vendor_ids: Collection[str], whole_every: timedelta) -> Iterator[Update]:
+        from core.vendors._shelly_socket import listen  # loads a library that only listeners need
+
+        def owner(status: dict[str, Any]) -> str:
+            return self._owner(status, vendor_ids)
+
+        return listen(self.http, owner, whole_every)
+
     def _order(self, method: str, params: dict[str, Any]) -> None:
         answer = self.http.post("/rpc", {"id": 1, "method": method, "params": params})
         _raise_error(answer, method)
@@ -79,9 +104,9 @@ class Client(Vendor):
                 f"The device's answer to {method} is no result: nobody knows whether it did it."
             )
 
-    def _call(self, method: str) -> dict[str, Any]:
+    def _call(self, method: str, params: dict[str, str | int] | None = None) -> dict[str, Any]:
         try:
-            answer = self.http.get(f"/rpc/{method}")
+            answer = self.http.get(f"/rpc/{method}", params)
         except ApiRefused as refusal:
             if refusal.status != 401:
                 raise
@@ -137,13 +162,17 @@ class Client(Vendor):
         """The status, and which of these devices it is of. GetStatus tells the MAC address, not the
         id."""
         status = self._call("Shelly.GetStatus")
+        return status, self._owner(status, vendor_ids)
+
+    def _owner(self, status: dict[str, Any], vendor_ids: Collection[str]) -> str:
+        """Which of these devices a status is of."""
         system = status.get("sys")
         mac = _mac(system.get("mac")) if isinstance(system, dict) else ""
         if not mac:
             raise ApiError("The device's status does not say whose it is: no MAC address in it.")
         for vendor_id in vendor_ids:
             if vendor_id.lower().endswith(mac):
-                return status, vendor_id
+                return vendor_id
         expected = ", ".join(sorted(vendor_ids))
         raise ApiRefused(
             f"Another device answers at this address: its MAC address is {mac}, "

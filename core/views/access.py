@@ -8,10 +8,11 @@ from django.conf import settings
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import ObjectDoesNotExist, PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.shortcuts import resolve_url
+from django.shortcuts import get_object_or_404, resolve_url
 from django.utils.http import url_has_allowed_host_and_scheme
 
-from core.models import User
+from core.models import Device, Gateway, Right, User, access_of
+from core.models.access import refusal
 
 Path = ParamSpec("Path")
 View = Callable[Concatenate[HttpRequest, Path], HttpResponse]
@@ -29,8 +30,11 @@ def readable(view: View[Path]) -> View[Path]:
     return checked
 
 
-def permitted(permission: str) -> Callable[[View[Path]], View[Path]]:
-    """Let in only users who have the permission; others get the log-in page or a 403."""
+def permitted(right: Right, everywhere: bool = False) -> Callable[[View[Path]], View[Path]]:
+    """Let in only users who have the right; others get the log-in page or a 403.
+
+    With `everywhere` it must be for all gateways. Else the view leaves out what they may not see.
+    """
 
     def wrap(view: View[Path]) -> View[Path]:
         @wraps(view)
@@ -42,7 +46,7 @@ def permitted(permission: str) -> Callable[[View[Path]], View[Path]]:
                 if request.method == "POST":
                     return redirect_to_login(own_path(request, "status"))
                 return redirect_to_login(request.get_full_path())
-            require(request, permission)
+            require(request, right, everywhere)
             try:
                 return view(request, *path, **named)
             except ObjectDoesNotExist as error:  # somebody removed it while this waited
@@ -53,12 +57,23 @@ def permitted(permission: str) -> Callable[[View[Path]], View[Path]]:
     return wrap
 
 
-def require(request: HttpRequest, permission: str) -> None:
-    if not request.user.has_perm(permission):
-        raise PermissionDenied(
-            f"Your account lacks the permission {permission}. "
-            "Somebody who manages users can give it."
-        )
+def require(request: HttpRequest, right: Right, everywhere: bool = False) -> None:
+    access = access_of(request.user)
+    if not (access.may_everywhere(right) if everywhere else access.may(right)):
+        raise PermissionDenied(refusal(right))
+
+
+def device_or_404(request: HttpRequest, pk: int) -> Device:
+    """Return a device with its gateway, if it is there and the person may see it."""
+    devices = Device.objects.present().select_related("gateway")
+    return get_object_or_404(access_of(request.user).limit_devices(devices), pk=pk)
+
+
+def gateway_or_404(request: HttpRequest, pk: int) -> Gateway:
+    """Return a gateway, if it is there and the person may see it."""
+    return get_object_or_404(
+        access_of(request.user).limit_gateways(Gateway.objects.present()), pk=pk
+    )
 
 
 def person(request: HttpRequest) -> User:

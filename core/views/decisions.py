@@ -7,9 +7,10 @@ from typing import Any
 
 from core import formatting, rules, vendors
 from core.models import Attribute, Device, Plan, Receipt, Site
-from core.models.device import FailSafe
+from core.models.device import FailSafe, public_sentence
 from core.planning.score import Costs
 from core.tasks import scorecard
+from core.tasks.polling.clock import AHEAD
 from core.views import plans
 from core.views.holds import lengths
 
@@ -33,6 +34,10 @@ class Decider:
     options: list[Option]
     complaint: str = ""
 
+    @property
+    def public_complaint(self) -> str:
+        return public_sentence(self.complaint)
+
 
 @dataclass(frozen=True)
 class Saved:
@@ -48,9 +53,12 @@ class Saved:
 
 def decided(device: Device, attributes: Sequence[Attribute], now: datetime) -> dict[str, Any]:
     """Return the template context. A device without a rule still shows its stored history."""
-    rows = list(Plan.objects.filter(device=device).order_by("-deadline")[:PLANS_SHOWN])
+    # What was made by a clock that ran ahead would stand before all else for as long.
+    made = Plan.objects.filter(device=device, made_at__lte=now + AHEAD)
+    rows = list(made.order_by("-deadline")[:PLANS_SHOWN])
     going_on = (row for row in rows if now < row.deadline and row.rule == device.rule)
     current = max(going_on, key=lambda row: row.made_at, default=None)
+    receipts = Receipt.objects.filter(device=device, decided_at__lte=now + AHEAD)
     is_ruled = device.has_decider
     found = deciders(device)
     can_decide = found and not any(decider.complaint for _, decider in found)
@@ -63,9 +71,10 @@ def decided(device: Device, attributes: Sequence[Attribute], now: datetime) -> d
         "lengths": lengths(),
         "planned": planned,
         "no_plan": complaint,
+        "public_no_plan": public_sentence(complaint),
         "saved": saved(rows),
         "score": _score(device, now) if rows or is_ruled else [],
-        "receipts": Receipt.objects.filter(device=device).order_by("-decided_at")[:RECEIPTS_SHOWN],
+        "receipts": receipts.order_by("-decided_at")[:RECEIPTS_SHOWN],
     }
 
 

@@ -1,7 +1,7 @@
 """The device page: attributes, charts, commands, and the buttons; change and remove."""
 
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
@@ -9,19 +9,24 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from core import formatting
 from core.forms import ChooseChart, DeviceForm, OrderForm
 from core.forms.versioned import Seen, stored, typed
-from core.live.follower import follower
-from core.models import Attribute, Device, DeviceCommand
+from core.live.follower import newest_event
+from core.models import Attribute, Device, DeviceCommand, Right, access_of
 from core.models.device_command import State
 from core.readings import Source, Unacceptable
 from core.tasks import gateways, poll
 from core.tasks.orders import send
-from core.views.access import back, permitted, person, readable
+from core.tasks.orders.at_once import send_at_once
+from core.tasks.polling.clock import AHEAD
+from core.views.access import back, device_or_404, permitted, person, readable
+from core.views.costs import costs_of
 from core.views.decisions import decided
 from core.views.history import SPANS, history
 from core.views.sparklines import sparks_of
 from core.views.status import attributes_of
 
 COMMANDS_SHOWN = 20
+OUTCOME_SECONDS = 10
+"""For which the page waits for a worker to send; what comes later it shows by itself."""
 MOST_SPARKS = 24
 LEVELS = {
     State.CONFIRMED: messages.SUCCESS,
@@ -31,16 +36,12 @@ LEVELS = {
 }
 
 
-def _present(pk: int) -> Device:
-    return get_object_or_404(Device.objects.present().select_related("gateway"), pk=pk)
-
-
 @readable
 @require_safe
 def device(request: HttpRequest, pk: int) -> HttpResponse:
     # The event id is taken before any query: changes during this request are sent again.
-    now, last_event = timezone.now(), follower.last
-    device = _present(pk)
+    now, last_event = timezone.now(), newest_event()
+    device = device_or_404(request, pk)
     attributes = attributes_of([device], now)[device.pk]
     sparks = sparks_of([one for one in attributes if one.has_chart][:MOST_SPARKS], now)
     wanted = ChooseChart(request.GET).wanted()
@@ -72,17 +73,22 @@ def device(request: HttpRequest, pk: int) -> HttpResponse:
             "span": wanted["span"],
             "chosen": chosen,
             "history": history(chosen, SPANS[wanted["span"]], now) if chosen else None,
-            "commands": commands.order_by("-requested_at", "-pk")[:COMMANDS_SHOWN],
+            "commands": commands.filter(requested_at__lte=now + AHEAD).order_by(
+                "-requested_at", "-pk"
+            )[:COMMANDS_SHOWN],
             **decided(device, attributes, now),
+            **(costs_of(device, now) if request.user.is_authenticated else {}),
         },
     )
 
 
 @require_POST
-@permitted("core.add_devicecommand")
+@permitted(Right.CONTROL)
 def order(request: HttpRequest, pk: int) -> HttpResponse:
     """Commit the command, send it in this request, and show the outcome as a message."""
     attribute = get_object_or_404(Attribute.objects.select_related("device__gateway"), pk=pk)
+    if not access_of(request.user).may(Right.CONTROL, device=attribute.device):
+        raise Http404
     form = OrderForm(attribute, request.POST)
     if form.is_valid():
         _order(request, attribute, form)
@@ -105,7 +111,7 @@ def _order(request: HttpRequest, attribute: Attribute, form: OrderForm) -> None:
     except Unacceptable as error:
         messages.error(request, f"{error}.")
         return
-    command = next(iter(send.send([command.pk])), command)
+    command = next(iter(send_at_once([command.pk], OUTCOME_SECONDS)), command)
     command.attribute = attribute
     outcome = f"{attribute.device}, {formatting.command_text(command)}."
     parts = (outcome, command.error, _held(attribute.device_id))
@@ -125,9 +131,9 @@ def _held(device_pk: int) -> str:
 
 
 @require_POST
-@permitted("core.change_device")
+@permitted(Right.CONTROL)
 def ask(request: HttpRequest, pk: int) -> HttpResponse:
-    device = _present(pk)
+    device = device_or_404(request, pk)
     asked = poll.poll_devices(device.gateway_id, force=True).asked
     for _, why in asked.failed:
         messages.error(request, f"{device.gateway} was polled and did not answer: {why}")
@@ -145,9 +151,9 @@ def ask(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@permitted("core.change_device")
+@permitted(Right.ADMIN)
 def change(request: HttpRequest, pk: int) -> HttpResponse:
-    device = _present(pk)
+    device = device_or_404(request, pk)
     form, seen = (
         DeviceForm(request.POST or None, instance=device),
         Seen(device, request.POST or None),
@@ -156,7 +162,7 @@ def change(request: HttpRequest, pk: int) -> HttpResponse:
         messages.success(request, f"{form.cleaned_data['name']}: saved.")
         return redirect("device", pk)
     # The form has written what was typed into its own instance: the heading is of the stored one.
-    device = _present(pk) if form.is_bound else device
+    device = device_or_404(request, pk) if form.is_bound else device
     return render(
         request, "core/device_change.html", {"device": device, "form": form, "seen": seen}
     )
@@ -172,9 +178,9 @@ def _changed(device: Device, form: DeviceForm, seen: Seen) -> bool:
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@permitted("core.delete_device")
+@permitted(Right.ADMIN)
 def remove(request: HttpRequest, pk: int) -> HttpResponse:
-    device = _present(pk)
+    device = device_or_404(request, pk)
     if request.method == "POST":
         gateways.remove_device(pk)
         messages.success(request, f"{device} was removed.")

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.db.models import FilteredRelation, OuterRef, Q, Subquery
+from django.db.models import FilteredRelation, OuterRef, Q, QuerySet, Subquery
 
 from core import charts, feeds, formatting
-from core.feeds import Signal, Slot
+from core.feeds import Slot
 from core.models import Forecast, Series
 from core.planning.forecast import Outlook, outlook
 from core.tasks.forecasts.regions import Region, configured
@@ -19,11 +19,6 @@ HALF_HOUR = timedelta(minutes=30)
 SOON = timedelta(hours=2)
 SPARK_POINTS = 97
 MOST_SERIES = 12
-
-CLEAN = (Signal.CARBON_INTENSITY, Signal.MARGINAL_INTENSITY, Signal.PRICE)
-"""Of these the least ahead matters, of the others the most."""
-STORM = (Signal.LIGHTNING, Signal.LIGHTNING_POTENTIAL, Signal.CAPE)
-SIGNALS = CLEAN + STORM
 
 
 @dataclass(frozen=True)
@@ -45,40 +40,47 @@ class SignalForecast:
 
     @property
     def label(self) -> str:
-        return formatting.SIGNAL_WORDS[self.outlook.signal]
+        return self.outlook.signal.meaning
 
     @property
     def is_danger(self) -> bool:
-        return self.outlook.signal in STORM
+        return self.outlook.signal.is_danger
 
 
 def forecasts_shown(now: datetime) -> list[SignalForecast]:
     """Return the first configured price or intensity and the first danger that are stored."""
     stored = _stored(now)
-    chosen = [
-        next((series for series in stored if series.signal in kind), None)
-        for kind in (CLEAN, STORM)
-    ]
-    return [_signal_forecast(series, now) for series in chosen if series]
+    costs = [series for series in stored if feeds.signal(series.signal).is_cost]
+    dangers = [series for series in stored if feeds.signal(series.signal).is_danger]
+    return [signal_forecast(series, now) for series in (*costs[:1], *dangers[:1])]
 
 
 def _stored(now: datetime) -> list[Series]:
-    """Return series with a forecast (`newest`), in the order of FEEDS, then of SIGNALS."""
+    """Return series with a forecast (`newest`), in the order of FEEDS, then of signals.
+
+    Of costs and dangers: what a device of ours measures stands on its own page.
+    """
     regions = [region for region in configured() if region.feed in feeds.names()]
     if not regions:
         return []
+    known = feeds.signals()
+    shown = [signal for signal in known if signal.is_cost or signal.is_danger]
+    found = Series.objects.filter(_any(regions), signal__in=shown).order_by("pk")
+    places = {region.feed: place for place, region in reversed(list(enumerate(regions)))}
+    return sorted(
+        with_newest(found[:MOST_SERIES], now),
+        key=lambda one: (places[one.source.feed], known.index(feeds.signal(one.signal)), one.pk),
+    )
+
+
+def with_newest(found: QuerySet[Series], now: datetime) -> list[Series]:
+    """Return those that have a forecast, with the newest one (`newest`) and the source."""
     known = Forecast.objects.as_known_at(now).filter(series=OuterRef("pk")).values("pk")[:1]
-    found = Series.objects.filter(_any(regions), signal__in=SIGNALS).annotate(
+    annotated = found.annotate(
         newest=FilteredRelation("forecasts", condition=Q(forecasts__pk=Subquery(known)))
     )
-    related = found.select_related("source", "newest")  # type: ignore[misc]  # stubs miss it
-    rows = related.order_by("pk")[:MOST_SERIES]
-    places = {region.feed: place for place, region in reversed(list(enumerate(regions)))}
-    with_forecast = [series for series in rows if getattr(series, "newest", None)]
-    return sorted(
-        with_forecast,
-        key=lambda one: (places[one.source.feed], SIGNALS.index(Signal(one.signal)), one.pk),
-    )
+    related = annotated.select_related("source", "newest")  # type: ignore[misc]  # stubs miss it
+    return [series for series in related if getattr(series, "newest", None)]
 
 
 def _any(regions: Sequence[Region]) -> Q:
@@ -89,12 +91,13 @@ def _any(regions: Sequence[Region]) -> Q:
     return wanted
 
 
-def _signal_forecast(series: Series, now: datetime) -> SignalForecast:
+def signal_forecast(series: Series, now: datetime) -> SignalForecast:
+    """Show one of with_newest(). Raises feeds.UnknownFeed."""
     forecast: Forecast = series.newest  # type: ignore[attr-defined]  # by FilteredRelation
     forecast.series = series
     feed = feeds.load(series.source.feed)
     ahead = outlook(
-        Signal(series.signal),
+        feeds.signal(series.signal),
         now,
         now + AHEAD,
         forecast.as_slots(),
@@ -118,7 +121,7 @@ def _extreme(ahead: Outlook) -> Slot | None:
     """Return the first lowest slot, or the first highest of a danger."""
     if len({slot.value for slot in ahead.slots}) < 2:
         return None
-    sign = 1 if ahead.signal in CLEAN else -1
+    sign = 1 if ahead.signal.is_cost else -1
     return min(ahead.slots, key=lambda slot: (sign * slot.value, slot.starts_at))
 
 
@@ -139,7 +142,7 @@ def _reach(ahead: Outlook, now: datetime) -> timedelta:
 
 def _spark(ahead: Outlook, now: datetime) -> Spark:
     span = _reach(ahead, now)
-    label = formatting.SIGNAL_WORDS[ahead.signal].capitalize()
+    label = ahead.signal.meaning.capitalize()
     if not span:
         return Spark("", f"{label}: no data")
     slots = [ahead.at(now + span * place / SPARK_POINTS) for place in range(SPARK_POINTS)]

@@ -1,4 +1,4 @@
-"""/healthz for monitors: 200 while polling works, and deciding where rules are used.
+"""/healthz for monitors: 200 while polling works, and deciding and the relay where they are used.
 
 Not for liveness probes: they would restart the web process because a vendor is away.
 """
@@ -11,7 +11,7 @@ from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from core.tasks import runs
+from core.tasks import relay, runs
 
 logger = logging.getLogger(__name__)
 
@@ -23,6 +23,7 @@ def healthz(request: HttpRequest) -> HttpResponse:
         now = timezone.now()
         health = runs.health(now)
         problem = runs.deciding_problem(now) if health.ok else health.reason
+        problem = problem or relay.lasting_problem()
     except DatabaseAway as error:
         logger.error("healthz: the database does not answer: %s", error)
         return _answer(f"The database does not answer ({type(error).__name__}).", 503)

@@ -2,15 +2,14 @@
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404
 from django.utils import timezone
 from django.views.decorators.http import require_POST
 
 from core import formatting
 from core.forms import HoldForm
-from core.models import Device
+from core.models import Right
 from core.tasks.orders import holds
-from core.views.access import back, permitted, person
+from core.views.access import back, device_or_404, permitted, person
 
 LENGTHS = (60, 240)
 """Minutes that have a button."""
@@ -25,9 +24,9 @@ def lengths() -> list[tuple[str, str]]:
 
 
 @require_POST
-@permitted("core.add_devicecommand")
+@permitted(Right.CONTROL)
 def hold(request: HttpRequest, pk: int) -> HttpResponse:
-    device = get_object_or_404(Device.objects.present(), pk=pk)
+    device = device_or_404(request, pk)
     form = HoldForm(request.POST)
     if form.is_valid():
         holds.hold(pk, form.until(timezone.now()), f"held by {person(request)}")
@@ -43,9 +42,9 @@ def hold(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 @require_POST
-@permitted("core.add_devicecommand")
+@permitted(Right.CONTROL)
 def release(request: HttpRequest, pk: int) -> HttpResponse:
-    device = get_object_or_404(Device.objects.present(), pk=pk)
+    device = device_or_404(request, pk)
     holds.release(pk)
     decides = "Its rule decides again at the next run." if device.has_decider else "It has no rule."
     messages.success(request, f"{device} is released. {decides}")

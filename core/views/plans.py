@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import ceil
 
-from core import charts, formatting, rules
+from core import charts, feeds, formatting, rules
 from core.charts import Band, Chart, Column
 from core.feeds import Signal, Slot
 from core.models import Attribute, Device, Observation, Plan, Site
@@ -23,6 +23,8 @@ LEAST_BACK = timedelta(hours=1)
 TABLE_ROWS = 200
 NARROWEST_LABEL = 4
 """In percent: a window narrower than this has no word in it, only in the legend."""
+NEAREST_DEADLINE = 30
+"""In percent: of a deadline nearer to now, the word stands lower, as it would touch "now"."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,10 @@ class Planned:
         return f"{formatting.span_text(minutes)} of running, {done} of it done so far"
 
     @property
+    def deadline_is_near(self) -> bool:
+        return self.deadline is not None and self.deadline - self.now < NEAREST_DEADLINE
+
+    @property
     def labelled(self) -> list[Band]:
         """Windows with room for a word that the line of now does not cross."""
         return [
@@ -128,15 +134,13 @@ def _looks(device: Device, plan: Plan | None) -> tuple[Signal, Region] | None:
     The plan's, else the first that its rule or guard uses and a feed provides.
     """
     if plan:
-        return Signal(plan.signal), Region(*plan.region.partition(":")[::2])
+        return feeds.signal(plan.signal), Region(*plan.region.partition(":")[::2])
     signals, site = list(_signals(device)), Site.home()
     for signal in signals:
         if region := region_for(device, signal, site):
             return signal, region
     if signals:
-        raise LookupError(
-            f"No feed provides the {formatting.SIGNAL_WORDS[signals[0]]}: name one in FEEDS."
-        )
+        raise LookupError(f"No feed provides the {signals[0].meaning}: name one in FEEDS.")
     return None
 
 
@@ -180,7 +184,7 @@ def _drawn(
     return Planned(
         plan=plan,
         windows=lines.windows,
-        signal=formatting.SIGNAL_WORDS[ahead.signal],
+        signal=ahead.signal.meaning,
         unit=unit,
         start=start,
         end=end,

@@ -6,15 +6,15 @@ from typing import Any, cast
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, QueryDict
-from django.shortcuts import get_object_or_404, redirect, render
+from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods
 
 from core import rules
 from core.forms import ChooseRule, RuleForm
 from core.forms.versioned import Seen, stored, typed
-from core.models import Device, Site
+from core.models import Device, Right, Site
 from core.tasks import gateways
-from core.views.access import permitted
+from core.views.access import device_or_404, permitted
 
 
 @dataclass(frozen=True)
@@ -53,10 +53,10 @@ WORDS = {
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@permitted("core.change_device")
+@permitted(Right.ADMIN)
 def rule(request: HttpRequest, pk: int) -> HttpResponse:
     """Choose by GET (?rule=NAME, ?guard=NAME); store one of the two by POST."""
-    device = get_object_or_404(Device.objects.present().select_related("gateway"), pk=pk)
+    device = device_or_404(request, pk)
     place = request.POST.get("place", "")
     sent = request.POST if request.method == "POST" and place in WORDS else None
     choices = [

@@ -6,13 +6,13 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods
 
 from core.forms import SiteForm
-from core.models import Site
+from core.models import Right, Site
 from core.tasks import site as task
 from core.views.access import permitted
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@permitted("core.change_site")
+@permitted(Right.ADMIN, everywhere=True)
 def site(request: HttpRequest) -> HttpResponse:
     form = SiteForm(request.POST or None, instance=Site.home())
     if form.is_valid():

@@ -20,12 +20,22 @@ from django.views.decorators.http import require_safe
 
 from core import formatting
 from core.forms import FindDevices
-from core.live.follower import follower
-from core.models import Attribute, Device, DeviceCommand, Freshness, Gateway, Site
+from core.live.follower import newest_event
+from core.models import (
+    Access,
+    Attribute,
+    Device,
+    DeviceCommand,
+    Freshness,
+    Gateway,
+    Site,
+    access_of,
+)
 from core.models.attribute import main_switch
 from core.models.device_command import OPEN
 from core.models.gateway import GatewayQuerySet
 from core.tasks import runs
+from core.tasks.polling.clock import AHEAD
 from core.views.access import readable
 from core.views.forecasts import forecasts_shown
 from core.views.sparklines import Spark, sparks_of
@@ -89,9 +99,10 @@ class Pages:
 @require_safe
 def status(request: HttpRequest) -> HttpResponse:
     # The event id is taken before any query: changes during this request are sent again.
-    now, last_event = timezone.now(), follower.last
+    now, last_event = timezone.now(), newest_event()
     found = FindDevices(request.GET).wanted()
-    devices = Device.objects.present()
+    access = access_of(request.user)
+    devices = access.limit_devices(Device.objects.present())
     if found["q"]:
         devices = devices.matching(found["q"])
     if found["gateway"]:
@@ -106,13 +117,15 @@ def status(request: HttpRequest) -> HttpResponse:
     devices = (
         devices.worst_first(now)
         .select_related("gateway")
-        .annotate(is_any_broken=Exists(_broken()), has_clock=Exists(Site.objects.exclude(zone="")))
+        .annotate(
+            is_any_broken=Exists(_broken(access)), has_clock=Exists(Site.objects.exclude(zone=""))
+        )
     )
     shown = list(devices[pages.start : pages.start + DEVICES_A_PAGE]) if total else []
     may_be_broken = not shown or shown[0].is_any_broken  # type: ignore[attr-defined]
     broken: list[Gateway] = []
     if may_be_broken:
-        broken = list(_broken().order_by("-refused", "name", "pk")[: BROKEN_SHOWN + 1])
+        broken = list(_broken(access).order_by("-refused", "name", "pk")[: BROKEN_SHOWN + 1])
     is_clock_asked = any(
         device.has_decider and not device.has_clock  # type: ignore[attr-defined]
         for device in shown
@@ -153,8 +166,8 @@ def _pace(health: runs.Health) -> float:
     return (health.next_poll_at - health.last_poll.started_at).total_seconds()
 
 
-def _broken() -> GatewayQuerySet:
-    return Gateway.objects.active().filter(failures__gt=0)
+def _broken(access: Access) -> GatewayQuerySet:
+    return access.limit_gateways(Gateway.objects.active().filter(failures__gt=0))
 
 
 def rows(devices: Sequence[Device], now: datetime) -> list[DeviceRow]:
@@ -179,7 +192,7 @@ def attributes_of(devices: Iterable[Device], now: datetime) -> dict[int, list[At
     """Return attributes by device, each with `last_command`: the newest, if open or of this day."""
     by_pk = {device.pk: device for device in devices}
     newest = (
-        DeviceCommand.objects.filter(attribute=OuterRef("pk"))
+        DeviceCommand.objects.filter(attribute=OuterRef("pk"), requested_at__lte=now + AHEAD)
         .order_by("-requested_at")
         .values("pk")[:1]
     )

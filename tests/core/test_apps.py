@@ -33,3 +33,15 @@ def test_a_closed_pool_opens_again(transactional_db: None) -> None:
     assert not User.objects.exists()
     close_pools()
     assert not User.objects.exists()
+
+
+def test_the_admin_of_a_new_process_has_our_models() -> None:
+    program = (
+        "import django; django.setup(); import iotapp.urls; from django.contrib import admin; "
+        "print(len(admin.site._registry), type(admin.site._wrapped).__name__)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    count, name = done.stdout.split()
+    assert (int(count) > 10, name) == (True, "OurSite")

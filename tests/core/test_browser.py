@@ -11,7 +11,7 @@ from playwright.sync_api import expect
 
 from core.models import Observation, Plan, User
 from core.simulator import Simulator
-from core.tasks import gateways, poll
+from core.tasks import gateways
 from core.tasks.events.outbox import publishing
 from core.tasks.forecasts import fetch
 
@@ -27,13 +27,6 @@ def simulator():
     with Simulator(devices=1) as running:
         running.devices[0].on = False
         yield running
-
-
-@pytest.fixture
-def device(chromium, transactional_db, simulator):
-    found = gateways.add("shelly", simulator.address(0))
-    poll.poll_devices(found.gateway.pk)
-    return found.gateway.devices.get()
 
 
 @pytest.fixture

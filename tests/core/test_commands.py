@@ -328,3 +328,25 @@ def test_a_database_that_is_not_set_up_is_told_in_a_line(tmp_path):
     assert shown.returncode == 1
     assert shown.stderr.strip().endswith("Run: python manage.py migrate")
     assert "Traceback" not in shown.stderr
+
+
+def test_add_gateway_webhook_prints_its_secret_and_what_to_do_next(capsys):
+    secret = say("add_gateway", "webhook", "--allow-new", name="Sensors").strip()
+    gateway = Gateway.objects.get()
+    assert (gateway.name, gateway.allow_new) == ("Sensors", True)
+    assert gateway.credential.reveal() == secret
+    assert f"issue_token USER NAME --right ingest --gateway {gateway.pk}" in capsys.readouterr().err
+    with pytest.raises(CommandError, match="leave the URL out"):
+        say("add_gateway", "webhook", "http://127.0.0.1")
+    with pytest.raises(CommandError, match="Say where it answers"):
+        say("add_gateway", "shelly")
+
+
+def test_change_gateway_of_devices_that_push_takes_no_new_ones_and_renews_its_secret():
+    before = say("add_gateway", "webhook", "--allow-new").strip()
+    gateway = Gateway.objects.get()
+    say("change_gateway", str(gateway.pk), "--no-new")
+    after = say("change_gateway", str(gateway.pk), "--credential").strip()
+    gateway.refresh_from_db()
+    assert not gateway.allow_new
+    assert gateway.credential.reveal() == after != before

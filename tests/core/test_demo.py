@@ -6,16 +6,21 @@ import socket
 import subprocess
 import sys
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import requests
 from django.conf import settings
 from django.core.management import CommandError, call_command
+from django.db.models import F
+from django.utils import timezone
 
-from core.models import DeviceCommand, Gateway, Run
+from core.feeds import Signal
+from core.models import Attribute, Device, DeviceCommand, Forecast, Gateway, Plan, Run, Silence
 from core.models.device_command import State
 from core.simulator import Simulator
+from core.tasks import scorecard
 
 
 @pytest.fixture
@@ -80,11 +85,42 @@ def test_the_demo_shows_fresh_devices_and_their_plans(in_a_demo, capsys):
     output = capsys.readouterr().out
     assert output.count(" fresh ") == 5
     assert output.count("(why: explain ") == 3
-    assert output.count(" before 07:00 are ") == 2  # as decided, and in the table
+    assert output.count(" before 07:00") == 2  # as decided, and in the table
     assert "held" not in output
     assert Gateway.objects.count() == 5
     assert Run.objects.of("poll").completed().count() == 2
     assert not DeviceCommand.objects.filter(state=State.FAILED).exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_demo_begins_with_two_weeks_of_history_and_scores(in_a_demo):
+    call_command("demo", once=True)
+    fortnight_ago = timezone.now() - timedelta(days=13, hours=23)
+    for attribute in Attribute.objects.filter(name__in=("power", "temperature")):
+        seen = attribute.observations.order_by("observed_at")
+        assert seen.count() > 2000
+        assert seen.first().observed_at < fortnight_ago
+        assert not Silence.objects.filter(attribute=attribute).exists()
+    for score in scorecard.scores(Device.objects.all(), timezone.now(), 14):
+        if score.jobs:
+            assert score.jobs.settled >= 13
+            assert score.jobs.delivered > 0.99
+            assert score.jobs.costs.saving > 0
+    # Known by the hour in which it would have been fetched.
+    issues = Forecast.objects.filter(series__signal=Signal.CARBON_INTENSITY)
+    assert issues.count() > 150
+    assert not issues.filter(issued_at__gt=F("known_at")).exists()
+    for plan in Plan.objects.unsettled().filter(counted_until__gt=F("opens_at")):
+        seen = plan.device.attributes.get(name="on").observations
+        since = seen.filter(observed_at__gte=plan.opens_at, observed_at__lt=plan.counted_until)
+        assert plan.delivered == pytest.approx(10 * since.filter(number=1).count(), abs=20)
+    # Its meter counted what its plans say it ran.
+    car = Device.objects.get(name="Car charger")
+    energy = car.attributes.get(name="energy").observations.order_by("observed_at")
+    values = list(energy.values_list("number", flat=True))
+    assert values == sorted(values)
+    hours = sum(plan.delivered for plan in car.plans.exclude(settled_at=None)) / 60
+    assert values[-1] - values[0] == pytest.approx(7.2 * hours, rel=0.12)
 
 
 def test_the_demo_says_which_port_is_taken(in_a_demo):

@@ -110,7 +110,8 @@ def test_freshness_is_reckoned_as_python_reckons_it(script):
         late + timedelta(seconds=1),
         timedelta(days=2),
     ]
-    cases = list(product(ages, ages, (True, False), (0, 3)))
+    silences = (None, timedelta(hours=1), timedelta(seconds=-1))
+    cases = list(product(ages, ages, (True, False), (0, 3), silences))
     told = [
         {
             "heard": (now - heard).timestamp() if heard is not None else 0,
@@ -118,15 +119,17 @@ def test_freshness_is_reckoned_as_python_reckons_it(script):
             "isAvailable": available,
             "isFailing": failures > 0,
             "isPaused": False,
+            "silence": silence.total_seconds() if silence and heard is not None else 0,
         }
-        for heard, measured, available, failures in cases
+        for heard, measured, available, failures, silence in cases
     ]
     said = script.evaluate(
         "(script, [cases, now, late]) => cases.map((one) => script.freshness(one, now, late))",
         [told, now.timestamp(), late.total_seconds()],
     )
     times = [[now - age if age is not None else None for age in case[:2]] for case in cases]
-    expected = [
-        freshness(*time, *case[2:], now).value for time, case in zip(times, cases, strict=True)
-    ]
+    expected = []
+    for (heard, measured), case in zip(times, cases, strict=True):
+        due_at = heard + case[4] if heard and case[4] else None
+        expected.append(freshness(heard, measured, *case[2:4], now, due_at).value)
     assert said == expected

@@ -3,6 +3,7 @@ import sqlite3
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from subprocess import PIPE, Popen
 
@@ -115,8 +116,13 @@ def test_a_file_that_moves_to_a_share_keeps_what_was_written(
 
 
 def test_a_file_on_a_share_that_cannot_be_changed_is_named_with_the_cause(
-    connect: Connect, path: Path, request: pytest.FixtureRequest
+    connect: Connect,
+    path: Path,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    # The other never lets go: to wait for it by the usual 5 s tells nothing.
+    monkeypatch.setattr(sqlite3, "connect", partial(sqlite3.connect, timeout=0.1))
     make_in_wal_mode(path)
     reader = (
         "import sqlite3, sys; open_one = sqlite3.connect(sys.argv[1]);"

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from core import serializers
 from core.feeds import Signal
-from core.models import Device, Receipt, Site
+from core.models import Device, Receipt, Role, Site
 from core.models.event import Event
 from core.tasks import decide, gateways, poll
 from core.tasks.decisions.situations import Round
@@ -226,7 +226,7 @@ def test_a_backtest_goes_by_the_clock_of_the_home(tmp_path):
 
 
 def test_the_page_of_the_home_sets_its_clock():
-    owner = log_in("change_site", "change_device")
+    owner = log_in(Role.ADMINISTRATOR)
     shown = owner.get("/home/").content.decode()
     assert "The time zone of the home is not set: rules go by UTC" in shown
     answer = owner.post("/home/", {"zone": BERLIN, "name": "Flat"}, follow=True)
@@ -235,7 +235,7 @@ def test_the_page_of_the_home_sets_its_clock():
 
 
 def test_the_page_refuses_an_unknown_zone_with_an_example():
-    answer = log_in("change_site").post("/home/", {"zone": "Berlin"})
+    answer = log_in(Role.ADMINISTRATOR).post("/home/", {"zone": "Berlin"})
     assert "&#x27;Berlin&#x27; is no time zone. Example: Europe/London" in answer.content.decode()
     assert Site.home().zone == ""
 
@@ -244,7 +244,7 @@ def test_the_page_of_the_home_is_for_those_who_may_change_it(client):
     assert client.get("/home/").status_code == 302
     assert log_in().get("/home/").status_code == 403
     assert 'href="/home/"' not in client.get("/").content.decode()
-    assert 'href="/home/"' in log_in("change_site").get("/").content.decode()
+    assert 'href="/home/"' in log_in(Role.ADMINISTRATOR).get("/").content.decode()
 
 
 def test_the_status_page_asks_for_the_clock_until_it_is_set(heater, client):  # noqa: F811
@@ -265,7 +265,7 @@ def test_a_chart_shows_utc_where_it_says_so(heater, client, time_machine):  # no
 
 
 def test_pages_say_whose_clock_a_rule_goes_by(heater):  # noqa: F811
-    owner = log_in("change_site", "change_device")
+    owner = log_in(Role.ADMINISTRATOR)
     set_site(zone=BERLIN, latitude=52.52, longitude=13.4)
     gateways.set_rule(heater.pk, "schedule", {"on": "22:00-22:20"})
     page = f"/devices/{heater.pk}/"

@@ -18,9 +18,10 @@ from types import SimpleNamespace
 import pytest
 import time_machine
 from django.conf import settings
+from django.db.models.functions import Now
 from django.utils import timezone
 
-from core.models import Attribute, Device, Gateway, Receipt
+from core.models import Attribute, Device, Gateway, Observation, Receipt
 from core.models.device_command import State
 from core.net.errors import ApiError, ApiRefused
 from core.net.http import Http, bearer
@@ -29,6 +30,7 @@ from core.tasks import decide, gateways, poll
 from core.tasks.explain import explain
 from core.tasks.orders import send
 from core.vendors.home_assistant import Client
+from tests.core.tasks.listening.listeners import until
 
 pytestmark = pytest.mark.peers
 
@@ -200,17 +202,20 @@ def test_a_mode_that_it_lacks_is_refused():
         client().write("climate.heatpump", "mode", "no such mode")
 
 
+def switched_since(vendor_id: str, since: datetime) -> list[Value | None]:
+    """What it was then, and what it was switched to since."""
+    readings = client().history(vendor_id, since, since + timedelta(hours=1))
+    return [reading.value for reading in readings]
+
+
 def test_history_tells_what_happened():
     since = datetime.now(UTC)
     client().write(HEATER, "on", True)
     assert becomes(HEATER, "on", True)
     until = time.monotonic() + 10
-    while (
-        not (told := [r.value for r in client().history(HEATER, since, since + timedelta(hours=1))])
-        and time.monotonic() < until
-    ):
+    while (told := switched_since(HEATER, since)) != [False, True] and time.monotonic() < until:
         time.sleep(0.2)  # the recorder commits each second
-    assert told == [True]
+    assert told == [False, True]
 
 
 # The full way
@@ -275,6 +280,26 @@ def test_an_unavailable_switch_never_confirms(gateway, away):
     command.refresh_from_db()
     assert command.state in (State.UNCONFIRMED, State.FAILED)
     assert not attribute(gateway, HEATER, "on").available
+
+
+def test_a_gap_is_closed_with_what_it_recorded_while_we_were_away(gateway):
+    """We were last there an hour ago; since then somebody heated, and stopped."""
+    poll.poll_devices()
+    began = timezone.now()
+    for on, watts in ((True, 1850), (False, 0.4)):
+        client().write(HEATER, "on", on)
+        assert becomes(POWER, "power", watts)
+        time.sleep(1.5)  # the recorder commits each second
+    left = began - timedelta(hours=1)
+    Observation.objects.all().delete()
+    Attribute.objects.update(heard_at=left, observed_at=left)
+    poll.poll_devices()
+    power = attribute(gateway, POWER, "power")
+    heated = power.observations.get(number=1850, observed_at__gt=began)  # not of other tests
+    assert began < heated.observed_at < timezone.now()
+    assert not power.silences.filter(ends_at__gt=heated.observed_at).exists()
+    assert power.value == 0.4
+    assert not Device.objects.get(vendor_id=HEATER).is_held(timezone.now())
 
 
 # Restarted, away, switched by others: the ledger tells the truth
@@ -403,9 +428,7 @@ def relay_since(moment: datetime) -> list[Value | None]:
     """What the heater's relay was switched to since then, as Home Assistant itself has recorded
     it."""
     time.sleep(1.5)  # the recorder commits each second
-    return [
-        reading.value for reading in client().history(RELAY, moment, moment + timedelta(hours=1))
-    ]
+    return switched_since(RELAY, moment)[1:]
 
 
 def test_an_order_that_outlives_a_restart_is_confirmed(gateway, peer, in_the_middle):
@@ -630,3 +653,46 @@ def test_modes_that_it_did_not_have_are_stored_and_may_be_ordered(gateway):
         assert mode.ordered_value("cool") == "cool"
     finally:
         authorized().post(path, {"state": shown["state"], "attributes": shown["attributes"]})
+
+
+# What it tells by itself
+
+
+def test_what_home_assistant_tells_is_stored_within_a_second(gateway):
+    """From the moment that another program switches it, to its value in the database."""
+    poll.poll_devices()
+    with until() as turn_until:
+        turn_until(lambda: Gateway.objects.filter(pk=gateway.pk, listened_until__gt=Now()).exists())
+        seconds = []
+        for on in (True, False, True, False, True):
+            began = time.monotonic()
+            switched_by_somebody(RELAY, "turn_on" if on else "turn_off")
+            turn_until(lambda on=on: attribute(gateway, HEATER, "on").value is on)
+            seconds.append(time.monotonic() - began)
+            turn_until(
+                lambda on=on: attribute(gateway, POWER, "power").value == (1850 if on else 0.4)
+            )
+    print(f"device to stored: {', '.join(f'{one:.3f}' for one in sorted(seconds))} s")
+    assert sorted(seconds)[2] < 1
+    gateway.refresh_from_db()
+    assert gateway.listened_until is None
+
+
+def test_a_wrong_token_is_a_refusal_and_stops_the_listener(gateway):
+    gateways.change(gateway.pk, credential="wrong")
+    with until() as turn_until:
+        turn_until(lambda: Gateway.objects.get().refused)
+    assert Gateway.objects.get().retry_at > timezone.now() + timedelta(minutes=55)
+
+
+def test_home_assistant_that_restarts_is_listened_to_again(gateway, peer):
+    poll.poll_devices()
+    with until() as turn_until:
+        is_listened_to = Gateway.objects.filter(pk=gateway.pk, listened_until__gt=Now()).exists
+        turn_until(is_listened_to)
+        peer.stop()
+        turn_until(lambda: not is_listened_to())
+        peer.start()
+        turn_until(is_listened_to)
+        switched_by_somebody(RELAY, "turn_on")
+        turn_until(lambda: attribute(gateway, HEATER, "on").value is True)

@@ -422,11 +422,16 @@ class Attack:
         return f"{type(error).__name__} in {Path(last.filename).name}:{last.lineno}"
 
 
+def called() -> list[str]:
+    """The vendors that are called: where devices push, nobody answers."""
+    return [name for name in vendors.names() if not vendors.load(name).pushes]
+
+
 def main(
     seed: int, count: int, every: int, file: Path, said: Callable[[str], object] = print
 ) -> None:
     """`count` is for all vendors together. Says the sums as JSON."""
-    names = vendors.names()
+    names = called()
     attacks = [Attack(name, random.Random(f"{seed} {name}")) for name in names]
     shares = [count // len(names) + (place < count % len(names)) for place in range(len(names))]
     outputs = [

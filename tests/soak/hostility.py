@@ -21,6 +21,9 @@ from core import vendors
 from core.readings import LARGEST_NUMBER
 from tests.soak.kills import start
 
+CALLED = [name for name in vendors.names() if not vendors.load(name).pushes]
+"""The vendors that are called: where devices push, nobody answers."""
+
 POSTGRESQL = os.environ.get("TEST_DATABASE_URL") or "postgres://postgres@127.0.0.1:5432/test"
 PROCESSES = 2
 
@@ -43,7 +46,7 @@ class Hostility:
     def __str__(self) -> str:
         what = ", ".join(f"{count:,} {name}" for name, count in self.recorded.items())
         return (
-            f"hostile: {self.answers:,} answers through {' and '.join(vendors.names())}: "
+            f"hostile: {self.answers:,} answers through {' and '.join(CALLED)}: "
             f"{self.devices:,} devices and {self.readings:,} readings came out, "
             f"{self.uncaught.total()} uncaught exceptions; of {self.outputs:,} of them "
             f"record() made: {what}; {self.rows:,} rows, {self.unstorable} not finite or not sane, "

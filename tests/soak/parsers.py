@@ -12,7 +12,8 @@ from core.live import protocol
 from core.live.actions import Refused
 from core.net import auth, http, strict_json
 from core.readings import Kind, Unacceptable, clean_name, clean_value
-from core.rules import schedule, time_of_day
+from core.rules import schedule
+from core.schedule import time_of_day
 
 LENGTH = 1000
 FACTORS = (1, 10, 100)

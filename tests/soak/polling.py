@@ -15,7 +15,7 @@ from django.db.models.functions import Now
 
 from core.models import Attribute, Gateway, Lease, Observation, Run
 from core.models.run import Outcome
-from core.tasks import gateways
+from core.tasks import gateways, runs
 from core.tasks.polling.record import DEVICES_A_BATCH
 from core.tasks.runs import LEASE_SECONDS
 from tests.soak.kills import Assassin, let_time_pass
@@ -237,8 +237,8 @@ def _check_runs(polls: Polls) -> None:
     polls.vanished = outcomes[Outcome.VANISHED]
     _expect(
         polls,
-        Lease.objects.get().token == outcomes.total(),
-        f"{Lease.objects.get()} for {outcomes.total()} runs",
+        Lease.objects.get(task=runs.POLL).token == outcomes.total(),
+        f"{Lease.objects.get(task=runs.POLL)} for {outcomes.total()} runs",
     )
     _expect(
         polls,

@@ -7,9 +7,11 @@ import pytest
 
 from tests.soak.acknowledgements import spoil_acknowledgements
 from tests.soak.bodies import stall
+from tests.soak.clocks import JumpingClock
 from tests.soak.deaf import never_read
 from tests.soak.following import follow_through_everything
 from tests.soak.hostility import attack
+from tests.soak.invitations import kill_inviting
 from tests.soak.ledger import run_the_ledger
 from tests.soak.log_ins import guess_everywhere
 from tests.soak.outages import poll_through_an_outage
@@ -17,6 +19,8 @@ from tests.soak.parsers import grow
 from tests.soak.planning import compare_plans
 from tests.soak.polling import kill_polls
 from tests.soak.quarrel import quarrel
+from tests.soak.replays import replay
+from tests.soak.schema import ask_for
 from tests.soak.sending import kill_sending
 from tests.soak.years import live_a_year
 
@@ -28,7 +32,10 @@ YEAR_DAYS = int(os.environ.get("SOAK_YEAR_DAYS", "365"))
 STEPS = int(os.environ.get("SOAK_STEPS", "10000"))
 EVENTS = int(os.environ.get("SOAK_EVENTS", "100000"))
 WORLDS = int(os.environ.get("SOAK_WORLDS", "5000"))
+KEYS = int(os.environ.get("SOAK_KEYS", "4"))
+INVITATIONS = int(os.environ.get("SOAK_INVITATIONS", "10000"))
 ROUNDS = int(os.environ.get("SOAK_ROUNDS", "500"))
+SCHEMA_MINUTES = float(os.environ.get("SOAK_SCHEMA_MINUTES", "2"))
 ANSWERS = int(os.environ.get("SOAK_ANSWERS", "1000000"))
 
 
@@ -87,6 +94,20 @@ def test_whatever_happens_in_whatever_order(say):
         say(tally)
 
 
+def test_whatever_happens_while_the_clock_jumps(say):
+    steps = 0
+    while steps < STEPS:
+        tally = run_the_ledger(machines=50, steps=60, machine=JumpingClock)
+        steps += tally.steps
+        say(tally)
+
+
+def test_ten_thousand_invitations_by_processes_that_are_killed(database_url, say):
+    mails = kill_inviting(INVITATIONS, kills=5, database_url=database_url)
+    say(mails)
+    assert mails.faults == []
+
+
 def test_a_third_of_the_gateways_away(database_url, say):
     outage = poll_through_an_outage(300, database_url, deadline_seconds=10)
     say(outage)
@@ -101,6 +122,14 @@ def test_a_hundred_thousand_events_followed_through_everything(database_url, say
     say(following)
     assert following.events >= 0.9 * EVENTS
     assert not following.faults
+
+
+def test_a_thousand_replays_of_each_key_make_one_command(database_url, say):
+    replays = replay(KEYS, database_url)
+    say(replays)
+    assert replays.answers.total() == 1000 * KEYS
+    assert replays.commands == KEYS
+    assert not replays.faults
 
 
 def test_two_hundred_clients_that_never_read(database_url, say):
@@ -139,6 +168,13 @@ def test_bodies_that_stall_or_drip(database_url, say):
     say(bodies)
     assert not bodies.faults
     assert bodies.page_seconds < 1
+
+
+def test_minutes_of_requests_by_every_audience(database_url, say):
+    asked = ask_for(SCHEMA_MINUTES, database_url)
+    say(asked)
+    assert min(asked.cases.values()) > 0
+    assert not asked.faults, "\n\n".join(asked.faults)
 
 
 def test_guesses_of_passwords_while_pages_are_read(database_url, say):

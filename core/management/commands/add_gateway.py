@@ -12,6 +12,8 @@ from core.net.errors import ApiError, ApiRefused
 from core.tasks import gateways, poll
 from core.tasks.site import clock_in_words
 
+NO_ADDRESS = "Its devices push, so it has no address: leave the URL out."
+ADDRESS = "Say where it answers, such as http://192.168.1.20"
 NEXT = "Next: python manage.py status, and python manage.py set_rule DEVICE awesome"
 
 
@@ -20,17 +22,24 @@ class Command(Base):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("vendor", choices=vendors.names(), help="the API that it speaks")
-        parser.add_argument("address", metavar="URL", help="such as http://192.168.1.20")
+        where = "such as http://192.168.1.20; none for devices that push"
+        parser.add_argument("address", metavar="URL", nargs="?", default="", help=where)
         parser.add_argument("--name", default="", help="default: what the gateway calls itself")
-        parser.add_argument(
-            "--credential",
-            action="store_true",
-            help="ask for the password or token, unless the variable GATEWAY_CREDENTIAL holds it",
-        )
+        asks = "ask for the password or token, unless GATEWAY_CREDENTIAL holds it"
+        parser.add_argument("--credential", action="store_true", help=asks)
+        pushing = "of devices that push: each is added by its first message"
+        parser.add_argument("--allow-new", action="store_true", help=pushing)
 
     def handle(self, *args: Any, **options: Any) -> None:
         credential = os.environ.get("GATEWAY_CREDENTIAL", "")
         vendor = vendors.load(options["vendor"])
+        if bool(options["address"]) is vendor.pushes:
+            raise CommandError(NO_ADDRESS if vendor.pushes else ADDRESS)
+        if vendor.pushes:
+            added = gateways.add_pushing(options["vendor"], options["name"], options["allow_new"])
+            self.stderr.write(added.in_words())
+            self.stdout.write(added.secret)
+            return
         if options["credential"]:
             credential = self.ask_credential(vendor.credential_hint)
         if vendor.pairing and not credential:

@@ -7,14 +7,12 @@ from django.core.management.base import CommandError, CommandParser
 from core import rules
 from core.management.arguments import DAY_MINUTES, minutes, zone
 from core.management.command import Command as Base
-from core.tasks import rule_options
 from core.tasks.backtesting import backtest, svg
 
 CSV = (
     "history with the columns from, to, forecast, actual and perhaps issued, or gzipped "
     "(default: the database)"
 )
-EVERY = minutes(DAY_MINUTES)
 
 
 class Command(Base):
@@ -29,8 +27,9 @@ class Command(Base):
         add("--to", dest="until", type=day, required=True, metavar="DAY", help="last day")
         add("--zone", type=zone, help="time zone of the device (default: the home's)")
         add("--file", type=Path, metavar="CSV", help=CSV)
+        add("--currency", default="", metavar="GBP", help="of the prices in the file")
         add("--region", default="", metavar="FEED:REGION", help="default: as FEEDS says")
-        add("--every", type=EVERY, default="10", metavar="MINUTES", help="between decisions (10)")
+        add("--every", type=minutes(DAY_MINUTES), default="10", help="minutes between decisions")
         add("--svg", type=Path, metavar="FILE", help="draw the last week as a chart")
         add("--json", action="store_true", help="print the result as JSON")
 
@@ -44,9 +43,10 @@ class Command(Base):
         days, every, zone = (options["since"], options["until"]), options["every"], options["zone"]
         try:
             rule = rules.load(options["rule"])
-            chosen = rule.read(rule_options.parse(options["options"]))
+            chosen = rule.read(rules.read_pairs(options["options"]))
             settings = backtest.settings_of(rule, chosen, *days, every, zone)
-            histories = backtest.load_histories(settings, options["file"], options["region"])
+            source = [options[name] for name in ("file", "region", "currency")]
+            histories = backtest.load_histories(settings, *source)
             with self.progress("decision") as progress:
                 result = backtest.backtest(settings, histories, progress)
             if options["svg"]:

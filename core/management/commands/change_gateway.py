@@ -10,6 +10,8 @@ from core.models import Gateway, SecretUnreadable
 from core.net.errors import ApiError, ApiRefused
 from core.tasks import gateways
 
+ALLOW_NEW = "of devices that push: each is added by its first message"
+
 
 class Command(Base):
     help = "Change a gateway's name, address or credential, or disable it. The rest stays."
@@ -22,15 +24,25 @@ class Command(Base):
         add(
             "--credential",
             action="store_true",
-            help="ask for a new password or token, unless GATEWAY_CREDENTIAL holds it",
+            help="ask for a new password or token, unless GATEWAY_CREDENTIAL holds it; "
+            "of devices that push: make a new secret, and print it",
         )
+        new = parser.add_mutually_exclusive_group()
+        new.add_argument("--allow-new", action="store_const", const=True, help=ALLOW_NEW)
+        new.add_argument("--no-new", dest="allow_new", action="store_const", const=False)
         add_enabled(parser, "polled")
 
     def handle(self, *args: Any, **options: Any) -> None:
         gateway = Gateway.objects.present().get(pk=options["gateway"])
-        changes: dict[str, Any] = given(options, "name", "address", "enabled")
+        vendor = vendors.load(gateway.vendor)
+        known = (
+            ("name", "enabled", "allow_new") if vendor.pushes else ("name", "address", "enabled")
+        )
+        changes: dict[str, Any] = given(options, *known)
+        if options["credential"] and vendor.pushes:
+            self.stdout.write(gateways.renew_secret(gateway.pk).secret)
+            return
         if options["credential"]:
-            vendor = vendors.load(gateway.vendor)
             question = f"{gateway}: {vendor.credential_hint}"
             changes["credential"] = self.ask_credential(question)
             if vendor.pairing and not changes["credential"]:

@@ -8,7 +8,7 @@ from core.formatting import counted
 from core.management.arguments import moment
 from core.management.command import Command as Base
 from core.models import Site
-from core.tasks import decide
+from core.tasks import decide, send_alerts
 from core.tasks.runs import AlreadyRunning, LeaseLost
 
 NO_RULES = "No device has a rule. Choose one: python manage.py set_rule DEVICE awesome"
@@ -44,6 +44,9 @@ class Command(Base):
             return
         except (LeaseLost, LookupError) as error:
             raise CommandError(str(error)) from error
+        finally:
+            if not (dry_run or as_of or options["device"]):
+                send_alerts.after_a_run()
         if options["json"]:
             self.write_json([verdict.as_json() for verdict in verdicts])
         else:

@@ -4,7 +4,7 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from core.management.command import Command as Base
-from core.tasks import poll
+from core.tasks import poll, send_alerts
 from core.tasks.runs import AlreadyRunning, LeaseLost
 
 
@@ -31,6 +31,9 @@ class Command(Base):
             return
         except LeaseLost as error:
             raise CommandError(str(error)) from error
+        finally:
+            if options["gateway"] is None:
+                send_alerts.after_a_run()
         if options["json"]:
             self.write_json(summary.as_json())
         else:

@@ -41,7 +41,7 @@ class Command(Base):
             self.stdout.write(table or f"{name} has no options.")
             return
         try:
-            written = rule_options.parse(options["options"])
+            written = rules.read_pairs(options["options"])
             device = gateways.set_rule(options["device"], name, written, guard=options["guard"])
         except ValueError as error:
             raise CommandError(f"{error}\n{table}".strip()) from error

@@ -1,4 +1,4 @@
-// Forms that order are sent over the socket while it is open, and show each step; else as any other
+// Forms that order are sent over our socket while it is open, and show each step; else as any other
 // form (forms.js). One press, one order: nothing is ever sent again.
 
 import { all, announce, copy, main } from "./dom.js";
@@ -52,7 +52,7 @@ document.addEventListener(
     if (Date.now() - (button.changedAt ?? 0) < 500) {
       event.preventDefault();
       announce("It changed just as you pressed. Look again.");
-    } else if (link.isOpen) {
+    } else if (link.takesOrders) {
       event.preventDefault();
       order(form, button);
     }

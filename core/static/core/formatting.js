@@ -65,11 +65,14 @@ export function valueText(value, unit = "") {
 
 const DAY_SECONDS = 86400;
 
-// Times in seconds; `heard` and `measured` are 0 where there is none.
-export function freshness({ heard, measured, isAvailable, isFailing, isPaused }, now, lateAfter) {
+// Times in seconds; `heard` and `measured` are 0 where there is none, `silence` where it is asked:
+// after so long without a message, a device that pushes is stale.
+export function freshness(facts, now, lateAfter) {
+  const { heard, measured, silence, isAvailable, isFailing, isPaused } = facts;
   if (isPaused) return "paused";
   if (!heard) return isFailing ? "unreachable" : "never";
   if (!isAvailable) return "unreachable";
-  if (now - heard > lateAfter) return isFailing ? "unreachable" : "late";
+  if (silence && now - heard > silence) return "stale";
+  if (!silence && now - heard > lateAfter) return isFailing ? "unreachable" : "late";
   return measured && now - measured > DAY_SECONDS ? "stale" : "fresh";
 }

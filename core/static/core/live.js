@@ -1,4 +1,5 @@
-// Follows /ws/events/ (docs/socket.md). Where there is no socket the page fetches itself each 30 s.
+// Follows /ws/events/ (docs/socket.md), or a hosted relay (relay.js). Where there is no socket the
+// page fetches itself each 30 s.
 
 import { setSkew } from "./clock.js";
 import { all, main } from "./dom.js";
@@ -6,6 +7,7 @@ import { updateAllFreshness } from "./render.js";
 import { link, logInIsOver, send, showLink } from "./socket.js";
 import { keepUp, page, refreshIn, whenMerged } from "./refresh.js";
 import { answer } from "./commands.js";
+import { openRelay, pageChanged } from "./relay.js";
 import { applyAgain, applyAll, isPage, remember, showDue } from "./events.js";
 
 const FALLBACK_SECONDS = 30;
@@ -13,17 +15,25 @@ const FAILURES_UNTIL_FALLBACK = 3;
 const HIDDEN_SECONDS = 300;
 const SLOW_REFRESH_SECONDS = 900;
 const LONGEST_PAUSE = 30000;
+const isRelayed = "relay" in main.dataset;
 
 function connect() {
   clearTimeout(link.retry);
   if (link.isOver || document.hidden || link.socket) return;
+  const socket = isRelayed
+    ? openRelay({ open, show, startOver: () => refreshIn(0, 500), hangUp, lost })
+    : openSocket();
+  link.socket = socket;
+  link.watchdog = setTimeout(() => hangUp(socket), 15000);
+}
+
+function openSocket() {
   const address = new URL(main.dataset.socket, location.href);
   address.protocol = address.protocol.replace("http", "ws");
   const socket = new WebSocket(address);
-  link.socket = socket;
   socket.onmessage = ({ data }) => receive(JSON.parse(data));
   socket.onclose = ({ code }) => lost(socket, code);
-  link.watchdog = setTimeout(() => hangUp(socket), 15000);
+  return socket;
 }
 
 // A connection that died without a word, as when a laptop slept, is only noticed by its silence.
@@ -51,14 +61,17 @@ function receiveEvents(events) {
   const news = events.filter(({ id }) => id > link.last);
   if (!news.length) return;
   link.last = news.at(-1).id;
+  show(news);
+}
+
+function show(news) {
   remember(news);
   applyAll(news);
 }
 
 function greet({ last, heartbeat_seconds }) {
   link.heartbeat = heartbeat_seconds;
-  link.failures = 0;
-  link.isOpen = true;
+  link.takesOrders = true;
   // The page was written before this connection: what came between is in the page that is fetched.
   if (link.last === null) refreshIn(0, 500);
   link.last ??= last;
@@ -67,6 +80,13 @@ function greet({ last, heartbeat_seconds }) {
   subscribe();
   send({ resume: { after: link.last } });
   if (isPage("device")) send({ here: { device: Number(main.dataset.device) } }); // see presence.js
+  open();
+}
+
+function open() {
+  if (isRelayed) clearTimeout(link.watchdog); // relay.js has its own
+  link.failures = 0;
+  link.isOpen = true;
   showLink("live", "Changes appear here as they happen");
 }
 
@@ -85,7 +105,8 @@ function subscribe() {
 whenMerged((last) => {
   applyAgain(last);
   // What happened to a device before it was subscribed to is in the page.
-  if (link.isOpen && subscribe()) refreshIn(0, 500);
+  if (isRelayed) pageChanged();
+  else if (link.isOpen && subscribe()) refreshIn(0, 500);
 });
 
 function lost(socket, code) {
@@ -128,7 +149,7 @@ export function hide() {
 function letGo() {
   clearTimeout(link.watchdog);
   link.socket = null;
-  link.isOpen = false;
+  link.isOpen = link.takesOrders = false;
   const present = document.getElementById("present");
   if (present) present.hidden = true; // until the server says again who is here
 }

@@ -14,6 +14,8 @@ import "./refresh.js";
 import "./commands.js";
 import "./forms.js";
 import "./events.js";
+import "./relay.js";
 import "./live.js";
 import "./presence.js";
 import "./page.js";
+import "./link.js";

@@ -95,6 +95,7 @@ function stateOf({ dataset }) {
   const facts = {
     heard: Number(dataset.heard),
     measured: Number(dataset.measured),
+    silence: Number(dataset.silence ?? 0),
     isAvailable: !("unavailable" in dataset),
   };
   return freshness(

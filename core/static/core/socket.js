@@ -7,6 +7,7 @@ export const link = {
   last: Number(main.dataset.last) || null,
   failures: 0,
   isOpen: false,
+  takesOrders: false,
   isOver: false,
   answers: new Map(),
   devices: new Set(),

@@ -263,7 +263,10 @@ def _job_json(row: BacktestJob) -> Json:
 
 
 def load_histories(
-    settings: BacktestSettings, file: Path | None = None, region: str = ""
+    settings: BacktestSettings,
+    file: Path | None = None,
+    region: str = "",
+    currency: str = "",
 ) -> dict[Signal, SignalHistory]:
     """Return what a rule's signals were.
 
@@ -273,7 +276,12 @@ def load_histories(
     """
     signals = settings.rule.signals(settings.options)
     if file:
-        history = past.from_file(file, signals[0])
+        unit = signals[0].unit
+        if unit.startswith("/"):
+            unit = f"{currency}{unit}"
+            if not signals[0].has_unit(unit):
+                raise ValueError(f"{file} holds money: say which, such as --currency GBP")
+        history = past.from_file(file, signals[0], unit)
         if not history.between(settings.since, settings.until):
             days = f"{settings.since:%Y-%m-%d %H:%M} to {settings.until:%Y-%m-%d %H:%M} UTC"
             raise ValueError(f"{file} has no measurement (actual) from {days}.")

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from core import feeds
-from core.feeds import UNITS, Signal, Slot, clean_slots
+from core.feeds import Signal, Slot, clean_slots
 from core.models import Forecast, Measurement, Series
 from core.planning.forecast import REPLAYED, TYPICAL_OF, Outlook, Rung, layered, outlook
 from core.tasks.decisions.situations import LOOK_AHEAD
@@ -269,7 +269,7 @@ def from_file(
     issue. Raises ValueError with the line that is wrong, OSError.
     """
     forecasts, measurements = dict[datetime | None, list[Slot]](), list[Measured]()
-    unit = unit or UNITS[signal]
+    unit = unit or signal.unit
     for row in _rows(path):
         if row.forecast is not None:
             issued_at = row.issued or row.start

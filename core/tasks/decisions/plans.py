@@ -110,6 +110,8 @@ def store(
             predicted=plan.cost if plan.unit else None,
             **terms,
         )
+    # What is not over was settled by a clock that ran ahead.
+    row.settled_at, row.made_at = None, min(row.made_at, now)
     before = unpack_windows(row.windows)
     if differ(before, plan.windows, now):
         row.windows = pack_windows([*_until(before, now), *_since(plan.windows, now)])

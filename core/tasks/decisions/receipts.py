@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from core import planning, rules
+from core import planning
 from core.models import Plan, Receipt
 from core.planning.forecast import Outlook
 from core.tasks.decisions import plans
@@ -28,6 +28,8 @@ PLANNED = [
     "predicted_at_once",
     "delivered",
     "counted_until",
+    "made_at",
+    "settled_at",
 ]
 
 
@@ -46,7 +48,9 @@ def write(verdicts: Sequence[Verdict], now: datetime, outbox: Outbox) -> list[Ve
     for verdict in verdicts:
         pk = verdict.device.pk
         before, receipt = current.get(pk), _receipt(verdict, plan_rows.get(pk), now)
-        if before and _is_same(before, receipt):
+        # One of the future, by a clock that ran ahead, would stand before all that follow.
+        is_ahead = before is not None and before.decided_at > now + plans.AHEAD
+        if before and not is_ahead and _is_same(before, receipt):
             before.repeated_at, before.times, before.until = now, before.times + 1, receipt.until
             before.command_id = before.command_id or receipt.command_id
             repeated.append(before)
@@ -148,13 +152,10 @@ def _plan_terms(verdict: Verdict, plan: planning.WindowPlan) -> dict[str, Any]:
 
     Who made it, what it is settled by, and what switching on at once would cost.
     """
-    asked = verdict.inputs["asked"].get("rule") or verdict.inputs["asked"]["guard"]
-    rule = rules.load(asked["rule"])
-    signal = next(iter(rule.signals(rule.read(asked["options"]))), "")
-    region = Region(*verdict.inputs["regions"].get(signal, ("", "")))
+    region = Region(*verdict.inputs["regions"].get(verdict.signal, ("", "")))
     return {
-        "rule": rule.name,
-        "signal": signal,
+        "rule": verdict.rule.name if verdict.rule else "",
+        "signal": verdict.signal,
         "region": str(region),
         "predicted_at_once": _at_once(verdict.outlook, plan.job),
     }

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from core import formatting
-from core.feeds import Signal, Slot
+from core import feeds, formatting
+from core.feeds import Slot
 from core.models import Attribute, Plan
 from core.models.attribute import main_switch
 from core.planning import Window, score, timeline
@@ -92,7 +92,7 @@ def _measured(row: Plan, since: datetime, until: datetime, now: datetime) -> lis
     if not row.signal:
         return []
     feed, _, region = row.region.partition(":")
-    return AsOf(now).measurements(Region(feed, region), Signal(row.signal), since, until)
+    return AsOf(now).measurements(Region(feed, region), feeds.signal(row.signal), since, until)
 
 
 def _settle_one(

@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 
 from django.db.models import Count, F, OuterRef, Q, Subquery
 
-from core import rules
+from core import feeds, rules
 from core.feeds import Signal
 from core.models import (
     Attribute,
@@ -390,7 +390,7 @@ def inputs_of(state: DeviceState, this_round: Round, asked: Mapping[str, tuple[s
         "asked": {
             part: {"rule": name, "options": options} for part, (name, options) in asked.items()
         },
-        "regions": {signal.value: list(region) for signal, region in regions.items()},
+        "regions": {str(signal): list(region) for signal, region in regions.items()},
     }
 
 
@@ -403,7 +403,7 @@ def read_inputs(inputs: Json, device: str, at: datetime, part: str) -> tuple[Rul
     asked = inputs["asked"][part]
     rule = rules.load(asked["rule"])
     options = rule.read(asked["options"])
-    stored = {Signal(signal): Region(*region) for signal, region in inputs["regions"].items()}
+    stored = {feeds.signal(signal): Region(*region) for signal, region in inputs["regions"].items()}
     regions = {signal: stored[signal] for signal in rule.signals(options) if signal in stored}
     return rule, Situation(
         now=at,

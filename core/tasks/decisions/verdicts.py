@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from core import formatting, rules, serializers, vendors
 from core.models import Attribute, Device, DeviceCommand
 from core.models.device import FailSafe
-from core.planning import precedence
+from core.planning import MixedUnits, precedence
 from core.planning.forecast import Outlook
 from core.readings import Source, Unacceptable
 from core.rules import Decision, Rule
@@ -28,8 +28,10 @@ class RuleResult:
     rule: Rule | None = None
     decision: Decision | None = None
     problem: str = ""
+    signal: str = ""
+    """The first that it looks at, "" if none."""
     outlook: Outlook | None = None
-    """Of the first signal it looks at."""
+    """Of the first signal that a feed offers."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,7 @@ class Verdict:
     inputs: Json
     rule: Rule | None = None
     decision: Decision | None = None
+    signal: str = ""
     outlook: Outlook | None = None
     attribute: Attribute | None = None
     wanted: bool = False
@@ -118,6 +121,7 @@ def verdict(state: DeviceState, this_round: Round) -> Verdict:
         inputs=inputs_of(state, this_round, asked),
         rule=result.rule,
         decision=result.decision,
+        signal=result.signal,
         outlook=result.outlook,
         attribute=step.attribute,
         wanted=step.wanted,
@@ -131,6 +135,7 @@ def _ask(state: DeviceState, this_round: Round, name: str, options: Json) -> Rul
         rule = rules.load(name)
         result = RuleResult(rule=rule)
         read_options = rule.read(options)
+        result = replace(result, signal=next(iter(rule.signals(read_options)), ""))
         if problem := _blind(state):
             return replace(result, problem=problem)
         situation = this_round.situation(state, rule, read_options)
@@ -142,7 +147,7 @@ def _ask(state: DeviceState, this_round: Round, name: str, options: Json) -> Rul
     try:
         decision = rule.decide(situation)
         _check(state, decision)
-    except (rules.Undecided, Unacceptable) as error:
+    except (rules.Undecided, Unacceptable, MixedUnits) as error:
         return replace(result, problem=situation.with_clock(str(error)))
     except Exception as error:
         return replace(result, problem=_fault(name, state, error))

@@ -118,7 +118,7 @@ class AsOf:
             .order_by("starts_at", "known_at")
             .values_list("starts_at", "ends_at", "value")
         )
-        signal, unit = Signal(series.signal), series.unit
+        signal, unit = feeds.signal(series.signal), series.unit
         latest: dict[datetime, Slot] = {}
         for start, end, value in rows.iterator():
             # By `known_at`: a later revision takes the place of an earlier one.

@@ -2,14 +2,15 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, tzinfo
 from itertools import islice
 from time import monotonic
 
 from django.conf import settings
 from django.utils import timezone
 
-from core.feeds import Feed
+from core import feeds
+from core.feeds import Feed, Frame, Model
 from core.models import FeedSource
 from core.net.errors import ApiError, ApiRefused
 from core.net.threads import in_threads
@@ -34,6 +35,9 @@ class FeedCall:
     since: datetime
     until: datetime
     begins_by: float
+    frame: Frame | None = None
+    """Of a model: made where the database may be read."""
+    zone: tzinfo = UTC
     asked_at: datetime = field(default_factory=timezone.now)
 
     def ask(self) -> FeedAnswer | None:
@@ -54,19 +58,26 @@ class FeedCall:
         return answer
 
     def _client(self) -> Feed:
+        name = self.source.feed
+        if issubclass(self.feed, Model):
+            return self.feed(frame=self.frame)
+        try:
+            options = feeds.read_options(name, settings.FEED_OPTIONS.get(name, ""))
+        except ValueError as error:
+            raise ApiRefused(f"{name.upper()}_OPTIONS: {error}") from error
         if not self.feed.address:
-            return self.feed()
+            return self.feed(options=options, zone=self.zone)
         # Imported here because it loads requests, which a fetch of the replay feed does not need.
         from core.net.http import Http
 
         http = Http(
             self.feed.address,
-            credential=settings.FEED_CREDENTIALS.get(self.source.feed, ""),
+            credential=settings.FEED_CREDENTIALS.get(name, ""),
             networks=settings.GATEWAY_NETWORKS,
             timeout_seconds=DEADLINE_SECONDS,
             max_bytes=settings.LARGEST_ANSWER_BYTES,
         )
-        return self.feed(http)
+        return self.feed(http, options, self.zone)
 
 
 def ask_feeds(

@@ -1,7 +1,7 @@
 """Fetch outside data: ask feeds for what is due, in threads, and store the answers in this one."""
 
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from time import monotonic
 from typing import Any
@@ -10,12 +10,14 @@ from django.db.models import Q
 from django.utils import timezone
 
 from core import feeds
-from core.feeds import Feed
-from core.models import Device, FeedSource
-from core.net.errors import ApiRefused
+from core.feeds import Feed, Model
+from core.models import Device, FeedSource, Site
+from core.models.forecast import DEVICE
+from core.net.errors import ApiError, ApiRefused
 from core.planning.forecast import TYPICAL_OF
 from core.tasks import runs
 from core.tasks.forecasts.ask import FeedCall, ask_feeds
+from core.tasks.forecasts.frames import configured_models, frame_for, is_model, source_of
 from core.tasks.forecasts.regions import (
     LONGEST_REGION,
     Region,
@@ -24,7 +26,7 @@ from core.tasks.forecasts.regions import (
 )
 from core.tasks.forecasts.store import FeedAnswer, store_answer
 from core.tasks.polling.backoff import complaint, health_after
-from core.tasks.polling.clock import LONGEST_WAIT
+from core.tasks.polling.clock import AHEAD, LONGEST_WAIT
 
 BEGIN_WITHIN_SECONDS = 120
 """A fetch holds up decisions no longer: sources not asked by then wait for the next one."""
@@ -90,19 +92,34 @@ def fetch_regions(
     transaction.
     """
     result = FetchResult()
-    for call, answer in ask_feeds(list(_due(regions, force, result)), tick):
-        if answer is None:
-            result.postponed += 1
-        else:
-            result.asked += 1
-            _store(call, answer, result)
+    models = [region for region in dict.fromkeys(regions) if is_model(region.feed)]
+    others = [region for region in regions if region not in models]
+    # What models learn from is fetched and stored before they are asked.
+    for wave in ([*others, *_sources_of(models)], models):
+        for call, answer in ask_feeds(list(_due(wave, force, result)), tick):
+            if answer is None:
+                result.postponed += 1
+            else:
+                result.asked += 1
+                _store(call, answer, result)
     return result
+
+
+def _sources_of(models: Collection[Region]) -> Iterator[Region]:
+    for region in models:
+        try:
+            source = source_of(region)
+        except ApiRefused:  # the model itself says so when it is asked
+            continue
+        if source.feed != DEVICE:  # its values come by polls
+            yield source
 
 
 def fetch_forecasts(*, force: bool = False) -> FetchResult:
     """Fetch what the devices with a rule or a guard look at; if there is none, what FEEDS names."""
     regions, problems = regions_for(Device.objects.ruled())
-    result = fetch_regions(regions or regions_without_device(), force=force)
+    wanted = [*(regions or regions_without_device()), *configured_models()]
+    result = fetch_regions(wanted, force=force)
     result.failed += problems
     return result
 
@@ -112,16 +129,32 @@ def _due(regions: Collection[Region], force: bool, result: FetchResult) -> Itera
     now, begins_by = timezone.now(), monotonic() + BEGIN_WITHIN_SECONDS
     # A scheduler is never quite on time: what is due a little later counts as due.
     soon = now + runs.interval(runs.DECIDE) / 10
-    sources = _sources(regions, result)
+    sources, zone = _sources(regions, result), Site.home().clock
     for source, feed in sorted(sources, key=lambda pair: pair[0].fetched_at or NEVER):
         # Both times are bounded on both sides: a clock that was set back must not silence a source.
-        if not force and source.retry_at and soon < source.retry_at < now + LONGEST_WAIT:
+        if not force and source.retry_at and soon < source.retry_at and _is_rest(source, now):
             result.resting.append((str(Region(source.feed, source.region)), source.retry_at))
         elif not force and source.fetched_at and soon - feed.every < source.fetched_at <= now:
             result.fresh += 1
         else:
             since = now - _look_back(source, feed, now)
-            yield FeedCall(source, feed, since, now + feed.ahead, begins_by)
+            call = FeedCall(source, feed, since, now + feed.ahead, begins_by, zone=zone)
+            if not issubclass(feed, Model):
+                yield call
+                continue
+            try:
+                region = Region(source.feed, source.region)
+                yield replace(call, frame=frame_for(region, feed, now))
+            except (ApiError, ApiRefused) as error:
+                result.asked += 1
+                _store(call, error, result)
+
+
+def _is_rest(source: FeedSource, now: datetime) -> bool:
+    """Return whether it rests by this clock: not by one that ran ahead when it failed."""
+    was_ahead = source.asked_at is not None and source.asked_at > now + AHEAD
+    longest = now + LONGEST_WAIT
+    return not was_ahead and source.retry_at is not None and source.retry_at < longest
 
 
 def _look_back(source: FeedSource, feed: type[Feed], now: datetime) -> timedelta:
@@ -185,9 +218,13 @@ def _store_failure(call: FeedCall, error: Exception, result: FetchResult) -> Non
     result.failed.append((str(Region(call.source.feed, call.source.region)), why))
     health = health_after(call.asked_at, error, call.source.failures)
     # A row that another process has got an answer for since then is left as it is.
-    answered_since = Q(fetched_at__gt=call.asked_at)
+    answered_since = Q(fetched_at__gt=call.asked_at, fetched_at__lte=timezone.now())
     FeedSource.objects.filter(pk=call.source.pk).exclude(answered_since).update(
-        failures=health.failures, error=why, refused=health.refused, retry_at=health.retry_at
+        asked_at=call.asked_at,
+        failures=health.failures,
+        error=why,
+        refused=health.refused,
+        retry_at=health.retry_at,
     )
 
 

@@ -6,8 +6,9 @@ from datetime import datetime, timedelta
 from math import isfinite
 
 from django.db import transaction
+from django.db.models import Case, F, Value, When
 
-from core.feeds import LONGEST_SLOT, UNITS, Signal, Slot, clean_slots
+from core.feeds import LONGEST_SLOT, Signal, Slot, clean_slots
 from core.models import FeedSource, Forecast, Measurement, Series
 from core.net.errors import ApiRefused
 
@@ -64,13 +65,7 @@ def _is_valid(slot: Slot, now: datetime) -> bool:
     if not slot.starts_at < slot.ends_at <= slot.starts_at + LONGEST_SLOT:
         return False
     is_number = isinstance(slot.value, int | float) and isfinite(slot.value)
-    return is_number and _is_unit(slot.unit, slot.signal)
-
-
-def _is_unit(unit: str, signal: Signal) -> bool:
-    if signal is Signal.PRICE:
-        return unit.endswith(UNITS[signal]) and 3 < len(unit) <= 20
-    return unit == UNITS[signal]
+    return is_number and slot.signal.has_unit(slot.unit)
 
 
 def store_answer(source_pk: int, answer: FeedAnswer) -> tuple[int, int]:
@@ -81,6 +76,8 @@ def store_answer(source_pk: int, answer: FeedAnswer) -> tuple[int, int]:
     with transaction.atomic():
         # Locked until the end, so that two processes that fetched the same store it once.
         source = FeedSource.objects.select_for_update().get(pk=source_pk)
+        if source.fetched_at and source.fetched_at > answer.at + AHEAD:
+            _know_by(source, answer.at)
         series = {signal: _series(source, signal, unit) for signal, unit in answer.units.items()}
         forecasts = measurements = 0
         for (signal, issued_at), slots in answer.forecasts.items():
@@ -90,8 +87,30 @@ def store_answer(source_pk: int, answer: FeedAnswer) -> tuple[int, int]:
         source.fetched_at = answer.at
         source.failures, source.retry_at = 0, None
         source.error, source.refused = "", False
+        source.history_version += 1
         source.save()
     return forecasts, measurements
+
+
+def _know_by(source: FeedSource, at: datetime) -> None:
+    """Let what was fetched by a clock that ran ahead be known from now on, not only when that time
+    comes. Nothing is known before it was issued or over."""
+    ahead = Forecast.objects.filter(series__source=source, known_at__gt=at)
+    is_older = When(issued_at__lte=at, then=Value(at))
+    ahead.update(known_at=Case(is_older, default=F("issued_at")))
+    taken = Measurement.objects.filter(series__source=source, known_at__gt=at)
+    # Of several revisions the latest: one row for each time can be known at one moment.
+    latest = {(row.series_id, row.starts_at): row for row in taken.order_by("known_at", "pk")}
+    taken.delete()
+    for row in latest.values():
+        row.pk, row.known_at = None, max(at, row.ends_at)
+    Measurement.objects.bulk_create(
+        latest.values(),
+        batch_size=1000,
+        update_conflicts=True,
+        unique_fields=["series", "starts_at", "known_at"],
+        update_fields=["ends_at", "value"],
+    )
 
 
 def _series(source: FeedSource, signal: Signal, unit: str) -> Series:

@@ -37,7 +37,7 @@ def _confirm() -> None:
         unclear = DeviceCommand.objects.unclear(now).select_for_update(of=("self",))
         for command in with_device(unclear):
             before, event = command.state, _outcome(command, now)
-            if event is None or not command.move(event, now, _reason(command, event)):
+            if event is None or not command.move(event, now, _reason(command, event, now)):
                 continue
             if before == State.SENDING and command.state == State.REQUESTED:
                 if _has_newer(command):
@@ -56,21 +56,24 @@ def _has_newer(command: DeviceCommand) -> bool:
     return DeviceCommand.objects.filter(attribute=command.attribute_id, pk__gt=command.pk).exists()
 
 
-def is_heard(command: DeviceCommand) -> bool:
-    """Whether a read that began after the write had settled returned a value."""
+def is_heard(command: DeviceCommand, now: datetime) -> bool:
+    """Whether a read that began after the write had settled returned a value.
+
+    A read of the future was made before the clock was set back: it is older than the order.
+    """
     heard_at = command.attribute.heard_at
     return bool(
         command.attribute.available
         and heard_at
         and command.settles_at
-        and heard_at >= command.settles_at
+        and command.settles_at <= heard_at <= now
     )
 
 
 def _outcome(command: DeviceCommand, now: datetime) -> CommandEvent | None:
     attribute, answered_at = command.attribute, command.attribute.device.gateway.answered_at
     last_chance = command.confirm_by or command.expires_at
-    if is_heard(command):
+    if is_heard(command, now):
         if command.matches(attribute.number, attribute.text):
             return CommandEvent.SEEN
         heard_at = attribute.heard_at or now
@@ -87,11 +90,11 @@ def _outcome(command: DeviceCommand, now: datetime) -> CommandEvent | None:
     return CommandEvent.EXPIRE if now >= last_chance + patience else None
 
 
-def _reason(command: DeviceCommand, event: CommandEvent) -> str:
+def _reason(command: DeviceCommand, event: CommandEvent, now: datetime) -> str:
     if event is CommandEvent.SEEN:
         return ""
     device, attribute = command.attribute.device, command.attribute
-    if is_heard(command):
+    if is_heard(command, now):
         value = formatting.value_text(attribute.value, attribute.unit)
         return f"{device} still says {attribute.name} is {value}."
     silent = f"{device} has told nothing since it was sent."

@@ -12,7 +12,7 @@ from django.utils import timezone
 from core import formatting
 from core.models import Attribute, Device, DeviceCommand
 from core.models.attribute import as_value
-from core.models.device_command import CommandEvent, DeviceCommandQuerySet, is_same
+from core.models.device_command import CommandEvent, DeviceCommandQuerySet, State, is_same
 from core.readings import Cause, Source
 from core.tasks.events.outbox import publishing
 
@@ -20,6 +20,7 @@ MOST_AT_ONCE = 500
 TIMER_SLACK = timedelta(seconds=30)
 """A device's timer began when it heard the order, and its clock is not ours."""
 HOLD_FIELDS = ["held_at", "held_until", "hold_reason"]
+EXPECTED_FIELDS = ["expected_number", "expected_text", "expected_at", "expected_after"]
 
 
 def hold(device_pk: int, until: datetime | None, reason: str) -> Device:
@@ -109,14 +110,15 @@ def _notice(changed: Sequence[Attribute]) -> list[str]:
     # Devices are locked before their attributes, as record() does.
     locked = Device.objects.select_for_update(no_key=True).filter(pk__in=pks).order_by("pk")
     devices = {device.pk: device for device in locked}
-    latest = _latest_sent([attribute.pk for attribute in changed])
+    sent = _sent([attribute.pk for attribute in changed])
     sentences = []
     attributes = Attribute.objects.select_for_update().filter(
         pk__in=[attribute.pk for attribute in changed]
     )
     for attribute in attributes.order_by("pk"):
         device = devices[attribute.device_id]
-        if _is_a_persons(attribute, latest.get(attribute.pk)):
+        orders = sent.get(attribute.pk, [])
+        if _is_a_persons(attribute, orders):
             reason = f"changed at the device itself: {_change(attribute)}"
             before = device.held_at
             hold_for_a_person(device, reason, now)
@@ -124,31 +126,46 @@ def _notice(changed: Sequence[Attribute]) -> list[str]:
                 sentences.append(f"{device}: {reason}")
         attribute.expected_number, attribute.expected_text = attribute.number, attribute.text
         attribute.expected_at = attribute.heard_at
-        attribute.save(update_fields=["expected_number", "expected_text", "expected_at"])
+        if orders:
+            attribute.expected_after = orders[-1].pk
+        attribute.save(update_fields=EXPECTED_FIELDS)
     return sentences
 
 
-def _latest_sent(attribute_pks: Sequence[int]) -> dict[int, DeviceCommand]:
-    """The newest order of each attribute that was sent."""
-    sent = DeviceCommand.objects.filter(attribute__in=attribute_pks, attempts__gt=0).order_by("pk")
-    return {command.attribute_id: command for command in sent}
+def _sent(attribute_pks: Sequence[int]) -> dict[int, list[DeviceCommand]]:
+    """Return the orders of each attribute that may have set it last; the newest is the last.
+
+    They are the newest order that was confirmed, and all that were sent after it: each of those may
+    be the last that arrived.
+    """
+    sent: dict[int, list[DeviceCommand]] = {}
+    for command in DeviceCommand.objects.filter(
+        attribute__in=attribute_pks, attempts__gt=0
+    ).order_by("pk"):
+        if command.state == State.CONFIRMED:
+            sent[command.attribute_id] = []
+        sent.setdefault(command.attribute_id, []).append(command)
+    return sent
 
 
-def _is_a_persons(attribute: Attribute, command: DeviceCommand | None) -> bool:
+def _is_a_persons(attribute: Attribute, sent: Sequence[DeviceCommand]) -> bool:
     value = (attribute.number, attribute.text)
     expected = (attribute.expected_number, attribute.expected_text)
     if expected == (None, None) or is_same(expected, value):
         return False
     if attribute.cause in (Cause.TIMER, Cause.RESTART):
         return False
-    return command is None or not (_shows(attribute, command) or _is_way_back(attribute, command))
+    if any(_shows(attribute, command) for command in sent):
+        return False
+    return not sent or not _is_way_back(attribute, sent[-1])
 
 
 def _shows(attribute: Attribute, command: DeviceCommand) -> bool:
-    """Whether it is as ordered, by an order that is newer than what was expected so far."""
-    is_newer = attribute.expected_at is None or (
-        command.sent_at is not None and command.sent_at >= attribute.expected_at
-    )
+    """Whether it is as ordered, by an order that is newer than what was expected so far.
+
+    By their numbers: times do not compare after the clock was set back.
+    """
+    is_newer = command.pk > (attribute.expected_after or 0)
     return is_newer and command.matches(attribute.number, attribute.text)
 
 

@@ -129,10 +129,11 @@ def carry_on(holding: HeldLease | None = None) -> None:
     # Mostly nothing is: one short query instead of the five below.
     if not DeviceCommand.objects.open().exists():
         return
+    now = timezone.now()
     unheard = [
         command
-        for command in with_device(DeviceCommand.objects.unclear(timezone.now()))
-        if not is_heard(command)
+        for command in with_device(DeviceCommand.objects.unclear(now))
+        if not is_heard(command, now)
     ]
     _read(unheard, holding)
     send(holding=holding)

@@ -1,10 +1,13 @@
 """Ask gateways for their devices in worker threads, and record the answers in this thread."""
 
 import gc
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from heapq import nlargest
+from operator import itemgetter
+from time import monotonic
 
 from django.conf import settings
 from django.db import connection, transaction
@@ -26,25 +29,58 @@ GRACE_SECONDS = 3
 thread is written off."""
 CLAIMED_AT_ONCE = 500
 """Gateways in one statement."""
+SLOWEST = 10
 MANY = 1000
 """From so many gateways on, garbage collection costs noticeably."""
 
 Progress = Callable[[int, int], None]
 """Called with how many gateways are done, of how many."""
-Claims = dict[datetime, list[int]]
-"""Keys of gateways by when our claim ends."""
+
+
+@dataclass
+class Claims:
+    """Whose claims these are, and the keys of gateways by when our claim ends."""
+
+    claimed_by: str
+    ends: dict[datetime, list[int]] = field(default_factory=dict)
+
+
+def slowest_of(taken: Iterable[tuple[int, float]]) -> list[tuple[int, float]]:
+    return nlargest(SLOWEST, taken, key=itemgetter(1))
 
 
 @dataclass
 class PollResult:
-    """What came of a poll. `gateways` counts those asked; `failed` holds (gateway, why), `asleep`
-    those on battery that did not answer, `busy` those that another process was asking."""
+    """What came of a poll. `gateways` counts those asked, `seconds` how long each took; `failed`
+    holds (gateway, why), `asleep` those on battery that did not answer, `busy` those that another
+    process was asking."""
 
     gateways: int = 0
     failed: list[tuple[str, str]] = field(default_factory=list)
     asleep: list[str] = field(default_factory=list)
     busy: list[str] = field(default_factory=list)
+    seconds: dict[int, float] = field(default_factory=dict)
     recorded: Recorded = field(default_factory=Recorded)
+
+    def counts(self) -> dict[str, int]:
+        return {
+            "gateways": self.gateways,
+            "failed": len(self.failed),
+            "asleep": len(self.asleep),
+            "busy": len(self.busy),
+            "stored": self.recorded.stored,
+            "already known": self.recorded.duplicates,
+            "unavailable": self.recorded.unavailable,
+            "refused": self.recorded.refused,
+            "of unknown attributes": self.recorded.unknown,
+        }
+
+    def slowest(self) -> list[tuple[int, float]]:
+        """Return the gateways that took longest, each with its seconds."""
+        return [(pk, round(seconds, 3)) for pk, seconds in slowest_of(self.seconds.items())]
+
+    def errors(self) -> list[str]:
+        return [f"{name}: {why}" for name, why in self.failed]
 
 
 @dataclass(frozen=True)
@@ -64,17 +100,24 @@ class GatewayCall:
         """Ask the vendor. Runs in a worker thread. Errors are returned in the answer."""
         # Taken before the call, so that no value seems newer than it is: a command is confirmed
         # only by a read that began after it.
-        asked_at = timezone.now()
+        asked_at, began = timezone.now(), monotonic()
         try:
-            readings = list(client_for(self.gateway).read(self.vendor_ids))
+            client = client_for(self.gateway)
+            readings = list(client.read(self.vendor_ids))
         except Exception as error:  # whatever one vendor's client does, the others go on
-            return self.failed(error, asked_at)
-        return GatewayAnswer(self.gateway.pk, asked_at, self.vendor_ids, readings)
+            return self.failed(error, asked_at, monotonic() - began)
+        told = self.vendor_ids
+        if client.told is not None:
+            known = set(client.told)
+            told = tuple(one for one in told if one in known)
+        took = monotonic() - began
+        return GatewayAnswer(self.gateway.pk, asked_at, told, readings, seconds=took)
 
-    def failed(self, error: Exception, asked_at: datetime | None = None) -> GatewayAnswer:
-        return GatewayAnswer(
-            self.gateway.pk, asked_at or timezone.now(), self.vendor_ids, error=error
-        )
+    def failed(
+        self, error: Exception, asked_at: datetime | None = None, seconds: float = 0
+    ) -> GatewayAnswer:
+        at = asked_at or timezone.now()
+        return GatewayAnswer(self.gateway.pk, at, self.vendor_ids, error=error, seconds=seconds)
 
 
 def ask(
@@ -83,15 +126,18 @@ def ask(
     device_pks: Collection[int] | None = None,
     holding: HeldLease | None = None,
     progress: Progress | None = None,
+    claimed_by: str = "",
+    tick: Callable[[], None] | None = None,
 ) -> PollResult:
     """Ask these gateways for all their devices, or for those of `device_pks`, and record it all.
 
-    One gateway never stops another. With `holding`, that lease is kept. Raises LeaseLost. What ends
-    it early, such as SIGTERM, gives its claims back.
+    One gateway never stops another. With `holding`, that lease is kept. `claimed_by` names who
+    asks: what the same claimed before, and was killed at, is taken over. `tick` is called each
+    second. Raises LeaseLost. What ends it early, such as SIGTERM, gives its claims back.
     """
-    claims: Claims = {}
+    claims = Claims(claimed_by)
     try:
-        return _ask(gateways, device_pks, holding, progress, claims)
+        return _ask(gateways, device_pks, holding, progress, claims, tick)
     except BaseException:
         _release(claims)
         raise
@@ -103,6 +149,7 @@ def _ask(
     holding: HeldLease | None,
     progress: Progress | None,
     claims: Claims,
+    also_tick: Callable[[], None] | None,
 ) -> PollResult:
     result = PollResult()
     calls = _calls(gateways, device_pks)
@@ -117,6 +164,8 @@ def _ask(
 
     def tick() -> None:
         recorder.tick()
+        if also_tick:
+            also_tick()
         release()
 
     with _garbage_frozen(calls):
@@ -132,6 +181,7 @@ def _ask(
                 result.asleep.append(str(call.gateway))
             elif answer.error:
                 result.failed.append((str(call.gateway), complaint(answer.error)))
+            result.seconds[call.gateway.pk] = answer.seconds
             recorder.add(answer)
             result.gateways += 1
             if progress:
@@ -154,7 +204,7 @@ def _garbage_frozen(calls: list[GatewayCall]) -> Iterator[None]:
 
 
 def _calls(gateways: Collection[Gateway], device_pks: Collection[int] | None) -> list[GatewayCall]:
-    """Make a call for each gateway that has devices to ask for."""
+    """Make a call for each gateway that has devices to ask for, and may be asked."""
     if device_pks is None:
         devices = Device.objects.active()
     else:
@@ -168,7 +218,7 @@ def _calls(gateways: Collection[Gateway], device_pks: Collection[int] | None) ->
     return [
         GatewayCall(gateway, tuple(vendor_ids[gateway.pk]))
         for gateway in gateways
-        if gateway.pk in vendor_ids
+        if gateway.pk in vendor_ids and not vendors.load_or_default(gateway.vendor).pushes
     ]
 
 
@@ -196,9 +246,7 @@ def _claimed(
 def _claim(gateway_pks: Collection[int], lasts: timedelta, claims: Claims) -> list[int]:
     """Claim those gateways that are free, on the database's clock. Return their keys."""
     with transaction.atomic():
-        free = Gateway.objects.filter(
-            Q(claimed_until=None) | Q(claimed_until__lte=Now()), pk__in=gateway_pks
-        )
+        free = Gateway.objects.filter(_is_free(claims.claimed_by), pk__among=gateway_pks)
         # Without SKIP LOCKED (SQLite) there is one writer at a time, so no row is locked.
         if connection.features.has_select_for_update_skip_locked:
             free = free.select_for_update(skip_locked=True)
@@ -206,12 +254,19 @@ def _claim(gateway_pks: Collection[int], lasts: timedelta, claims: Claims) -> li
         claimed = [pk for pk, _ in found]
         if found:
             until = found[0][1] + lasts
-            Gateway.objects.filter(pk__in=claimed).update(claimed_until=until)
-            claims.setdefault(until, []).extend(claimed)
+            Gateway.objects.filter(pk__among=claimed).update(
+                claimed_until=until, claimed_by=claims.claimed_by
+            )
+            claims.ends.setdefault(until, []).extend(claimed)
     return claimed
+
+
+def _is_free(claimed_by: str) -> Q:
+    is_free = Q(claimed_until=None) | Q(claimed_until__lte=Now())
+    return is_free | Q(claimed_by=claimed_by) if claimed_by else is_free
 
 
 def _release(claims: Claims) -> None:
     """Give back what is still claimed, and by us: a claim that somebody else made ends later."""
-    for until, pks in claims.items():
+    for until, pks in claims.ends.items():
         Gateway.objects.filter(pk__in=pks, claimed_until=until).update(claimed_until=None)

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from core.models import SecretUnreadable
-from core.net.errors import ApiError, ApiRefused
+from core.net.errors import ApiError, ApiRefused, Unreachable
 from core.readings import printable
 from core.vendors import UnknownVendor
 
@@ -42,9 +42,11 @@ class Sleep(NamedTuple):
 
 
 def is_asleep(error: Exception, wakes_every: timedelta | None) -> bool:
-    """Return whether a gateway only sleeps: one on battery of which nobody answered."""
-    is_silent = isinstance(error, ApiError | TimeoutError) and not getattr(error, "status", None)
-    return bool(wakes_every) and is_silent
+    """Return whether a gateway only sleeps: one on battery of which nobody answered.
+
+    One that answers nonsense is awake, and has failed.
+    """
+    return bool(wakes_every) and isinstance(error, Unreachable | TimeoutError)
 
 
 def health_after(

@@ -15,6 +15,7 @@ from core.models import Attribute
 from core.readings import (
     LONGEST_NAME,
     LONGEST_TEXT,
+    MOST_CHOICES,
     AttributeSpec,
     Kind,
     Unacceptable,
@@ -27,12 +28,14 @@ LONGEST_UNIT = 20
 
 def clean_spec(spec: AttributeSpec) -> AttributeSpec:
     """Return a vendor's description in a form that can be stored."""
-    choices = tuple(word for word in spec.choices if word.isprintable())
+    choices = tuple(
+        word for word in spec.choices if word.isprintable() and len(word) <= LONGEST_TEXT
+    )
     return replace(
         spec,
         name=clean_name(spec.name),
         unit=clean_name(spec.unit)[:LONGEST_UNIT],
-        choices=tuple(word for word in choices if len(word) <= LONGEST_TEXT),
+        choices=choices if len(choices) <= MOST_CHOICES else (),
     )
 
 

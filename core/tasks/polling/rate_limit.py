@@ -26,6 +26,10 @@ OVERSLEPT = 0.1
 """Seconds. A call that wakes later than that is too close to the next one, and waits again."""
 
 
+class NoCallsLeft(ApiError):
+    """The vendor's rate limit leaves no call to us for now."""
+
+
 def pace_for(
     gateway_pk: int | None, rate_limit: RateLimit, *, is_command: bool
 ) -> Callable[[], None]:
@@ -85,7 +89,7 @@ class Pace:
             moment = max(moment, self._free_at(now, row["next_read_at"]))
         wait: float = (moment - now).total_seconds()
         if monotonic() + wait > self.gives_up_at:
-            raise ApiError(
+            raise NoCallsLeft(
                 "The vendor allows no more calls for now: "
                 f"it would have been {wait:.1f} s until the next."
             )

@@ -9,22 +9,25 @@ the first value stays.
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
-from django.db.models import Case, F, Max, When
+from django.db.models import Case, F, TextField, When
+from django.db.models.functions import Cast
 from django.utils import timezone
 
 from core import serializers
-from core.models import Attribute, Device, Gateway, Observation, Silence
+from core.models import Attribute, Device, Gateway
 from core.models.attribute import as_value, moves_daily
-from core.models.freshness import late_after
 from core.readings import AttributeSpec, Kind, Reading, Unacceptable, clean_value
 from core.tasks.events.outbox import Outbox, publishing
+from core.tasks.polling.attribute_row import AttributeRow
 from core.tasks.polling.backoff import Sleep, health_after
 from core.tasks.polling.description import clean_spec, describe, fitted, set_apart
+from core.tasks.polling.past import past_row
+from core.tasks.polling.silences import Silences
 from core.tasks.polling.statements import (
     INSERT_OBSERVATIONS,
     UPDATE_DEVICES,
@@ -51,7 +54,11 @@ EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 class GatewayAnswer:
     """What came of asking one gateway for some of its devices.
 
-    `asked_at` is when the call began. With an `error`, `readings` is empty.
+    `asked_at` is when the call began. With an `error`, `readings` is empty. What was `pushed` came
+    by itself, at `asked_at`: it may be older than what is stored. `tells_health` is False where it
+    says nothing of whether the gateway answers. `seconds` is how long the call took.
+    What is `past` comes from the vendor's history: it is stored as observations, and changes
+    nothing else.
     """
 
     gateway_pk: int
@@ -59,6 +66,10 @@ class GatewayAnswer:
     vendor_ids: Sequence[str]
     readings: Sequence[Reading] = ()
     error: Exception | None = None
+    pushed: bool = False
+    tells_health: bool = True
+    seconds: float = 0.0
+    past: bool = False
 
 
 @dataclass
@@ -75,10 +86,10 @@ class Recorded:
     complaints: list[str] = field(default_factory=list)
     changes: list[str] = field(default_factory=list)
 
-    def complain(self, sentence: str) -> None:
+    def complain(self, reading: Reading, why: str) -> None:
         self.refused += 1
         if len(self.complaints) < MOST_SENTENCES:
-            self.complaints.append(sentence)
+            self.complaints.append(f"{reading.vendor_id} {reading.attribute}: {why}")
 
     def changed(self, sentence: str) -> None:
         if len(self.changes) < MOST_SENTENCES:
@@ -154,7 +165,7 @@ def _pieces(answer: GatewayAnswer) -> Iterator[GatewayAnswer]:
     ids = iter(by_device)
     while part := list(islice(ids, DEVICES_A_BATCH)):
         readings = [reading for vendor_id in part for reading in by_device[vendor_id]]
-        yield GatewayAnswer(answer.gateway_pk, answer.asked_at, part, readings, answer.error)
+        yield replace(answer, vendor_ids=part, readings=readings)
 
 
 class GatewayBefore(NamedTuple):
@@ -169,49 +180,6 @@ class GatewayBefore(NamedTuple):
     @property
     def sleep(self) -> Sleep | None:
         return Sleep(self.wakes_every, self.answered_at) if self.wakes_every else None
-
-
-class AttributeRow(NamedTuple):
-    """The columns of a stored attribute that are needed to check its readings.
-
-    `choices` is None unless the kind is CHOICE. `silent_since` is the time when the attribute was
-    last heard if that is too long ago, else None.
-    """
-
-    device_pk: int
-    name: str
-    pk: int
-    kind: str
-    writable: bool
-    unit: str
-    minimum: float | None
-    maximum: float | None
-    step: float | None
-    choices: list[str] | None
-    silent_since: datetime | None
-
-    def is_described_by(self, spec: AttributeSpec) -> bool:
-        return (
-            self.kind == spec.kind
-            and self.unit == spec.unit
-            and self.writable == spec.writable
-            and self.minimum == spec.minimum
-            and self.maximum == spec.maximum
-            and self.step == spec.step
-            and (self.choices is None or tuple(self.choices) == spec.choices)
-        )
-
-    def described_by(self, spec: AttributeSpec) -> Self:
-        choices = list(spec.choices) if spec.kind is Kind.CHOICE else None
-        return self._replace(
-            kind=spec.kind.value,
-            writable=spec.writable,
-            unit=spec.unit,
-            minimum=spec.minimum,
-            maximum=spec.maximum,
-            step=spec.step,
-            choices=choices,
-        )
 
 
 @dataclass
@@ -235,12 +203,10 @@ class _Batch:
         self.recorded = recorded
         self.outbox = outbox
         self.now = timezone.now()
-        self.late_after = late_after()
         self.observations: list[ObservationRow] = []
         self.latest: dict[int, LatestRow] = {}
-        self.heard: dict[int, datetime] = {}
         self.unavailable: list[int] = []
-        self.silences: list[Silence] = []
+        self.silences = Silences()
         self.devices: dict[int, DeviceRow] = {}
         self.reported: dict[int, DeviceReadings] = {}
 
@@ -250,14 +216,19 @@ class _Batch:
         if good:
             self._load(good)
             for answer in good:
-                self._take(answer)
+                if answer.past:
+                    self._take_past(answer)
+                else:
+                    self._take(answer)
             self._write()
 
     def _write_health(self) -> None:
         # The last answer of each gateway: UPDATE_GATEWAYS takes one row for each.
-        asked = {answer.gateway_pk: answer for answer in self.answers}
+        asked = {answer.gateway_pk: answer for answer in self.answers if answer.tells_health}
         # no_key: others may still insert rows that refer to these.
-        locked = Gateway.objects.select_for_update(no_key=True).filter(pk__in=asked).order_by("pk")
+        locked = (
+            Gateway.objects.select_for_update(no_key=True).filter(pk__among=asked).order_by("pk")
+        )
         rows: list[GatewayRow] = []
         changed: list[int] = []
         for before in map(GatewayBefore._make, locked.values_list(*GatewayBefore._fields)):
@@ -276,18 +247,20 @@ class _Batch:
         locked = (
             # Readings of a device removed meanwhile count as unknown.
             Device.objects.select_for_update(no_key=True)
-            .filter(gateway__in={answer.gateway_pk for answer in good}, removed_at=None)
-            .filter(vendor_id__in={vendor_id for answer in good for vendor_id in answer.vendor_ids})
+            .filter(gateway__pk__among={answer.gateway_pk for answer in good}, removed_at=None)
+            .filter(
+                vendor_id__among={vendor_id for answer in good for vendor_id in answer.vendor_ids}
+            )
             .order_by("pk")
             .values_list("pk", "gateway_id", "vendor_id")
         )
         self.device_pks = {(gateway, vendor_id): pk for pk, gateway, vendor_id in locked}
         # `choices` and `heard_at` are slow to parse, and few attributes need them. So the database
-        # returns NULL for all the others.
-        late = max(answer.asked_at for answer in good) - self.late_after
-        choices = Case(When(kind=Kind.CHOICE, then=F("choices")))
+        # returns NULL for all the others, and choices as text: many attributes have the same.
+        late = max(answer.asked_at for answer in good) - self.silences.late_after
+        choices = Case(When(kind=Kind.CHOICE, then=Cast("choices", TextField())))
         silent_since = Case(When(heard_at__lt=late, then=F("heard_at")))
-        attributes = Attribute.objects.filter(device__in=self.device_pks.values()).order_by()
+        attributes = Attribute.objects.filter(device__pk__among=self.device_pks.values()).order_by()
         # In the order of AttributeRow's fields.
         columns = ("device_id", "name", "pk", "kind", "writable", "unit")
         numbers = ("minimum", "maximum", "step")
@@ -336,11 +309,33 @@ class _Batch:
                     measured_at = self._take_value(answer, reading, attribute)
                 except Unacceptable as complaint:
                     nonsense.add(reading.vendor_id)
-                    self.recorded.complain(f"{reading.vendor_id} {reading.attribute}: {complaint}")
+                    self.recorded.complain(reading, str(complaint))
                 else:
                     before = heard.get(reading.vendor_id)
                     heard[reading.vendor_id] = _newest(before, measured_at)
         return heard, nonsense
+
+    def _take_past(self, answer: GatewayAnswer) -> None:
+        """Put old readings in rows of observations, and let their devices' history grow.
+
+        What a device is, its latest value and when it was heard stay as they are. So do commands
+        and holds, which go by those.
+        """
+        for reading in answer.readings:
+            device_pk = self.device_pks.get((answer.gateway_pk, reading.vendor_id))
+            attribute = self.attributes.get((device_pk, reading.attribute)) if device_pk else None
+            if device_pk is None or attribute is None:
+                self.recorded.unknown += 1
+            elif reading.value is None or reading.observed_at is None:
+                self.recorded.unavailable += 1
+            else:
+                try:
+                    row = past_row(attribute, reading, clean_time(reading.observed_at, self.now))
+                except Unacceptable as complaint:
+                    self.recorded.complain(reading, str(complaint))
+                else:
+                    self.observations.append(row)
+                    self.devices[device_pk] = DeviceRow(device_pk, None, None, available=None)
 
     def _publish(self, answer: GatewayAnswer, device_pk: int) -> None:
         reported = self.reported.get(device_pk, DeviceReadings())
@@ -364,16 +359,10 @@ class _Batch:
         spec = reading.spec
         if spec is not None and not attribute.is_described_by(spec):
             attribute, said = self._follow(attribute, reading, spec)
-        value = clean_value(
-            said,
-            Kind(attribute.kind),
-            minimum=attribute.minimum,
-            maximum=attribute.maximum,
-            choices=attribute.choices or (),
-        )
+        value = attribute.clean(said)
         observed_at = answer.asked_at
         if reading.observed_at is not None:
-            observed_at = self._clean_time(reading.observed_at)
+            observed_at = clean_time(reading.observed_at, self.now)
         number, text = (None, value) if isinstance(value, str) else (value, None)
         pk = attribute.pk
         self.observations.append(ObservationRow(pk, observed_at, number, text))
@@ -384,7 +373,8 @@ class _Batch:
             self._reported(attribute.device_pk).values[pk] = (shown, observed_at)
             cause = reading.cause or ""
             self.latest[pk] = LatestRow(pk, answer.asked_at, observed_at, number, text, cause)
-        self._hear(attribute, answer.asked_at)
+        if not answer.pushed:  # its silences are by the device's own interval
+            self.silences.hear(attribute.pk, observed_at, answer.asked_at, attribute.silent_since)
         return observed_at if moves_daily(reading.attribute, attribute.writable) else None
 
     def _follow(
@@ -422,37 +412,14 @@ class _Batch:
         self.attributes[attribute.device_pk, attribute.name] = attribute
         self.outbox.changed_pks(Device, [attribute.device_pk])
 
-    def _hear(self, attribute: AttributeRow, asked_at: datetime) -> None:
-        """Note that the attribute was heard, and the silence before if that was long."""
-        pk = attribute.pk
-        # What this batch has heard before is newer than what is stored.
-        heard_at = self.heard.get(pk, attribute.silent_since)
-        if heard_at and asked_at - heard_at > self.late_after:
-            self.silences.append(Silence(attribute_id=pk, starts_at=heard_at, ends_at=asked_at))
-        self.heard[pk] = asked_at
-
     def _reported(self, device_pk: int) -> DeviceReadings:
         reported = self.reported.get(device_pk)
         if reported is None:
             reported = self.reported[device_pk] = DeviceReadings()
         return reported
 
-    def _clean_time(self, observed_at: datetime) -> datetime:
-        if observed_at.tzinfo is None:
-            raise Unacceptable(f"the time {observed_at} has no zone")
-        if observed_at > self.now + SKEW:
-            raise Unacceptable(
-                f"it was measured in the future, at {observed_at:%Y-%m-%d %H:%M:%S %Z}: "
-                "set the device's clock"
-            )
-        if observed_at < EARLIEST:
-            raise Unacceptable(
-                f"it was measured in {observed_at.year}: the device's clock is not set"
-            )
-        return observed_at
-
     def _write(self) -> None:
-        self._cut_silences()
+        self.silences.write()
         stored = INSERT_OBSERVATIONS.run(self.observations)
         self.recorded.stored += stored
         self.recorded.duplicates += len(self.observations) - stored
@@ -460,39 +427,21 @@ class _Batch:
         UPDATE_DEVICES.run(list(self.devices.values()))
         # After UPDATE_LATEST, which makes available: with both in a batch, this wins.
         if self.unavailable:
-            Attribute.objects.filter(pk__in=self.unavailable).update(available=False)
-        # One that begins at the same time may be stored: then only its end is moved.
-        if self.silences:
-            Silence.objects.bulk_create(
-                self.silences,
-                update_conflicts=True,
-                unique_fields=["attribute", "starts_at"],
-                update_fields=["ends_at"],
-            )
+            Attribute.objects.filter(pk__among=self.unavailable).update(available=False)
 
-    def _cut_silences(self) -> None:
-        """Let silences begin after what is stored already: a clock that was behind wrote earlier
-        times of hearing, and a silence hides what it covers."""
-        if not self.silences:
-            return
-        pks = [silence.attribute_id for silence in self.silences]
-        since = min(silence.starts_at for silence in self.silences)
-        until = max(silence.ends_at for silence in self.silences)
-        stored = Observation.objects.filter(
-            attribute__in=pks, observed_at__gt=since, observed_at__lt=until
+
+def clean_time(observed_at: datetime, now: datetime) -> datetime:
+    """Return a vendor's time of measurement, if it can be one. Raises Unacceptable."""
+    if observed_at.tzinfo is None:
+        raise Unacceptable(f"the time {observed_at} has no zone")
+    if observed_at > now + SKEW:
+        raise Unacceptable(
+            f"it was measured in the future, at {observed_at:%Y-%m-%d %H:%M:%S %Z}: "
+            "set the device's clock"
         )
-        newest = dict(
-            stored.order_by().values_list("attribute").annotate(newest=Max("observed_at"))
-        )
-        for silence in self.silences:
-            silence.starts_at = max(
-                silence.starts_at, newest.get(silence.attribute_id, silence.starts_at)
-            )
-        self.silences = [
-            silence
-            for silence in self.silences
-            if silence.ends_at - silence.starts_at > self.late_after
-        ]
+    if observed_at < EARLIEST:
+        raise Unacceptable(f"it was measured in {observed_at.year}: the device's clock is not set")
+    return observed_at
 
 
 def _newest(first: datetime | None, second: datetime | None) -> datetime | None:

@@ -153,12 +153,12 @@ UPDATE_LATEST = BulkStatement(
 
 
 class DeviceRow(NamedTuple):
-    """A time that is None leaves the stored one as it is."""
+    """What is None leaves the stored one as it is."""
 
     pk: int
     heard_at: datetime | None
     measured_at: datetime | None
-    available: bool
+    available: bool | None
 
 
 # Either side may be NULL, so each stands in for the other.
@@ -169,11 +169,12 @@ UPDATE_DEVICES = BulkStatement(
         ("measured_at", "timestamptz"),
         ("available", "boolean"),
     ),
-    """UPDATE core_device SET available = v.available,
+    """UPDATE core_device SET available = coalesce(v.available, core_device.available),
     heard_at = {greatest}(coalesce(core_device.heard_at, v.heard_at),
         coalesce(v.heard_at, core_device.heard_at)),
     measured_at = {greatest}(coalesce(core_device.measured_at, v.measured_at),
-        coalesce(v.measured_at, core_device.measured_at))
+        coalesce(v.measured_at, core_device.measured_at)),
+    history_version = core_device.history_version + 1
     FROM {rows} WHERE core_device.id = v.pk""",
 )
 

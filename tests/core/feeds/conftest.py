@@ -3,7 +3,7 @@
 import json
 import threading
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,7 @@ class Source:
         self.queries.append({name: values[0] for name, values in parse_qs(url.query).items()})
         self.authorizations.append(request.headers.get("authorization", ""))
         if self.hanging:
-            self.hanging.wait(10)
+            self.hanging.wait(60)
         begins = max(
             (path for path in self.answers if self.asked[-1].startswith(path)), key=len, default=""
         )
@@ -59,12 +59,20 @@ class Source:
         return answer(content, f"{status} As Told", *self.headers)
 
     def feed(
-        self, name: str, timeout_seconds: float = 5, credential: str = CREDENTIAL
+        self,
+        name: str,
+        timeout_seconds: float = 30,
+        credential: str = CREDENTIAL,
+        options: str = "",
+        zone: tzinfo = UTC,
     ) -> feeds.Feed:
-        address = self.server.address
-        return feeds.load(name)(
-            Http(address, credential=credential, networks=LOOPBACK, timeout_seconds=timeout_seconds)
+        http = Http(
+            self.server.address,
+            credential=credential,
+            networks=LOOPBACK,
+            timeout_seconds=timeout_seconds,
         )
+        return feeds.load(name)(http, feeds.read_options(name, options), zone)
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from tests.core.feeds.conftest import payload
 
 HOUR = timedelta(hours=1)
 CAPE, POTENTIAL = Signal.CAPE, Signal.LIGHTNING_POTENTIAL
+NAMES = "cape,lightning_potential,temperature_2m,precipitation,wind_speed_10m,shortwave_radiation"
 
 
 @pytest.fixture
@@ -52,8 +53,9 @@ def test_what_is_asked_for(weather, now):
     assert weather.asked == ["/v1/forecast"]
     assert weather.queries == [
         {
-            **{"latitude": "52.52", "longitude": "13.41", "hourly": "cape,lightning_potential"},
+            **{"latitude": "52.52", "longitude": "13.41", "hourly": NAMES},
             **{"timezone": "GMT", "past_days": "1", "forecast_days": "3"},
+            "wind_speed_unit": "ms",
         }
     ]
 
@@ -141,3 +143,24 @@ def test_columns_that_do_not_fit_may_pass(weather, now, damage):
     weather.answers["/v1/forecast"][1].update(damage)
     with pytest.raises(ApiError):
         fetch(weather, now)
+
+
+def test_the_weather_comes_with_it_each_in_its_unit(weather, now):
+    weather.answers["/v1/forecast"] = (200, payload("open_meteo/weather"))
+    slots = fetch(weather, now)
+    assert {(slot.signal, slot.unit) for slot in slots} == {
+        ("temperature", "°C"),
+        ("rain", "mm/h"),
+        ("wind", "m/s"),
+        ("irradiance", "W/m²"),
+    }
+    assert [slot.value for slot in slots if slot.signal == "temperature"][0] == -1.5
+
+
+def test_rain_and_sun_are_of_the_hour_before_the_time_told(weather, now):
+    weather.answers["/v1/forecast"] = (200, payload("open_meteo/weather"))
+    slots = fetch(weather, now)
+    sun = [slot for slot in slots if slot.signal == "irradiance"]
+    wind = [slot for slot in slots if slot.signal == "wind"]
+    assert (f"{sun[0].starts_at:%H:%M}", sun[0].value) == ("08:00", 60)
+    assert (f"{wind[0].starts_at:%H:%M}", wind[0].value) == ("09:00", 3.1)

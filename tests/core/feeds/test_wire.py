@@ -9,7 +9,14 @@ from core import feeds
 from core.net.errors import ApiError, ApiRefused
 
 NAMES = [name for name in feeds.names() if feeds.load(name).address]
-REGIONS = {"watttime": "CAISO_NORTH", "open_meteo": "52.52,13.41"}
+REGIONS = {
+    "watttime": "CAISO_NORTH",
+    "open_meteo": "52.52,13.41",
+    "solar": "52.52,13.41",
+    "octopus_agile": "C",
+    "energy_charts": "DE-LU",
+    "entsoe": "DE-LU",
+}
 LOGIN = {"/login": (200, {"token": "a-token"})}
 
 each_feed = pytest.mark.parametrize("name", NAMES)

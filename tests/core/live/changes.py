@@ -1,9 +1,8 @@
 """Events for tests, as publishing() writes them."""
 
-from django.contrib.auth.models import Permission
 from django.db import connection, transaction
 
-from core.models import Event, User
+from core.models import Event, Membership, Role, User
 from core.models.event import EventKind
 from core.tasks.events.outbox import CHANNEL, LOCK
 
@@ -25,9 +24,9 @@ def write_events(count=1, kind=EventKind.RUN, device=None, gateway=None, **body)
     return [event.pk for event in events]
 
 
-def log_in(client, *permissions, username="anna"):
+def log_in(client, role=Role.VIEWER, username="anna"):
     """The cookie of somebody who may do that."""
     user, _ = User.objects.get_or_create(username=username)
-    user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
+    Membership.objects.update_or_create(user=user, defaults={"role": role})
     client.force_login(user)
     return client.cookies["sessionid"].value

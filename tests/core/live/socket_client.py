@@ -10,6 +10,8 @@ from core.live import threads
 from iotapp.asgi import application
 
 SITE = "http://testserver"
+PATIENCE = 30.0
+"""Seconds that a busy machine may take for what takes an instant."""
 
 
 class Closed(Exception):
@@ -39,7 +41,7 @@ class AsgiServer:
 
     def do(self, function, *given):
         """Call an asynchronous function in the loop."""
-        return asyncio.run_coroutine_threadsafe(function(*given), self.loop).result(10)
+        return asyncio.run_coroutine_threadsafe(function(*given), self.loop).result(PATIENCE)
 
     def _await_orders(self):
         """Wait until no thread sends an order: the next test empties the tables."""
@@ -97,14 +99,14 @@ class Socket:
     def leave(self):
         self._say({"type": "websocket.disconnect", "code": 1001})
 
-    def hear(self, within=5.0):
+    def hear(self, within=PATIENCE):
         """The next message. Raises Closed with the code; queue.Empty when nothing comes."""
         message = self._from_server.get(timeout=within)
         if message["type"] == "websocket.close":
             raise Closed(message.get("code", 403))
         return json.loads(message["text"]) if "text" in message else message["type"]
 
-    def hear_of(self, word, within=5.0):
+    def hear_of(self, word, within=PATIENCE):
         """What the next object says that has this word; lists and other objects are passed by."""
         until = time.monotonic() + within
         while True:
@@ -112,7 +114,7 @@ class Socket:
             if isinstance(message, dict) and word in message:
                 return message
 
-    def events(self, count, within=5.0):
+    def events(self, count, within=PATIENCE):
         """The next so many events."""
         found, until = [], time.monotonic() + within
         while len(found) < count:
@@ -120,7 +122,7 @@ class Socket:
             found += message if isinstance(message, list) else []
         return found
 
-    def closes(self, within=5.0):
+    def closes(self, within=PATIENCE):
         """With which code it is closed; 403 if it was never accepted."""
         until = time.monotonic() + within
         try:

@@ -8,6 +8,7 @@ from django.db import connection
 
 from core.live import follower, log, subscriber
 from core.models import Event
+from core.models.event import EventKind
 from tests.core.live.changes import write_events
 from tests.core.live.socket_client import AsgiServer
 
@@ -40,6 +41,21 @@ def test_a_log_that_was_pruned_empty_is_followed_on(quick, server):
     time.sleep(0.5)
     [pk] = write_events()
     assert ids(socket.events(1)) == [pk]
+
+
+def test_who_was_told_of_an_empty_log_resumes_from_it_however_high_the_ids_are(server):
+    Event.objects.create(pk=20_000, kind=EventKind.RUN, body={}).delete()
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT setval('core_event_id_seq', 20000)")
+    socket = server.open()
+    assert socket.hear_of("hello")["hello"]["last"] == 0
+    written = write_events(3)
+    server.open().begin(after=0).events(3)  # they are handed out
+    socket.say(subscribe={"to": "all"})
+    socket.say(resume={"after": 0})
+    assert [event["id"] for event in socket.events(3)] == written
+    assert written[0] > 20_000
 
 
 def test_a_client_that_knows_a_newer_event_than_its_process_waits_for_it(server):

@@ -5,6 +5,7 @@ import pytest
 from core.live import actions, handshake, protocol, sessions
 from core.live.actions import Refused
 from core.live.protocol import TokenBucket
+from core.models import Role
 from core.tasks.events.outbox import publishing
 from tests.core.live.changes import log_in
 from tests.core.tasks.homes import make_device, make_gateway
@@ -119,7 +120,7 @@ def test_a_bucket_gives_so_many_at_once_and_then_so_many_a_second(monkeypatch):
     ],
 )
 def test_an_action_that_cannot_be_is_refused_with_a_sentence(db, client, verb, body, error):
-    key = log_in(client, "add_devicecommand")
+    key = log_in(client, Role.OPERATOR)
     with publishing():
         plug = make_device(make_gateway())
     names = {name.upper(): pk for name, pk in plug.attributes.values_list("name", "pk")}

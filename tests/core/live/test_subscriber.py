@@ -19,7 +19,7 @@ class Client:
 
 
 def serialized(id: int) -> SerializedEvent:
-    return SerializedEvent(id, frozenset([ALL]), None, str(id), str(id))
+    return SerializedEvent(id, None, frozenset([ALL]), None, str(id), str(id))
 
 
 async def sending(client: Client) -> tuple[Subscriber, "asyncio.Task[None]"]:

@@ -49,12 +49,12 @@ class Web:
             stdout=self._log,
             stderr=subprocess.STDOUT,
         )
-        until = time.monotonic() + 30
+        until = time.monotonic() + 120
         while time.monotonic() < until:
             try:
-                requests.get(f"{self.site}/healthz", timeout=5)
+                requests.get(f"{self.site}/healthz", timeout=30)
                 return
-            except requests.ConnectionError:
+            except (requests.ConnectionError, requests.Timeout):
                 time.sleep(0.05)
         raise AssertionError(self.log())
 
@@ -76,7 +76,7 @@ class Web:
         """As by a deployment. Returns the seconds it took."""
         began = time.monotonic()
         self._process.terminate()
-        self._process.wait(30)
+        self._process.wait(60)
         return time.monotonic() - began
 
     @contextmanager
@@ -101,7 +101,7 @@ class Client:
     def say(self, **message):
         self.socket.send(json.dumps(message))
 
-    def hear(self, within=5.0):
+    def hear(self, within=30.0):
         """The next message that is no ping."""
         while True:
             message = json.loads(self.socket.recv(within))

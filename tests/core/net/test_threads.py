@@ -4,7 +4,32 @@ from contextlib import closing
 
 import pytest
 
+from core.net import threads
 from core.net.threads import AHEAD, in_threads
+
+DEADLINE_SECONDS = 300.0
+
+
+class Clock:
+    """The monotonic clock, which a test puts forward: a deadline of minutes passes at once, and one
+    that was not to pass does not on a busy machine either."""
+
+    def __init__(self):
+        self.ahead = 0.0
+
+    def __call__(self):
+        return time.monotonic() + self.ahead
+
+    def pass_deadline(self):
+        self.ahead += DEADLINE_SECONDS
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(threads, "monotonic", clock)
+    monkeypatch.setattr(threads, "TICK_SECONDS", 0.05)  # until it looks at the clock
+    return clock
 
 
 @pytest.fixture(autouse=True)
@@ -12,7 +37,7 @@ def no_thread_is_left():
     before = set(threading.enumerate())
     yield
     for thread in set(threading.enumerate()) - before:
-        thread.join(2)
+        thread.join(30)
     assert set(threading.enumerate()) <= before
 
 
@@ -20,7 +45,7 @@ def square(number):
     return number * number
 
 
-def run(work, items, *, workers=4, deadline_seconds=5.0, **options):
+def run(work, items, *, workers=4, deadline_seconds=DEADLINE_SECONDS, **options):
     return list(
         in_threads(work, items, workers=workers, deadline_seconds=deadline_seconds, **options)
     )
@@ -54,12 +79,15 @@ def test_there_are_no_more_threads_than_items():
 
 def test_no_more_calls_run_at_once_than_there_are_workers():
     lock, now, most = threading.Lock(), 0, 0
+    all_at_once = threading.Barrier(5)
 
-    def work(_):
+    def work(number):
         nonlocal now, most
         with lock:
             now += 1
             most = max(most, now)
+        if number < 5:
+            all_at_once.wait(30)
         time.sleep(0.002)
         with lock:
             now -= 1
@@ -69,8 +97,17 @@ def test_no_more_calls_run_at_once_than_there_are_workers():
 
 
 def test_what_ends_first_comes_first():
-    answers = run(lambda seconds: time.sleep(seconds), [0.3, 0.0])
-    assert [item for item, _ in answers] == [0.0, 0.3]
+    second_came = threading.Event()
+    came = []
+    for item, _ in in_threads(
+        lambda is_first: is_first and second_came.wait(30),
+        [True, False],
+        workers=2,
+        deadline_seconds=DEADLINE_SECONDS,
+    ):
+        came.append(item)
+        second_came.set()
+    assert came == [False, True]
 
 
 def test_the_same_item_twice_is_two_items():
@@ -94,57 +131,71 @@ def test_a_thread_that_is_told_to_exit_fails_its_item_and_works_on():
     assert answers == {1: 1, 2: 2}
 
 
-def test_work_that_hangs_is_given_up_and_the_others_go_on():
-    released = threading.Event()
+def test_work_that_hangs_is_given_up_and_the_others_go_on(clock):
+    both_hang, released = threading.Barrier(2, clock.pass_deadline), threading.Event()
 
     def work(number):
         if number < 2:
-            released.wait(10)
+            both_hang.wait(30)
+            released.wait(60)
         return number
 
-    started_at = time.monotonic()
-    answers = dict(run(work, range(40), workers=2, deadline_seconds=0.2))
+    answers = dict(run(work, range(40), workers=2))
     released.set()
-    assert time.monotonic() - started_at < 2
     assert all(isinstance(answers.pop(number), TimeoutError) for number in (0, 1))
     assert answers == {number: number for number in range(2, 40)}
 
 
-def test_a_late_result_is_discarded():
-    late = threading.Event()
+def test_a_late_result_is_discarded(clock):
+    given_up, late = threading.Event(), threading.Event()
 
     def work(number):
         if number == 0:
-            time.sleep(0.3)
+            clock.pass_deadline()
+            given_up.wait(30)
             late.set()
         else:
-            late.wait(5)
+            late.wait(30)
         return number
 
-    answers = dict(run(work, range(4), workers=1, deadline_seconds=0.2))
+    answers = {}
+    for item, answer in in_threads(work, range(4), workers=1, deadline_seconds=DEADLINE_SECONDS):
+        answers[item] = answer
+        given_up.set()
     assert isinstance(answers.pop(0), TimeoutError)
-    assert isinstance(answers.pop(1), int | TimeoutError)
-    assert answers == {2: 2, 3: 3}
+    assert answers == {1: 1, 2: 2, 3: 3}
 
 
-def test_when_those_that_hung_come_back_the_work_goes_on():
+def test_when_those_that_hung_come_back_the_work_goes_on(clock):
+    released, hung = threading.Event(), []
+
     def items():
         yield from range(2 + AHEAD)
-        time.sleep(0.5)
+        released.set()
+        for thread in hung:
+            thread.join(30)
         yield from range(5_000, 5_020)
 
     def work(number):
         if number < 2:
-            time.sleep(0.4)
+            hung.append(threading.current_thread())
+            clock.pass_deadline()
+            released.wait(60)
 
-    answers = dict(run(work, items(), workers=1, deadline_seconds=0.1))
-    assert all(isinstance(answers[number], TimeoutError) for number in range(2 + AHEAD))
+    answers = dict(run(work, items(), workers=1))
+    # The last of the first items may be taken only when all the others were given up.
+    assert all(isinstance(answers[number], TimeoutError) for number in range(1 + AHEAD))
     assert [answers[number] for number in range(5_000, 5_020)] == [None] * 20
 
 
-def test_when_the_replacements_hang_too_everything_still_ends():
+def test_when_the_replacements_hang_too_everything_still_ends(clock):
     released = threading.Event()
-    answers = run(lambda _: released.wait(10), range(3 * AHEAD), workers=2, deadline_seconds=0.1)
+
+    def hang(_):
+        clock.pass_deadline()
+        released.wait(60)
+
+    answers = run(hang, range(3 * AHEAD), workers=2)
     released.set()
     assert sorted(item for item, _ in answers) == list(range(3 * AHEAD))
     assert all(isinstance(result, TimeoutError) for _, result in answers)
@@ -183,18 +234,31 @@ def test_an_error_in_the_items_ends_everything():
         run(square, items())
 
 
-def test_tick_is_called_every_second_in_the_callers_thread():
-    ticks = []
-    run(lambda _: time.sleep(2.2), [1], tick=lambda: ticks.append(threading.current_thread()))
-    assert ticks == [threading.current_thread()] * 2
+def test_tick_is_called_each_time_its_seconds_are_over_in_the_callers_thread(monkeypatch):
+    monkeypatch.setattr(threads, "TICK_SECONDS", 0.1)
+    ticks, ticked_twice = [], threading.Event()
+
+    def tick():
+        ticks.append(threading.current_thread())
+        if len(ticks) == 2:
+            ticked_twice.set()
+
+    began = time.monotonic()
+    run(lambda _: ticked_twice.wait(30), [1], tick=tick)
+    assert len(ticks) >= 2 and set(ticks) == {threading.current_thread()}
+    assert time.monotonic() - began >= 0.2
 
 
-def test_what_tick_raises_ends_everything():
+def test_what_tick_raises_ends_everything(monkeypatch):
+    monkeypatch.setattr(threads, "TICK_SECONDS", 0.1)
+    released = threading.Event()
+
     def tick():
         raise PermissionError("the lease is lost")
 
     with pytest.raises(PermissionError):
-        run(lambda _: time.sleep(1.2), range(10), workers=1, tick=tick)
+        run(lambda _: released.wait(30), range(10), workers=1, tick=tick)
+    released.set()
 
 
 def test_fewer_threads_do_when_the_system_allows_no_more(monkeypatch):

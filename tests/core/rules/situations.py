@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from core import rules
-from core.feeds import UNITS, Signal, Slot
+from core.feeds import Signal, Slot
 from core.planning.forecast import Outlook, Rung
 from core.rules import Situation
 
@@ -20,7 +20,7 @@ def utc(text):
 
 def slots(start, values, length=HALF_HOUR, signal=Signal.CARBON_INTENSITY):
     """One after another, from a time on."""
-    at, unit = utc(start), UNITS[signal]
+    at, unit = utc(start), signal.unit
     return tuple(
         Slot(at + place * length, at + (place + 1) * length, value, unit, at, signal)
         for place, value in enumerate(values)

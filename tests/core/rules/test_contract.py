@@ -7,9 +7,10 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from core import rules
-from core.feeds import Signal
+from core.feeds import Signal, signals
 from core.planning.forecast import Outlook
-from core.rules import Decision, Rule, Undecided, first_moment, option, time_of_day
+from core.rules import Decision, Rule, Undecided, option
+from core.schedule import first_moment, time_of_day
 from tests.core.rules.situations import LONDON, decide, outlook, situation, slots, utc
 
 NOON = "2026-06-01 12:00"
@@ -35,7 +36,7 @@ RULE = Rule("kettle", Options, lambda situation: None, "1", (), False)
 def test_every_rule_can_be_used_without_any_option(name):
     rule = rules.load(name)
     assert rule.read({}) == rule.options()
-    assert all(signal in Signal for signal in rule.signals(rule.options()))
+    assert all(signal in signals() for signal in rule.signals(rule.options()))
 
 
 @pytest.mark.parametrize("name", rules.names())
@@ -66,7 +67,7 @@ def test_without_a_forecast_every_rule_decides_leaves_alone_or_says_why_not(name
 
 @pytest.mark.parametrize("name", rules.names())
 def test_the_same_situation_gives_the_same_decision(name):
-    known = [outlook(slots(NOON, [100.0] * 60, signal=signal)) for signal in Signal]
+    known = [outlook(slots(NOON, [100.0] * 60, signal=signal)) for signal in signals()]
     assert decide(NOON, name, *known) == decide(NOON, name, *known)
 
 

@@ -8,7 +8,7 @@ from math import pi, sin
 from zoneinfo import ZoneInfo
 
 from core import rules
-from core.feeds import UNITS, Signal, Slot
+from core.feeds import Signal, Slot
 from core.planning import WindowPlan
 from core.planning.forecast import Outlook, Rung
 from core.rules import Decision, Situation
@@ -162,7 +162,7 @@ def _forecast(signal: Signal, start: datetime, minutes: int) -> list[Slot]:
         wave = 200 + 100 * sin(2 * pi * place / 48) + 20 * sin(2 * pi * place / 31)
         if signal is Signal.LIGHTNING:
             wave = 20.0 if place % 192 in (40, 41, 42) else 0.0
-        found.append(Slot(at, at + SLOT, wave, UNITS[signal], start, signal))
+        found.append(Slot(at, at + SLOT, wave, signal.unit, start, signal))
     return found
 
 

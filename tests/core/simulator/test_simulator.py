@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_network
 from pathlib import Path
@@ -25,6 +25,7 @@ from core.net.http import Http
 from core.simulator import Fault, Simulator
 from core.simulator.devices import HOME, at
 from core.vendors.shelly import Client
+from tests.waiting import wait_until
 
 LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 HEATER, CHARGER, APPLIANCES, LIVING_ROOM = range(4)
@@ -37,7 +38,7 @@ def simulator() -> Iterator[Simulator]:
 
 
 def client(
-    simulator: Simulator, number: int, password: str = "", timeout_seconds: float = 5
+    simulator: Simulator, number: int, password: str = "", timeout_seconds: float = 30
 ) -> Client:
     http = Http(
         simulator.address(number),
@@ -71,24 +72,13 @@ def ask(simulator: Simulator, path: str, body: Any = None) -> Any:
 
 
 def raw(simulator: Simulator, data: bytes) -> bytes:
-    """What comes back for these bytes until the other side closes, or says nothing more for a
-    while."""
+    """What comes back for these bytes until the other side closes."""
     received = b""
-    with socket.create_connection((simulator.host, simulator.port), timeout=0.3) as connection:
+    with socket.create_connection((simulator.host, simulator.port), timeout=30) as connection:
         connection.sendall(data)
-        try:
-            while chunk := connection.recv(65_536):
-                received += chunk
-        except TimeoutError:
-            pass
+        while chunk := connection.recv(65_536):
+            received += chunk
     return received
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 3
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 # Its devices
@@ -163,11 +153,11 @@ def test_the_excerpt_names_its_source_and_licence():
     assert HOME.stat().st_size < 60_000
 
 
-def test_a_thousand_devices_start_at_once():
-    begin = time.monotonic()
+def test_a_thousand_devices_are_one_thread():
+    before = threading.active_count()
     with Simulator(devices=1000) as simulator:
         assert client(simulator, 999).identify().name == "Living room 250"
-    assert time.monotonic() - begin < 2
+        assert threading.active_count() == before + 1
 
 
 def test_ten_thousand_devices_have_ten_thousand_ids():
@@ -201,20 +191,21 @@ def test_an_order_in_a_query_counts_too(simulator):
 
 
 def test_the_timer_brings_it_back(simulator):
-    switch(simulator, HEATER, True, timedelta(seconds=0.1))
+    switch(simulator, HEATER, True, timedelta(seconds=300))
     assert simulator.devices[HEATER].on
-    assert ask(simulator, "/0/rpc/Shelly.GetStatus")["switch:0"]["timer_duration"] == 0.1
+    assert ask(simulator, "/0/rpc/Shelly.GetStatus")["switch:0"]["timer_duration"] == 300
+    switch(simulator, HEATER, True, timedelta(seconds=0.1))
     wait_until(lambda: not simulator.devices[HEATER].on)
     assert simulator.devices[HEATER].counts()["reverts"] == 1
     assert ask(simulator, "/0/rpc/Shelly.GetStatus")["switch:0"]["source"] == "timer"
 
 
 def test_a_new_order_ends_the_timer_of_the_one_before(simulator):
-    switch(simulator, HEATER, True, timedelta(seconds=0.1))
+    switch(simulator, HEATER, True, timedelta(seconds=300))
+    [timer] = simulator._timers.values()
     switch(simulator, HEATER, True)
-    time.sleep(0.2)
+    assert timer.cancelled() and not simulator._timers
     assert simulator.devices[HEATER].on
-    assert simulator.devices[HEATER].counts()["reverts"] == 0
 
 
 def test_a_timer_that_still_runs_does_not_keep_it_from_stopping():
@@ -345,14 +336,15 @@ def test_the_password_may_be_refused_whatever_it_is(simulator):
 
 @pytest.mark.parametrize(
     "fault",
-    [Fault("hang"), Fault("drip_headers", 0.05), Fault("drip_body", 0.05), Fault("latency", 5)],
+    [Fault("hang"), Fault("drip_headers", 0.1), Fault("drip_body", 0.1), Fault("latency", 60)],
 )
 def test_a_slow_device_costs_the_deadline_and_no_more(simulator, fault):
     simulator.devices[HEATER].faults = [fault]
     begin = time.monotonic()
     with pytest.raises(ApiError, match="within"):
         client(simulator, HEATER, timeout_seconds=0.3).read([simulator.devices[HEATER].id])
-    assert 0.25 < time.monotonic() - begin < 1.5
+    # A tenth of a second for each byte would be longer.
+    assert 0.25 < time.monotonic() - begin < 15
     assert values(simulator, CHARGER)["on"] is False
 
 
@@ -504,7 +496,7 @@ def test_a_connection_is_kept_and_answers_in_order(simulator):
 
 
 def test_a_request_may_arrive_in_pieces(simulator):
-    with socket.create_connection((simulator.host, simulator.port), timeout=3) as connection:
+    with socket.create_connection((simulator.host, simulator.port), timeout=30) as connection:
         for piece in (GET[:20], GET[20:-2], GET[-2:]):
             connection.sendall(piece)
             time.sleep(0.01)
@@ -513,7 +505,7 @@ def test_a_request_may_arrive_in_pieces(simulator):
 
 def test_a_body_may_arrive_after_its_head(simulator):
     body = b'{"id":1,"method":"Switch.Set","params":{"id":0,"on":true}}'
-    with socket.create_connection((simulator.host, simulator.port), timeout=3) as connection:
+    with socket.create_connection((simulator.host, simulator.port), timeout=30) as connection:
         connection.sendall(
             b"POST /0/rpc HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % len(body) + body[:9]
         )
@@ -569,7 +561,7 @@ def test_a_port_that_is_taken_is_said_at_once(simulator):
 def test_it_stops_while_somebody_waits_for_an_answer():
     with Simulator(devices=1) as simulator:
         simulator.devices[0].faults = [Fault("hang")]
-        connection = socket.create_connection((simulator.host, simulator.port), timeout=3)
+        connection = socket.create_connection((simulator.host, simulator.port), timeout=30)
         connection.sendall(GET)
         wait_until(lambda: simulator.devices[0].requests == 1)
     with connection:
@@ -584,7 +576,7 @@ def test_neither_django_nor_models_are_needed():
     script = "import core.simulator, sys; "
     script += "sys.exit(any(name.split('.')[0] == 'django' for name in sys.modules))"
     root = Path(__file__).parents[3]
-    subprocess.run([sys.executable, "-c", script], cwd=root, check=True, timeout=30)
+    subprocess.run([sys.executable, "-c", script], cwd=root, check=True, timeout=120)
 
 
 class Announced(io.StringIO):

@@ -135,6 +135,20 @@ def test_pages_name_what_is_broken_and_are_shown(admin_client, heater, lamp, rul
         page(admin_client, name, *arguments)
 
 
+@pytest.mark.django_db
+def test_readers_without_a_log_in_see_only_that_a_rule_is_broken(client, heater, settings):
+    settings.PUBLIC_STATUS = True
+    give_rule(heater, "with_import")
+    poll.poll_devices(gateway_pk=heater.gateway_id)
+    decide.decide(heater.pk)
+    for name, *arguments in (("status",), ("device", heater.pk)):
+        response = client.get(reverse(name, args=arguments))
+        shown = response.content.decode()
+        assert response.status_code == 200
+        assert "its rule is broken" in shown
+        assert "core/rules" not in shown and "no_such_library" not in shown
+
+
 def page(client, name, *arguments):
     response = client.get(reverse(name, args=arguments))
     assert response.status_code == 200

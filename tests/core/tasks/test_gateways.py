@@ -38,7 +38,7 @@ def test_the_same_gateway_by_another_address_is_told(simulator):
 
 
 def test_an_unknown_vendor_is_told(db):
-    with pytest.raises(LookupError, match="Known: home_assistant, shelly"):
+    with pytest.raises(LookupError, match="Known: home_assistant, mqtt, shelly"):
         gateways.add("toaster", "http://127.0.0.1:9")
 
 

@@ -8,7 +8,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from core import vendors
-from core.models import Gateway
+from core.models import Gateway, Role
 from core.net.errors import ApiRefused
 from core.tasks import discovery, gateways
 from tests.core.raw_server import Request, answer, serving
@@ -142,7 +142,7 @@ def test_a_credential_of_several_fields_says_how_it_is_written(bridge):
 
 
 def test_who_adds_a_gateway_is_told_how_to_pair_it(bridge):
-    shown = log_in("add_gateway").get("/gateways/add/").content.decode()
+    shown = log_in(Role.ADMINISTRATOR).get("/gateways/add/").content.decode()
     assert "Press the button on the bridge." in shown
     out = StringIO()
     call_command("add_gateway", "bridge_of_a_test", bridge.address, stdout=out)

@@ -17,9 +17,12 @@ from core.models import (
     Run,
     Series,
     Silence,
+    Token,
+    Usage,
+    User,
 )
 from core.models.run import Outcome
-from core.tasks import gateways, prune
+from core.tasks import gateways, prune, tokens
 from core.tasks.events.outbox import publishing
 from core.tasks.runs import running
 from tests.core.quietly import quietly
@@ -219,3 +222,21 @@ def test_the_newest_event_stays_and_says_how_far_the_log_went(db, monkeypatch):
     newest = Event.objects.order_by("pk").last()
     assert prune.prune() == {"events": 2}
     assert list(Event.objects.all()) == [newest]
+
+
+def token_that(ended_days_ago=None, how="revoked_at"):
+    token = tokens.issue(User.objects.create(username=f"u{User.objects.count()}"), "t", ["read"])
+    if ended_days_ago is not None:
+        ended = timezone.now() - timedelta(days=ended_days_ago)
+        Token.objects.filter(pk=token.token.pk).update(**{how: ended})
+    return token.token
+
+
+@pytest.mark.parametrize("how", ["revoked_at", "expires_at"])
+def test_a_token_goes_a_quarter_of_a_year_after_its_end(how):
+    valid, young, old = token_that(), token_that(89, how), token_that(91, how)
+    billed = token_that(91, how)
+    Usage.objects.create(token=billed, day=timezone.now().date(), route="GET devices/", requests=1)
+    assert prune.prune() == {"tokens": 1}
+    assert set(Token.objects.all()) == {valid, young, billed}
+    assert old not in Token.objects.all()

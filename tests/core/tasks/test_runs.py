@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from core.models import Lease, Run
 from core.models.run import Outcome
+from core.schedule import read_schedule
 from core.tasks.events.outbox import publishing
 from core.tasks.runs import AlreadyRunning, LeaseLost, Terminated, health, running
 
@@ -183,3 +184,24 @@ def test_the_next_poll_is_expected_at_the_pace_of_the_last_ones():
 def test_a_poll_by_hand_does_not_change_when_the_next_is_expected():
     ran(25, 15, 5, 4)
     assert health(NOW).next_poll_at == NOW + minutes(6)
+
+
+@pytest.fixture
+def by_crontab(settings):
+    settings.SCHEDULE = settings.SCHEDULE | {
+        "poll_devices": read_schedule("*/10 6-22 * * *", "UTC")
+    }
+
+
+def test_a_pause_of_the_schedule_is_neither_missed_nor_ill(by_crontab):
+    ran(*range(0, 361, 10), *range(790, 1440, 10))  # from 6 until noon, and the evening before
+    assert health(NOW).missed == 0
+    night = NOW.replace(hour=5, minute=59)
+    assert health(night).ok
+    assert health(night).next_poll_at == NOW.replace(hour=6)
+
+
+def test_missed_slots_of_a_crontab_are_counted(by_crontab):
+    ran(100, 60.4, 30, 0)  # the second 24 s before its slot
+    assert health(NOW).missed == 7
+    assert health(NOW).next_poll_at == NOW + minutes(10)

@@ -64,7 +64,7 @@ class Peer:
                 peer.queries.append(parse_qs(url.query))
                 peer.authorizations.add(self.headers["Authorization"])
                 if peer.hangs:
-                    peer.hanging.wait(10)
+                    peer.hanging.wait(60)
                     return
                 status, body = peer.answers.get(path, (404, payload("state_not_found")))
                 content = body if isinstance(body, bytes) else json.dumps(body).encode()
@@ -81,7 +81,7 @@ class Peer:
 
         return Handler
 
-    def client(self, timeout_seconds: float = 5) -> Client:
+    def client(self, timeout_seconds: float = 30) -> Client:
         address = f"http://127.0.0.1:{self.server.server_port}"
         return Client(
             Http(address, credential=TOKEN, networks=LOOPBACK, timeout_seconds=timeout_seconds)
@@ -806,7 +806,7 @@ def history(
         200,
         next(s for s in payload("states") if s["entity_id"] == vendor_id),
     )
-    peer.answers[f"/api/history/period/{since:%Y-%m-%dT%H:%M:%SZ}"] = (200, answer)
+    peer.answers[f"/api/history/period/{since:%Y-%m-%dT%H:%M:%S.%fZ}"] = (200, answer)
     return [
         (reading.attribute, reading.value)
         for reading in peer.client().history(vendor_id, since, until)
@@ -831,7 +831,7 @@ def test_history_asks_for_one_entity_and_no_more_than_it_needs(peer):
     assert peer.queries[-1] == {
         "filter_entity_id": ["switch.heater"],
         "end_time": ["2026-11-21T13:00:00+00:00"],
-        "minimal_response": ["1"],
+        "significant_changes_only": ["0"],
     }
 
 
@@ -844,9 +844,34 @@ def test_history_leaves_out_what_lies_outside(peer):
     ) == [("on", False)]
 
 
-def test_history_keeps_the_mode_and_not_the_temperatures(peer):
-    answer = [[{"state": "off", "last_changed": "2026-11-21T12:00:05+00:00"}]]
-    assert history(peer, "climate.heatpump", answer) == [("mode", "off")]
+def recorded(entity_state: str, **attributes: Any) -> list[Any]:
+    at = "2026-11-21T12:00:05+00:00"
+    return [[{"state": entity_state, "attributes": attributes, "last_updated": at}]]
+
+
+def test_history_tells_the_mode_and_the_temperatures_of_then(peer):
+    answer = recorded("off", temperature=17, current_temperature=18.5)
+    told = history(peer, "climate.heatpump", answer)
+    assert told == [("mode", "off"), ("target_temperature", 17), ("temperature", 18.5)]
+
+
+def test_history_tells_how_bright_a_light_was(peer):
+    told = history(peer, "light.bed_light", recorded("on", brightness=128))
+    assert told == [("on", True), ("brightness", 50)]
+
+
+def test_history_tells_the_unit_of_then(peer):
+    answer = recorded("1.85", unit_of_measurement="kW", device_class="power")
+    history(peer, "sensor.heater_power", answer)
+    (reading,) = peer.client().history("sensor.heater_power", NOON, NOON + timedelta(hours=1))
+    assert (reading.value, reading.spec.unit) == (1.85, "kW")
+
+
+def test_what_had_no_unit_then_is_no_number_of_the_present_unit(peer):
+    answer = recorded("1.85", device_class="power")
+    history(peer, "sensor.heater_power", answer)
+    (reading,) = peer.client().history("sensor.heater_power", NOON, NOON + timedelta(hours=1))
+    assert (reading.spec.kind, reading.spec.unit) == (Kind.TEXT, "")
 
 
 @pytest.mark.parametrize(

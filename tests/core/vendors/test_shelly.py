@@ -5,7 +5,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_network
 from pathlib import Path
@@ -57,7 +57,7 @@ class Peer:
             if (PAYLOADS / f"{model}_{kind}.json").exists():
                 self.answers[path] = (200, payload(f"{model}_{kind}"))
 
-    def client(self, timeout_seconds: float = 5, credential: str = "") -> Client:
+    def client(self, timeout_seconds: float = 30, credential: str = "") -> Client:
         address = f"http://127.0.0.1:{self.server.server_port}"
         return Client(
             Http(address, credential=credential, networks=LOOPBACK, timeout_seconds=timeout_seconds)
@@ -95,7 +95,7 @@ class Peer:
                 peer.asked.append(self.path)
                 peer.authorizations.append(self.headers["Authorization"])
                 if peer.hangs:
-                    peer.hanging.wait(10)
+                    peer.hanging.wait(60)
                     return
                 status, body = peer.answers.get(
                     self.path, (404, {"code": 404, "message": f"No handler for {self.path}"})
@@ -818,3 +818,113 @@ def test_whatever_it_answers_is_a_reading_or_one_of_two_errors(peer, answer, ord
         peer.client().write(ID, "on", True)
     except (ApiError, ApiRefused) as error:
         assert str(error)
+
+
+# What meters kept
+
+NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
+NOON_TS = int(NOON.timestamp())
+
+
+def kept(peer: Peer, *pages: dict[str, Any], model: str = "pro_em_50", of: str = "EM1Data") -> Any:
+    """What it tells of the hour from noon, as (minute, attribute, value); a page leads to the
+    next."""
+    peer.is_(model)
+    times = [NOON_TS, *(page.get("next_record_ts", 0) for page in pages)]
+    for ts, page in zip(times, pages, strict=False):
+        peer.answers[f"/rpc/{of}.GetData?id=0&ts={ts}&end_ts={NOON_TS + 3600}"] = (200, page)
+    empty = {"keys": [], "data": []}
+    other = f"/rpc/EM1Data.GetData?id=1&ts={NOON_TS}&end_ts={NOON_TS + 3600}"
+    peer.answers[other] = (200, empty)
+    vendor_id = peer.answers[INFO][1]["id"]
+    found = peer.client().history(vendor_id, NOON, NOON + timedelta(hours=1))
+    return [((r.observed_at - NOON) / timedelta(minutes=1), r.attribute, r.value) for r in found]
+
+
+def test_a_meter_tells_power_voltage_and_current_of_each_minute(peer):
+    page = payload("em1data")
+    assert kept(peer, page) == [
+        (0, "meter_power", 1850.4),
+        (0, "meter_voltage", 231.2),
+        (0, "meter_current", 8.004),
+        (1, "meter_power", -60.0),
+        (1, "meter_voltage", 230.9),
+        (1, "meter_current", 0.3),
+        (2, "meter_power", None),
+        (2, "meter_voltage", None),
+        (2, "meter_current", None),
+    ]
+
+
+def test_a_meter_of_three_phases_tells_each_and_their_sums(peer):
+    told = kept(peer, payload("emdata"), model="pro_3em", of="EMData")
+    values = {name: value for minute, name, value in told if minute == 0}
+    assert values == {
+        "power": 540.0,
+        "current": 5.5,
+        "power_a": 600.0,
+        "voltage_a": 230.0,
+        "current_a": 3.0,
+        "power_b": 0.0,
+        "voltage_b": 231.0,
+        "current_b": 0.0,
+        "power_c": -60.0,
+        "voltage_c": 229.5,
+        "current_c": 2.5,
+    }
+
+
+def test_a_history_in_several_pages_is_asked_for_to_its_end(peer):
+    page = payload("em1data")
+    first = {**page, "next_record_ts": NOON_TS + 120}
+    second = {**page, "data": [{**page["data"][0], "ts": NOON_TS + 120}]}
+    told = kept(peer, first, second)
+    assert [minute for minute, name, _ in told if name == "meter_power"] == [0, 1, 2, 3, 4]
+
+
+def test_where_records_were_interrupted_nothing_is_known(peer):
+    page = payload("em1data")
+    blocks = [page["data"][0], {**page["data"][0], "ts": NOON_TS + 1800}]
+    told = kept(peer, {**page, "data": blocks})
+    powers = [(minute, value is None) for minute, name, value in told if name == "meter_power"]
+    assert powers == [(0, False), (1, False), (2, True), (30, False), (31, False), (32, True)]
+
+
+def test_pages_that_lead_nowhere_end(peer):
+    page = payload("em1data")
+    told = kept(peer, {**page, "next_record_ts": NOON_TS})
+    assert len(told) == 9
+
+
+def test_what_keeps_no_history_tells_none(peer):
+    since = NOON - timedelta(hours=1)
+    assert list(peer.client().history(ID, since, NOON)) == []
+    assert peer.asked == [STATUS]
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        {},
+        {"keys": ["total_act_energy"], "data": [{}]},
+        {"keys": ["total_act_energy"], "data": [{"ts": 10**30, "period": 60, "values": [[1]]}]},
+        {"keys": ["total_act_energy"], "data": [{"ts": NOON_TS, "period": 0, "values": [[1]]}]},
+        {"keys": ["total_act_energy"], "data": [{"ts": None, "period": 60, "values": [[1]]}]},
+        {"code": 500, "message": "busy"},
+    ],
+)
+def test_a_history_that_is_none_is_an_error(peer, page):
+    with pytest.raises(ApiError):
+        kept(peer, page)
+
+
+def test_a_row_that_lacks_a_value_tells_none_of_it(peer):
+    page = payload("em1data")
+    page["data"][0]["values"] = [[30.0, 0.0, None, 8.0], 5]
+    told = kept(peer, page)
+    assert told[:3] == [
+        (0, "meter_power", 1800.0),
+        (0, "meter_voltage", None),
+        (0, "meter_current", 8.0),
+    ]
+    assert [value for minute, _, value in told if minute == 1] == [None] * 3

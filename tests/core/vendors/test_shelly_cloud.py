@@ -84,7 +84,7 @@ def connected(cloud: Cloud, **options: Any) -> Iterator[Client]:
         yield Client(
             Http(
                 server.address,
-                **{"credential": KEY, "networks": LOOPBACK, "timeout_seconds": 5.0, **options},
+                **{"credential": KEY, "networks": LOOPBACK, "timeout_seconds": 30.0, **options},
             )
         )
         transport.close_idle_connections()
@@ -465,7 +465,7 @@ def test_an_empty_answer_means_accepted(cloud, yes):
 
 def test_without_a_key_it_says_where_to_get_one():
     with serving(lambda request: answer(b"", "401 Unauthorized")) as server:
-        client = Client(Http(server.address, networks=LOOPBACK, timeout_seconds=5))
+        client = Client(Http(server.address, networks=LOOPBACK, timeout_seconds=30))
         with pytest.raises(ApiRefused, match="wants a key: get one in the user settings"):
             client.identify()
         transport.close_idle_connections()

@@ -3,28 +3,18 @@
 from collections.abc import Iterator
 
 import pytest
-from django.contrib.auth.models import Permission
 from django.test import Client
 
-from core.models import Device, User
+from core.models import Device, Membership, Role, User
 from core.simulator import Simulator
 from core.tasks import gateways
 
-ALL = (
-    "add_devicecommand",
-    "change_device",
-    "delete_device",
-    "add_gateway",
-    "change_gateway",
-    "delete_gateway",
-)
 
-
-def log_in(*permissions: str) -> Client:
-    user = User.objects.create(
-        username=f"user-{len(permissions)}"
-    )  # no password: hashing one takes half a second
-    user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
+def log_in(role: Role | None = None) -> Client:
+    # no password: hashing one takes half a second
+    user = User.objects.create(username=f"user-{role or 'viewer'}")
+    if role is not None:
+        Membership.objects.create(user=user, role=role)
     client = Client()
     client.force_login(user)
     return client
@@ -33,7 +23,7 @@ def log_in(*permissions: str) -> Client:
 @pytest.fixture
 def owner(db: None) -> Client:
     """A browser of somebody who may do everything."""
-    return log_in(*ALL)
+    return log_in(Role.ADMINISTRATOR)
 
 
 @pytest.fixture

@@ -128,6 +128,10 @@ def test_no_snapshot_tells_anybody_an_address_an_answer_or_a_name(device: Device
         ("held since a moment ago: Pressed by Anna", "held since a moment ago"),
         ("the rule x failed: KeyError: 'Anna'", "the rule x failed"),
         ("on, because: cheap at 12:00", "on, because: cheap at 12:00"),
+        (
+            "no decision: core/rules/own.py is broken, line 2: NameError: name 'x' is not defined",
+            "no decision: its rule is broken",
+        ),
         ("", ""),
     ],
 )

@@ -166,6 +166,15 @@ def test_the_plan_is_drawn_over_forecast_and_measurement(client, heater, series,
     assert "By the last forecast, 3 h old" in shown
 
 
+@pytest.mark.parametrize(("hours", "y"), [(9, "-.4em"), (0.5, "2.6em")])
+def test_now_and_a_near_deadline_do_not_overlap(client, heater, series, now, hours, y):
+    expect(series, now - 3 * HOUR, 24)
+    make_plan(heater, now - 3 * HOUR, now + hours * HOUR)
+    shown = page(client, heater)
+    word = shown[: shown.index(">deadline</text>")].rpartition("<text")[2]
+    assert f'y="{y}"' in word
+
+
 def test_the_plan_of_a_rule_that_is_gone_is_not_drawn(client, heater, series, now):
     make_plan(heater, now - HOUR, now + HOUR, rule="another")
     assert '<h2 id="planned">Plan</h2>' not in page(client, heater)

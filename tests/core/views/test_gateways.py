@@ -3,7 +3,7 @@
 import pytest
 from django.utils import timezone
 
-from core.models import Device, Gateway, Observation, Secret
+from core.models import Device, Gateway, Observation, Role, Secret
 from core.simulator import Simulator
 from core.tasks import gateways
 from tests.core.tasks.homes import make_device, make_gateway
@@ -201,17 +201,10 @@ def test_removing_asks_first_and_wipes_the_credential(owner, hub):
     assert (hub.removed_at is not None, bool(hub.credential)) == (True, False)
 
 
-@pytest.mark.parametrize(
-    ("path", "permission"),
-    [
-        ("add/", "add_gateway"),
-        ("{}/", "change_gateway"),
-        ("{}/discover/", "change_gateway"),
-        ("{}/remove/", "delete_gateway"),
-    ],
-)
-def test_each_page_has_its_permission(client, reader, hub, path, permission):
+@pytest.mark.parametrize("path", ["add/", "{}/", "{}/discover/", "{}/remove/"])
+def test_each_page_needs_an_administrator(client, reader, hub, path):
     address = f"/gateways/{path.format(hub.pk)}"
     assert client.post(address).headers["Location"].startswith("/login/")
     assert reader.post(address).status_code == 403
-    assert log_in(permission).post(address).status_code in (200, 302)
+    assert log_in(Role.OPERATOR).post(address).status_code == 403
+    assert log_in(Role.ADMINISTRATOR).post(address).status_code in (200, 302)

@@ -127,7 +127,7 @@ def test_a_quarter_of_an_hour_later_one_may_try_again(
 
 
 def test_of_countless_accounts_the_oldest_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(log_in, "MOST_COUNTED", 100)
+    monkeypatch.setattr("core.net.limits.MOST_COUNTED", 100)
     counted = log_in.Guesses()
     for number in range(1000):
         counted.begin([f"account {number}"])

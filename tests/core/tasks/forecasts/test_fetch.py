@@ -1,19 +1,15 @@
 """Fetching and reading as of a time: the replay feed, and one that answers over real HTTP."""
 
 import json
-import sys
 from datetime import UTC, datetime, timedelta
 from io import StringIO
-from ipaddress import ip_network
 from threading import Barrier, Thread
 from time import sleep
-from types import SimpleNamespace
 
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 
-from core import feeds as plug_ins
 from core.feeds import Signal
 from core.models import FeedSource, Forecast, Measurement, Series, Site
 from core.planning.forecast import Rung
@@ -21,70 +17,21 @@ from core.tasks.forecasts import ask, fetch
 from core.tasks.forecasts.as_of import AsOf
 from core.tasks.forecasts.fetch import fetch_regions
 from core.tasks.forecasts.regions import Region, configured, region_for
-from tests.core.raw_server import answer, serving
+from tests.core.raw_server import answer
 from tests.core.tasks.homes import make_device, make_gateway
+from tests.core.tasks.local_feed import HALF_HOUR, said
 
 pytestmark = pytest.mark.django_db
 
 NOW = datetime(2026, 3, 11, 12, 0, tzinfo=UTC)
-HALF_HOUR = timedelta(minutes=30)
 HOUR = timedelta(hours=1)
 INTENSITY = Signal.CARBON_INTENSITY
 LOCAL = Region("local", "13")
-
-FEED = """
-from datetime import datetime, timedelta
-from core import feeds
-from core.feeds import Signal, Slot
-
-class Feed(feeds.Feed):
-    label = "Local"
-    signals = (Signal.CARBON_INTENSITY, Signal.CAPE)
-    ahead = timedelta(hours=24)
-    asked = []
-
-    def fetch(self, region, since, until):
-        self.asked.append((since, until))
-        for start, minutes, value, issued, unit in self.http.get(f"slots/{region}"):
-            starts_at = datetime.fromisoformat(start)
-            ends_at = starts_at + timedelta(minutes=minutes)
-            issued_at = datetime.fromisoformat(issued) if issued else None
-            yield Slot(starts_at, ends_at, float(value), unit, issued_at)
-"""
 
 
 @pytest.fixture(autouse=True)
 def at_noon(time_machine):
     time_machine.move_to(NOW, tick=False)
-
-
-@pytest.fixture
-def source(tmp_path, monkeypatch, settings):
-    """The feed `local`: `answers` are slots by region, or what is to be sent as it is."""
-    (tmp_path / "local.py").write_text(FEED)
-    monkeypatch.setattr(plug_ins, "__path__", [*plug_ins.__path__, str(tmp_path)])
-    monkeypatch.delitem(sys.modules, "core.feeds.local", raising=False)
-    settings.GATEWAY_NETWORKS = (ip_network("127.0.0.0/8"),)
-    answers = {}
-
-    def reply(request):
-        said = answers[request.target.rpartition("/")[2]]
-        return answer(json.dumps(said).encode()) if isinstance(said, list) else said
-
-    with serving(reply) as server:
-        feed = plug_ins.load("local")
-        feed.address = server.address
-        yield SimpleNamespace(answers=answers, asked=feed.asked, server=server, feed=feed)
-    sys.modules.pop("core.feeds.local", None)
-
-
-def said(start, values, issued_at=None, unit="gCO2/kWh"):
-    """Half-hours as the server tells them."""
-    issued = issued_at.isoformat() if issued_at else None
-    return [
-        ((start + number * HALF_HOUR).isoformat(), 30, value, issued, unit)
-        for number, value in enumerate(values)
-    ]
 
 
 def hang():

@@ -63,6 +63,40 @@ def test_an_order_whose_answer_was_lost_is_no_persons_change_either(ruled, simul
     assert simulator.devices[0].on and not is_held(ruled)
 
 
+def test_an_older_order_whose_effect_is_seen_last_is_no_persons_change(
+    ruled, simulator, time_machine
+):
+    """A newer one was being sent, and never arrived, when its process died."""
+    order(ruled, True)
+    for on in (False, True):
+        send.order(
+            switch(ruled).pk, on, source=Source.RULE, reason="", expires_in=timedelta(minutes=5)
+        )
+        [claimed] = send._claim(None)
+        if not on:
+            send._note(claimed, send._write_one(claimed))
+    DeviceCommand.objects.open().update(claimed_until=None)
+    later(time_machine, timedelta(minutes=10))
+    poll.poll_devices(force=True)
+    assert not simulator.devices[0].on and not DeviceCommand.objects.open().exists()
+    assert not is_held(ruled)
+    simulator.devices[0].on = True
+    poll.poll_devices(force=True)
+    assert is_held(ruled)
+
+
+def test_an_older_order_that_was_lost_hides_no_change_by_hand(ruled, simulator):
+    """A newer one was confirmed since: what is as the older one wanted it comes from a person."""
+    order(ruled, True)
+    lost = send.order(switch(ruled).pk, False, source=Source.RULE, reason="a test")
+    send._claim([lost.pk])
+    DeviceCommand.objects.filter(pk=lost.pk).update(state=State.UNCONFIRMED)
+    assert order(ruled, True).state == State.CONFIRMED
+    simulator.devices[0].on = False
+    poll.poll_devices(force=True)
+    assert is_held(ruled)
+
+
 def test_after_our_order_showed_the_same_change_by_hand_is_a_persons(ruled, simulator):
     order(ruled, True)
     for on in (False, True):
@@ -149,3 +183,21 @@ def test_noticing_twice_finds_nothing_new(ruled, simulator):
     simulator.devices[0].on = True
     poll.poll_devices(force=True)
     assert holds.notice() == []
+
+
+def test_an_order_after_the_clock_was_set_back_is_no_persons_change(ruled, simulator, time_machine):
+    """What was read before carries a later time than the order."""
+    poll.poll_devices(force=True)
+    true = timezone.now()
+    time_machine.move_to(true - 9 * HOUR, tick=True)
+    send.send([send.order(switch(ruled).pk, True, source=Source.RULE, reason="a test").pk])
+    time_machine.move_to(true + timedelta(minutes=20), tick=True)
+    poll.poll_devices(force=True)
+    assert switch(ruled).value is True
+    assert not is_held(ruled)
+    simulator.devices[0].on = False
+    poll.poll_devices(force=True)
+    simulator.devices[0].on = True
+    later(time_machine, HOUR)
+    poll.poll_devices(force=True)
+    assert is_held(ruled)

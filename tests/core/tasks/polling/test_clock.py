@@ -155,3 +155,33 @@ def test_a_hold_given_by_a_wrong_clock_lasts_as_long_as_it_was_meant(heater, tim
     poll.poll_devices()
     device = Device.objects.get()
     assert abs(device.held_until - now - timedelta(hours=2)) < timedelta(minutes=1)
+
+
+def test_a_silence_that_is_cut_hides_nothing_read_before_the_next_poll(heater, time_machine):
+    """An order reads its device back, which repairs nothing."""
+    poll.poll_devices()
+    switch = heater.attributes.get(name="on")
+    now = timezone.now()
+    time_machine.move_to(now + YEARS)
+    poll.poll_devices(force=True)
+    time_machine.move_to(now + timedelta(minutes=40), tick=True)
+    command = send.order(switch.pk, True, source=Source.HUMAN, reason="a test")
+    send.send([command.pk])
+    since = timezone.now() - timedelta(minutes=1)
+    read_back = Observation.objects.filter(attribute=switch, observed_at__gt=since).earliest(
+        "observed_at"
+    )
+    time_machine.move_to(now + timedelta(minutes=50), tick=True)
+    poll.poll_devices(force=True)
+    [silence] = Silence.objects.filter(attribute=switch)
+    assert silence.ends_at == read_back.observed_at
+
+
+def test_a_silence_that_lies_in_the_future_is_dropped(heater):
+    poll.poll_devices()
+    power, now = heater.attributes.get(name="power"), timezone.now()
+    Silence.objects.create(
+        attribute=power, starts_at=now + timedelta(hours=9), ends_at=now + timedelta(hours=10)
+    )
+    poll.poll_devices(force=True)
+    assert not Silence.objects.exists()

@@ -6,7 +6,8 @@ import pytest
 
 from core.models import Attribute, Event, Observation
 from core.models.event import EventKind
-from core.readings import AttributeSpec, Kind, Reading
+from core.readings import AttributeSpec, Kind, Reading, Unacceptable, clean_value
+from core.tasks.polling.description import clean_spec
 from core.tasks.polling.record import GatewayAnswer, record
 from tests.core.tasks.homes import make_device, make_gateway
 
@@ -105,6 +106,18 @@ def test_a_text_that_becomes_a_number_and_back_is_followed(device):
     assert attribute(device, "rain") == text
     assert history(text) == ["3.4", "dry"]
     assert history(attribute(device, "rain (mm)")) == [3.5]
+
+
+def test_of_thousands_of_choices_none_is_kept_and_any_is_taken():
+    words = tuple(f"effect {number}" for number in range(5000))
+    spec = clean_spec(AttributeSpec("effect", Kind.CHOICE, choices=words))
+    assert spec.choices == ()
+    assert clean_value("effect 4999", spec.kind, choices=spec.choices) == "effect 4999"
+    few = clean_spec(AttributeSpec("effect", Kind.CHOICE, choices=words[:500])).choices
+    assert few == words[:500]
+    with pytest.raises(Unacceptable) as refused:
+        clean_value("effect 4999", Kind.CHOICE, choices=few)
+    assert len(str(refused.value)) < 400
 
 
 def test_choices_follow_and_a_word_that_is_gone_stays_in_the_history(device):

@@ -222,6 +222,22 @@ def test_silence_is_kept_when_nobody_heard_for_long(gateway, device):
     assert (silence.starts_at, silence.ends_at) == (NOON, later)
 
 
+@pytest.mark.parametrize(
+    ("minutes", "ends_after"), [(-600, 120), (0, 120), (5, None), (90, 90), (120, 120)]
+)
+def test_a_value_that_the_vendor_observed_in_a_silence_ends_it(
+    gateway, device, noon, minutes, ends_after
+):
+    record([answer(gateway, ("plug", "power", 5.0, NOON - timedelta(hours=11)))])
+    observed_at = NOON + timedelta(minutes=minutes)
+    later = NOON + timedelta(hours=2)
+    noon.move_to(later, tick=False)
+    record([answer(gateway, ("plug", "power", 6.0, observed_at), at=later)])
+    silences = [(silence.starts_at, silence.ends_at) for silence in Silence.objects.all()]
+    ends = [NOON + timedelta(minutes=ends_after)] if ends_after else []
+    assert silences == [(NOON, end) for end in ends]
+
+
 def test_several_answers_stored_together_are_no_silence_of_each_other(gateway, device):
     record([answer(gateway, ("plug", "power", 1.0), at=NOON - timedelta(hours=5))])
     ages = [timedelta(minutes=minutes) for minutes in (60, 50, 40, 30, 20, 10)]

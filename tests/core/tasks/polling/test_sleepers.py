@@ -7,9 +7,10 @@ from io import StringIO
 import pytest
 from django.core.management import call_command
 
-from core.models import Device, Gateway, Run
+from core.models import Device, Gateway, Role, Run
 from core.models.run import Outcome
-from core.net.errors import ApiError, ApiRefused
+from core.net import http
+from core.net.errors import ApiRefused, Unreachable
 from core.tasks import discovery, gateways, poll
 from core.tasks.polling.backoff import Sleep, health_after
 from tests.core.raw_server import Request, answer, serving
@@ -27,11 +28,14 @@ class Sensor:
 
     def __init__(self) -> None:
         self.is_awake, self.status = True, "200 OK"
+        self.nonsense: bytes | None = None
         self.sys = {"mac": INFO["mac"], "wakeup_period": int(PERIOD.total_seconds())}
 
     def reply(self, request: Request) -> bytes | None:
         if not self.is_awake:
             return None
+        if self.nonsense is not None:
+            return self.nonsense
         status = {"sys": self.sys, "temperature:0": {"id": 0, "tC": 20.5}}
         content = status if "GetStatus" in request.target else INFO
         return answer(json.dumps(content).encode(), self.status)
@@ -56,7 +60,8 @@ def test_a_sleeping_device_does_not_fail_the_run(sensor):
     assert Run.objects.first().outcome == Outcome.DONE
 
 
-def test_a_device_that_sleeps_is_asked_again_when_it_wakes(sensor, time_machine):
+def test_a_device_that_sleeps_is_asked_again_when_it_wakes(sensor, time_machine, monkeypatch):
+    monkeypatch.setattr(http, "PAUSES", (0.0, 0.0))
     time_machine.move_to(NOW, tick=False)
     poll.poll_devices()
     sensor.is_awake = False
@@ -81,6 +86,16 @@ def test_a_device_that_answers_with_an_error_does_not_sleep(sensor, status):
     assert (len(summary.asked.failed), summary.asked.asleep) == (1, [])
 
 
+@pytest.mark.parametrize(
+    "nonsense",
+    [answer(b""), answer(b"{"), answer(b"[1]"), answer(b"{}"), b"\x00\x01 no HTTP\r\n\r\n"],
+)
+def test_a_device_that_answers_nonsense_does_not_sleep(sensor, nonsense):
+    sensor.nonsense = nonsense
+    summary = poll.poll_devices()
+    assert (len(summary.asked.failed), summary.asked.asleep) == (1, [])
+
+
 def test_a_device_on_cable_does_not_sleep(sensor):
     del sensor.sys["wakeup_period"]
     discovery.discover(sensor.gateway.pk)
@@ -99,13 +114,13 @@ def test_a_period_that_is_none_is_no_sleep(sensor, period):
 def test_who_asks_a_sleeping_device_is_told_that_it_sleeps(sensor):
     sensor.is_awake = False
     path = f"/devices/{Device.objects.get().pk}/ask/"
-    shown = log_in("change_device").post(path, follow=True).content.decode()
+    shown = log_in(Role.ADMINISTRATOR).post(path, follow=True).content.decode()
     assert "is asleep: it is asked again when it wakes" in shown
 
 
 @pytest.mark.parametrize("jump", [timedelta(hours=10), -timedelta(hours=9), -timedelta(days=20000)])
 def test_a_clock_that_jumped_puts_no_wake_up_further_off_than_one_period(jump):
-    error = ApiError("it did not answer")
+    error = Unreachable("it did not answer")
     for failures in range(12):
         health = health_after(NOW + jump, error, failures, Sleep(PERIOD, NOW))
         assert health.retry_at is None or health.retry_at <= NOW + jump + PERIOD

@@ -16,14 +16,16 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 from django.conf import settings
-from django.contrib.auth.models import Permission
 from django.core.management import call_command
+from django.utils import timezone
 
-from core.models import Device, User
+from core.models import Device, Membership, Role, User
 from core.net.errors import ApiError, ApiRefused
 from core.simulator import KINDS, PUMP, Simulator
 from core.tasks import decide, gateways, poll, status
 from core.tasks.decisions.verdicts import Verdict
+from core.tasks.demo import past
+from core.tasks.demo.past import Lived
 from core.tasks.runs import AlreadyRunning, Terminated
 from core.tasks.site import set_site
 
@@ -40,16 +42,6 @@ RULES: dict[str, tuple[str, dict[str, object]]] = {
     ),
     "Pump": ("lightning_guard", {"flashes": 20}),
 }
-PERMISSIONS = (
-    "add_devicecommand",
-    "change_device",
-    "delete_device",
-    "add_gateway",
-    "change_gateway",
-    "delete_gateway",
-)
-
-
 OF_THE_MACHINE = ("HOME", "LANG", "LC_ALL", "PATH", "PYTHONPATH", "TMPDIR", "TIME_ZONE", "TZ")
 """What the demo's process is told of the environment around it: no setting of a real home."""
 
@@ -103,6 +95,7 @@ def run(say: Say, port: int | None) -> None:
     )
     call_command("migrate", verbosity=0)
     with _ended_by_signals(say), ExitStack() as stack:
+        set_site(name="The demo's home", zone=settings.TIME_ZONE)
         _add_home(stack.enter_context(_home()))
         _poll(say)
         for verdict in _decide():
@@ -131,21 +124,31 @@ def _free(port: int) -> int:
 
 
 @contextmanager
-def _home() -> Iterator[list[str]]:
-    """Give the addresses of simulated devices, on a free port."""
+def _home() -> Iterator[Simulator]:
+    """Give simulated devices, on a free port."""
     with Simulator(devices=len(HOME), kinds=HOME) as simulator:
-        yield [simulator.address(number) for number in range(len(HOME))]
+        yield simulator
 
 
-def _add_home(addresses: list[str]) -> None:
-    set_site(name="The demo's home", zone=settings.TIME_ZONE)
-    for address in addresses:
-        try:
-            gateway = gateways.add("shelly", address).gateway
-        except (ApiError, ApiRefused) as error:
-            raise CannotStart(f"The simulated devices do not answer: {error}") from error
-        for device in Device.objects.filter(gateway=gateway, name__in=RULES):
+def _add_home(simulator: Simulator) -> None:
+    now = timezone.now()
+    past.fetch_past(now)
+    lived: dict[int, Lived] = {}
+    for number, simulated in enumerate(simulator.devices):
+        its_past = past.live(simulated, RULES.get(simulated.name), now)
+        device = _add(simulator.address(number))
+        if device.name in RULES:
             gateways.set_rule(device.pk, *RULES[device.name])
+        lived[device.pk] = its_past
+    past.store(lived, now)
+
+
+def _add(address: str) -> Device:
+    try:
+        gateway = gateways.add("shelly", address).gateway
+    except (ApiError, ApiRefused) as error:
+        raise CannotStart(f"The simulated devices do not answer: {error}") from error
+    return Device.objects.get(gateway=gateway)
 
 
 def _poll(say: Say) -> None:
@@ -196,8 +199,7 @@ def _welcome(port: int) -> str:
     user, _ = User.objects.get_or_create(username="demo")
     user.set_password(password)
     user.save()
-    permissions = Permission.objects.filter(content_type__app_label="core")
-    user.user_permissions.set(permissions.filter(codename__in=PERMISSIONS))
+    Membership.objects.update_or_create(user=user, defaults={"role": Role.ADMINISTRATOR})
     decide_seconds = POLL_EVERY_SECONDS * DECIDE_EVERY_POLLS
     return (
         f"\nThe page: http://127.0.0.1:{port}/   log in as demo with the password {password}\n"

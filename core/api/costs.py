@@ -1,0 +1,47 @@
+"""What devices used, and what that cost: kWh, grams of CO2 and money."""
+
+from django.utils import timezone
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from core.api.described import CostPage
+from core.api.pagination import USUAL, ListQuery
+from core.api.query import Key
+from core.api.resource import Json, Resource
+from core.models import Device
+from core.tasks.costs import MOST_DAYS, costs, measured_devices
+
+
+class CostQuery(ListQuery):
+    device = Key(required=False, help_text="This device only.")
+    days = serializers.IntegerField(
+        default=7, min_value=1, max_value=MOST_DAYS, help_text="So many, today included."
+    )
+    limit = serializers.IntegerField(
+        default=USUAL, min_value=1, max_value=USUAL, help_text="Devices of a page at most."
+    )
+
+
+class CostList(Resource):
+    query = CostQuery
+    needs_log_in = True
+
+    @extend_schema(
+        operation_id="list_costs",
+        summary="What devices used, and what that cost",
+        description=(
+            "Of those that measure energy or power, by the day of the home's clock. A counter that "
+            "begins anew, wraps or is of another device is never a use. Carbon and money are what "
+            "was measured of each hour. Needs a log-in."
+        ),
+        parameters=[CostQuery],
+        responses=CostPage,
+    )
+    def get(self, request: Request) -> Response:
+        found = measured_devices(self.devices()).filter(**self.conditions(device="pk"))
+        return self.page(found, ("name", "pk"), self.shown)
+
+    def shown(self, devices: list[Device]) -> list[Json]:
+        return [one.as_json() for one in costs(devices, timezone.now(), self.wanted["days"])]

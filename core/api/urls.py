@@ -1,0 +1,65 @@
+"""Every address of the API."""
+
+from django.urls import path, re_path
+
+from core.api import (
+    asyncapi,
+    attributes,
+    best_window,
+    commands,
+    costs,
+    decisions,
+    devices,
+    docs,
+    events,
+    forecasts,
+    gateways,
+    holds,
+    observations,
+    readings,
+    rules,
+    runs,
+    usage,
+)
+from core.api.resource import Nothing
+from core.api.schema import Schema
+
+urlpatterns = [
+    path("v1/schema/", Schema.as_view(), name="api_schema"),
+    path("v1/asyncapi/", asyncapi.SocketSchema.as_view(), name="api_asyncapi"),
+    path("v1/docs/", docs.docs, name="api_docs"),
+    path("v1/devices/", devices.DeviceList.as_view(), name="api_devices"),
+    path("v1/devices/<int:pk>/", devices.OneDevice.as_view(), name="api_device"),
+    path("v1/devices/<int:pk>/hold/", holds.HoldResource.as_view(), name="api_hold"),
+    path("v1/devices/<int:pk>/rule/", rules.RuleOf.as_view(), name="api_device_rule"),
+    path("v1/devices/<int:pk>/guard/", rules.GuardOf.as_view(), name="api_device_guard"),
+    path("v1/best-window/", best_window.BestWindow.as_view(), name="api_best_window"),
+    path("v1/events/", events.Events.as_view(), name="api_events"),
+    path("v1/rules/", rules.Rules.as_view(), name="api_rules"),
+    path("v1/commands/", commands.CommandList.as_view(), name="api_commands"),
+    path("v1/commands/<int:pk>/", commands.OneCommand.as_view(), name="api_command"),
+    path("v1/gateways/", gateways.GatewayList.as_view(), name="api_gateways"),
+    path("v1/gateways/<int:pk>/", gateways.OneGateway.as_view(), name="api_gateway"),
+    path("v1/attributes/", attributes.AttributeList.as_view(), name="api_attributes"),
+    path("v1/attributes/<int:pk>/", attributes.OneAttribute.as_view(), name="api_attribute"),
+    path("v1/observations/", observations.Observations.as_view(), name="api_observations"),
+    path("v1/forecasts/", forecasts.ForecastList.as_view(), name="api_forecasts"),
+    path("v1/forecasts/<int:pk>/", forecasts.OneForecast.as_view(), name="api_forecast"),
+    path("v1/measurements/", forecasts.MeasurementList.as_view(), name="api_measurements"),
+    path("v1/decisions/", decisions.DecisionList.as_view(), name="api_decisions"),
+    path("v1/decisions/<int:pk>/", decisions.OneDecision.as_view(), name="api_decision"),
+    path("v1/plans/", decisions.PlanList.as_view(), name="api_plans"),
+    path("v1/plans/<int:pk>/", decisions.OnePlan.as_view(), name="api_plan"),
+    path("v1/scorecard/", decisions.Scores.as_view(), name="api_scorecard"),
+    path("v1/costs/", costs.CostList.as_view(), name="api_costs"),
+    path("v1/runs/", runs.RunList.as_view(), name="api_runs"),
+    path("v1/runs/<int:pk>/", runs.OneRun.as_view(), name="api_run"),
+    path("v1/usage/", usage.UsageOf.as_view(), name="api_usage"),
+    path("v1/readings/", readings.Readings.as_view(), name="api_readings"),
+    path(
+        "v1/gateways/<int:pk>/readings/",
+        readings.SignedReadings.as_view(),
+        name="api_signed_readings",
+    ),
+    re_path("", Nothing.as_view()),
+]

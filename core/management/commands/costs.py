@@ -1,0 +1,40 @@
+from argparse import ArgumentParser
+from typing import Any
+
+from django.utils import timezone
+
+from core import formatting
+from core.management.arguments import days
+from core.management.command import Command as Base
+from core.models import Device
+from core.planning.forecast import REPLAYED
+from core.tasks import costs
+
+NOTHING = "No device has told its energy or its power yet."
+
+
+class Command(Base):
+    help = "Show what each device used, in kWh, grams of CO2 and money: today and days before."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        add = parser.add_argument
+        add("--device", type=int, metavar="PK", help="this device only")
+        most = f"so many, today included (default: 7, at most {costs.MOST_DAYS})"
+        add("--days", type=days, default=7, metavar="N", help=most)
+        add("--json", action="store_true", help="print them as JSON, by the day")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        present, pk = Device.objects.present(), options["device"]
+        if pk is not None:
+            present = present.filter(pk=present.get(pk=pk).pk)
+        devices = list(costs.measured_devices(present))
+        found = costs.costs(devices, timezone.now(), options["days"])
+        if options["json"]:
+            self.write_json([one.as_json() for one in found])
+            return
+        rows = [(str(one.device), *costs.words(one.total)) for one in found]
+        rows.append(("Total", *costs.words(costs.total(one.total for one in found))))
+        lines = formatting.table([("Device", "Energy", "CO2", "Cost"), *rows])
+        if any(one.is_replayed for one in found):
+            lines.append(f"CO2 and cost are by {REPLAYED} of another time, not live.")
+        self.stdout.write("\n".join(lines) if found else NOTHING)

@@ -1,0 +1,269 @@
+"""Read the time series out: raw in blocks, or by spans of time with how much of each is known."""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime, time, timedelta
+from itertools import groupby, islice, takewhile
+from operator import itemgetter
+from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
+
+from django.db import connection
+
+from core.models import Attribute, Observation, Silence
+from core.models.observation import Span
+from core.planning.timeline import Piece, held
+
+BLOCK = 5000
+"""Rows that are in memory at once, a few hundred kilobytes."""
+SPANS_AT_ONCE = 500
+BEGINNING = datetime(1, 1, 1, tzinfo=UTC)
+END = datetime(9999, 12, 31, tzinfo=UTC)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+DAY = timedelta(days=1)
+MICROSECOND = timedelta(microseconds=1)
+
+# The database writes time and number as texts: made in Python, both take longer than all the rest.
+# SQLite knows fewer digits of a number than Python, which writes it there.
+TEXTS = {
+    "postgresql": (
+        """to_char(observed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')""",
+        "number::text",
+    ),
+    "sqlite": (
+        "substr(observed_at, 1, 10) || 'T' "
+        "|| substr(observed_at || CASE length(observed_at) WHEN 19 THEN '.000' ELSE '' END, 12, 12)"
+        " || 'Z'",
+        "number",
+    ),
+}
+BLOCK_QUERY = """
+SELECT {time}, {number}, text, 0 FROM core_observation
+WHERE attribute_id = %(pk)s AND observed_at > %(since)s AND observed_at <= %(until)s
+ORDER BY observed_at LIMIT %(most)s
+"""
+# The first so many rows of each of some attributes, by one seek of the index each. PostgreSQL would
+# sort all that there are of them for an ORDER BY with one LIMIT.
+FIRST_ROWS = {
+    "postgresql": """
+SELECT {time}, {number}, text, place
+FROM unnest(%(pks)s::bigint[]) WITH ORDINALITY AS wanted (pk, place) CROSS JOIN LATERAL (
+    SELECT observed_at, number, text FROM core_observation
+    WHERE attribute_id = pk AND observed_at > %(since)s AND observed_at <= %(until)s
+    ORDER BY observed_at LIMIT %(most)s) AS observation
+ORDER BY place, observed_at
+""",
+    "sqlite": """
+SELECT {time}, {number}, text, wanted.key + 1
+FROM json_each(%(pks)s) AS wanted CROSS JOIN core_observation
+WHERE attribute_id = wanted.value AND observed_at > %(since)s
+    AND observed_at <= min(%(until)s, coalesce(
+        (SELECT last.observed_at FROM core_observation AS last
+         WHERE last.attribute_id = wanted.value AND last.observed_at > %(since)s
+         ORDER BY last.observed_at LIMIT 1 OFFSET %(most)s - 1), %(until)s))
+ORDER BY wanted.key, observed_at
+""",
+}
+MOST_TOGETHER = 250
+"""Attributes that are read by one query."""
+
+Texts = tuple[str, str | float | None, str | None, int]
+"""Time as in JSON, number, text, and the place of the attribute among those that are read together,
+from 1. Of number and text one is None."""
+
+
+class Range(NamedTuple):
+    """After `since`, up to `until`."""
+
+    since: datetime = BEGINNING
+    until: datetime = END
+
+
+def blocks_of(
+    attributes: Iterable[Attribute], within: Range
+) -> Iterator[tuple[Attribute, list[Texts]]]:
+    """Read all observations of attributes, one attribute after the other, in order of time.
+
+    Each query reads some thousand rows at most, of as many attributes as that is likely to be: who
+    reads slowly holds no connection and no transaction.
+    """
+    remaining, together = iter(attributes), min(MOST_TOGETHER, BLOCK)
+    while some := list(islice(remaining, together)):
+        count = 0
+        for attribute, block in _blocks_together(some, within):
+            count += len(block)
+            yield attribute, block
+        # A quarter more than these had: of one that has as many as were asked for, more are read.
+        likely = max(1, 5 * count // (4 * len(some)))
+        together = max(1, min(MOST_TOGETHER, BLOCK // likely))
+
+
+def _blocks_together(
+    attributes: Sequence[Attribute], within: Range
+) -> Iterator[tuple[Attribute, list[Texts]]]:
+    most = BLOCK // len(attributes)
+    pks: Any = [attribute.pk for attribute in attributes]
+    if connection.vendor == "sqlite":
+        pks = json.dumps(pks)
+    rows = _texts(FIRST_ROWS[connection.vendor], within, most, pks=pks)
+    for place, of_one in groupby(rows, key=itemgetter(3)):
+        attribute, block = attributes[place - 1], list(of_one)
+        yield attribute, block
+        if len(block) == most:
+            for more in blocks(attribute.pk, within, block):
+                yield attribute, more
+
+
+def blocks(attribute_pk: int, within: Range, before: Sequence[Texts] = ()) -> Iterator[list[Texts]]:
+    """Read all observations of an attribute in order of time, some thousand at once.
+
+    `before` are the latest of those that were read already.
+    """
+    last, known = "", 0
+    while True:
+        since = within.since
+        if before:
+            # As a text, a time has milliseconds: others may be of the last one, and come again.
+            of_last = _leading(reversed(before), before[-1][0])
+            known = known + of_last if before[-1][0] == last else of_last
+            last = before[-1][0]
+            since = max(since, datetime.fromisoformat(last) - MICROSECOND)
+        rows = _texts(BLOCK_QUERY, Range(since, within.until), BLOCK + known, pk=attribute_pk)
+        before = rows[_leading(rows[:known], last) :]
+        if before:
+            yield before
+        if len(rows) < BLOCK + known:
+            return
+
+
+def _leading(rows: Iterable[Texts], time_text: str) -> int:
+    """Return how many of the first rows are of a time."""
+    return sum(1 for _ in takewhile(lambda row: row[0] == time_text, rows))
+
+
+def _texts(query: str, within: Range, most: int, **parameters: Any) -> list[Texts]:
+    time_text, number_text = TEXTS[connection.vendor]
+    since, until = map(connection.ops.adapt_datetimefield_value, within)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            query.format(time=time_text, number=number_text),
+            {"since": since, "until": until, "most": most, **parameters},
+        )
+        rows: list[Texts] = cursor.fetchall()
+    return rows
+
+
+def newest_or_oldest(
+    attribute: Attribute,
+    within: Range,
+    after: datetime | None,
+    most: int,
+    is_newest_first: bool,
+) -> list[tuple[datetime, float | None, str | None]]:
+    """Read so many observations of an attribute, in either order; after one, where it is named."""
+    found = Observation.objects.filter(attribute=attribute).between(*within)
+    if is_newest_first:
+        found = found.reverse()
+    if after is not None and is_newest_first:
+        found = found.filter(observed_at__lt=after)
+    elif after is not None:
+        found = found.filter(observed_at__gt=after)
+    return list(found.values_list("observed_at", "number", "text")[:most])
+
+
+def edges(since: datetime, until: datetime, every: timedelta, zone: ZoneInfo) -> Iterator[datetime]:
+    """Return where spans begin: at whole multiples of `every`; days at midnight of the zone."""
+    if every < DAY:
+        at = since - (since - EPOCH) % every
+        while at < until:
+            yield at
+            at += every
+        yield at
+        return
+    day = since.astimezone(zone).date()
+    # Weeks begin on Monday, which the first of all days was.
+    day -= timedelta(days=(day.toordinal() - 1) % every.days)
+    while (at := datetime.combine(day, time(), zone).astimezone(UTC)) < until:
+        yield at
+        day += every
+    yield at
+
+
+def span_blocks(
+    attribute: Attribute, times: Iterator[datetime], now: datetime
+) -> Iterator[list[Span]]:
+    """Sum up an attribute between each of these times, as of edges(), and the next: some hundred
+    spans at once. Of the same times each attribute has as many blocks."""
+    last = next(times)
+    while more := list(islice(times, SPANS_AT_ONCE)):
+        yield spans(attribute, [last, *more], now)
+        last = more[-1]
+
+
+def spans(attribute: Attribute, starts: Sequence[datetime], now: datetime) -> list[Span]:
+    """Sum up an attribute between each of these times and the next. Nothing after `now` is known.
+
+    Points are read once, in order of time.
+    """
+    if len(starts) < 2:
+        return []
+    pieces = _pieces(attribute, starts[0], min(starts[-1], now))
+    found, piece = [], next(pieces, None)
+    for starts_at, ends_at in zip(starts, starts[1:], strict=False):
+        within = list[Piece]()
+        while piece and piece.start < ends_at:
+            within.append(piece)
+            if piece.end > ends_at:
+                break
+            piece = next(pieces, None)
+        found.append(_span(within, starts_at, ends_at))
+    return found
+
+
+def _span(pieces: Iterable[Piece], starts_at: datetime, ends_at: datetime) -> Span:
+    known, total, values = 0.0, 0.0, list[float]()
+    for piece in pieces:
+        seconds = (min(piece.end, ends_at) - max(piece.start, starts_at)).total_seconds()
+        # A value that was seen once, and no longer, has no weight.
+        if seconds > 0:
+            values.append(piece.value)
+            known += seconds
+            total += seconds * piece.value
+    if not values:
+        return Span(starts_at, ends_at, None, None, None, 0.0)
+    coverage = known / (ends_at - starts_at).total_seconds()
+    return Span(starts_at, ends_at, total / known, min(values), max(values), round(coverage, 6))
+
+
+def _pieces(attribute: Attribute, start: datetime, end: datetime) -> Iterator[Piece]:
+    """Read the line between two times, a block of points at once."""
+    until = min(end, attribute.heard_at or start)
+    if until <= start:
+        return
+    silences = _silences(attribute, start, until)
+    stored = Observation.objects.filter(attribute=attribute, number__isnull=False)
+    values = stored.values_list("observed_at", "number")
+    before = values.filter(observed_at__lte=start).order_by("-observed_at")[:1]
+    points = [(at, float(number or 0)) for at, number in before]
+    after = start
+    while True:
+        more = values.filter(observed_at__gt=after, observed_at__lte=until).order_by("observed_at")
+        block = [(at, float(number or 0)) for at, number in more[:BLOCK]]
+        points += block
+        if len(block) < BLOCK:
+            yield from held(points, silences, start, until)
+            return
+        after = block[-1][0]
+        # The last point holds until one of the next block, which is not known yet.
+        yield from held(points[:-1], silences, start, after)
+        points, start = points[-1:], after
+        silences = [silence for silence in silences if silence[1] > start]
+
+
+def _silences(
+    attribute: Attribute, start: datetime, end: datetime
+) -> list[tuple[datetime, datetime]]:
+    """Return the silences in the span, in order of time. They do not overlap."""
+    newest = Silence.objects.filter(attribute=attribute, starts_at__lt=end).order_by("-starts_at")
+    rows = newest.values_list("starts_at", "ends_at").iterator()
+    return list(takewhile(lambda row: row[1] > start, rows))[::-1]

@@ -1,0 +1,122 @@
+"""Costs on pages, as CSV, over the API and by the command: the same numbers everywhere."""
+
+import csv
+import io
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.core.management import call_command
+from django.test import Client
+
+from core.feeds import Signal
+from core.models import Membership, Role, User
+from core.tasks.events.outbox import publishing
+from tests.core.tasks.test_costs import growing, home, measured, meter, said
+
+__all__ = ["home"]
+pytestmark = pytest.mark.django_db
+NOON = datetime(2026, 6, 17, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def washer(home, time_machine):
+    time_machine.move_to(NOON, tick=False)
+    energy = meter()
+    said(energy, growing(NOON - timedelta(hours=30), 29 * 60, 0.1))
+    measured(Signal.CARBON_INTENSITY, "gCO2/kWh", lambda at: 100)
+    measured(Signal.PRICE, "GBP/kWh", lambda at: 0.25)
+    return energy.device
+
+
+def client(gateway=None):
+    user = User.objects.create(username="anna")
+    membership = Membership.objects.create(user=user, role=Role.VIEWER, everywhere=gateway is None)
+    if gateway:
+        membership.gateways.add(gateway)
+    browser = Client()
+    browser.force_login(user)
+    return browser
+
+
+def test_the_page_shows_each_device_and_the_sum(washer):
+    page = client().get("/costs/").content.decode()
+    assert page.count("17.4 kWh") == page.count("1.74 kgCO2") == page.count("4.35 GBP") == 2
+    assert "Saved by plans" in page and f"/devices/{washer.pk}/#costs" in page
+
+
+def test_the_page_of_a_device_shows_its_days(washer):
+    page = client().get(f"/devices/{washer.pk}/").content.decode()
+    assert "Energy and cost" in page and "Tue 16 Jun" in page and "17.4 kWh" in page
+
+
+def test_strangers_see_no_costs(washer, settings):
+    settings.PUBLIC_STATUS = True
+    assert "Energy and cost" not in Client().get(f"/devices/{washer.pk}/").content.decode()
+    for path in ("/costs/", "/costs/costs.csv"):
+        assert Client().get(path).status_code == 302
+    assert Client().get("/api/v1/costs/").status_code == 401
+
+
+def test_who_is_limited_to_a_gateway_sees_costs_of_its_devices_only(washer):
+    other = meter(vendor_id="other")
+    said(other, growing(NOON - timedelta(hours=5), 60, 0.1))
+    browser = client(other.device.gateway)
+    assert "17.4 kWh" not in browser.get("/costs/").content.decode()
+    [told] = browser.get("/api/v1/costs/").json()["results"]
+    assert told["device"] == other.device.pk
+    assert browser.get("/costs/costs.csv").content.decode().count("Plug") == 0
+
+
+def test_csv_api_and_command_say_the_same(washer):
+    browser = client()
+    [told] = browser.get("/api/v1/costs/", {"days": 7}).json()["results"]
+    assert told["total"] == {
+        "kwh": 17.4,
+        "grams_co2": 1740.0,
+        "grams_of_kwh": 17.4,
+        "money": [{"currency": "GBP", "amount": 4.35}],
+        "money_of_kwh": 17.4,
+    }
+    rows = list(csv.DictReader(io.StringIO(browser.get("/costs/costs.csv").content.decode())))
+    assert [row["day"] for row in rows] == [day["day"] for day in told["days"]]
+    assert sum(float(row["kwh"]) for row in rows) == pytest.approx(17.4)
+    assert sum(float(row["amount"] or 0) for row in rows) == pytest.approx(4.35)
+    out = io.StringIO()
+    call_command("costs", "--json", stdout=out)
+    assert json.loads(out.getvalue()) == [told]
+    out = io.StringIO()
+    call_command("costs", "--device", str(washer.pk), stdout=out)
+    assert "17.4 kWh" in out.getvalue() and "4.35 GBP" in out.getvalue()
+
+
+def test_a_name_is_no_formula_in_the_table(washer):
+    washer.name = "=1+1"
+    with publishing():
+        washer.save()
+    assert ",'=1+1," in client().get("/costs/costs.csv").content.decode()
+
+
+@pytest.mark.parametrize("days", ["0", "32", "x"])
+def test_the_api_refuses_days_that_are_too_many(washer, days):
+    assert client().get("/api/v1/costs/", {"days": days}).status_code == 400
+
+
+def test_without_any_meter_the_page_says_so(home):
+    assert "Nothing measured yet" in client().get("/costs/").content.decode()
+    out = io.StringIO()
+    call_command("costs", stdout=out)
+    assert "No device has told" in out.getvalue()
+
+
+def test_costs_by_replayed_data_say_so_everywhere(washer, settings):
+    browser = client()
+    assert "replayed" not in browser.get("/costs/").content.decode()
+    settings.FEEDS = ["replay"]
+    for path in ("/costs/", f"/devices/{washer.pk}/"):
+        assert "CO2 and cost are by <b>replayed data</b>" in browser.get(path).content.decode()
+    assert browser.get("/api/v1/costs/").json()["results"][0]["is_replayed"] is True
+    assert ",true," in browser.get("/costs/costs.csv").content.decode()
+    out = io.StringIO()
+    call_command("costs", stdout=out)
+    assert "replayed data" in out.getvalue()

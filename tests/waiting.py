@@ -1,0 +1,17 @@
+"""Waiting for what happens in other threads and processes, for as long as a busy machine takes."""
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+PATIENCE_SECONDS = 60.0
+Found = TypeVar("Found")
+
+
+def wait_until(condition: Callable[[], Found]) -> Found:
+    """What the condition returns, as soon as it is true. AssertionError if it never is."""
+    until = time.monotonic() + PATIENCE_SECONDS
+    while not (found := condition()):
+        assert time.monotonic() < until, f"not within {PATIENCE_SECONDS:g} s"
+        time.sleep(0.01)
+    return found
