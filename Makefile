@@ -17,6 +17,7 @@ PRODUCTION = env $(foreach name,$(SETTINGS),-u $(name)) ALLOWED_HOSTS=example.or
 	SECRET_KEY="$$($(PYTHON_HERE) -c 'import secrets; print(secrets.token_urlsafe(50))')"
 
 PYTEST = $(PYTHON_HERE) -m pytest
+TESTS = bin/tests $(PYTHON_HERE)
 # More than there are cores: most tests wait for servers and processes that they started.
 WORKERS = -n 4 --dist worksteal
 COVER = --cov --cov-report=
@@ -36,10 +37,10 @@ serve: $(VENV)/.runs  ## The pages on 127.0.0.1:8000; PORT=9000 or BIND=0.0.0.0:
 # $(call on_both_databases,arguments for SQLite,arguments for PostgreSQL)
 define on_both_databases
 	@echo "SQLite:"
-	@$(DEVELOPMENT) $(PYTEST) $(1)
+	@$(DEVELOPMENT) $(TESTS) $(1)
 	@if $(ANSWERS) 2>$(if $(TEST_DATABASE_URL),&2,/dev/null); then \
 		echo "PostgreSQL:"; \
-		$(DEVELOPMENT) DATABASE_URL="$(POSTGRESQL)" $(PYTEST) $(2); \
+		$(DEVELOPMENT) DATABASE_URL="$(POSTGRESQL)" $(TESTS) $(2); \
 	elif [ -n "$(CI)$(TEST_DATABASE_URL)" ]; then \
 		echo "PostgreSQL does not answer at $(if $(TEST_DATABASE_URL),TEST_DATABASE_URL,$(LOCAL_POSTGRESQL))." >&2; exit 1; \
 	else \
