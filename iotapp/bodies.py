@@ -34,8 +34,8 @@ def bounded(pages: Application) -> Application:
 
     async def application(scope: Message, receive: Receive, send: Send) -> None:
         try:
-            async with asyncio.timeout(LONGEST_SECONDS):
-                body = await _read(scope, receive)
+            async with asyncio.timeout(LONGEST_SECONDS) as limit:
+                body = await _read(scope, receive, limit)
         except TooLarge:
             await _answer(scope, send, 413, f"The body is larger than {LARGEST_BODY:,} bytes.")
         except TimeoutError:
@@ -48,13 +48,17 @@ def bounded(pages: Application) -> Application:
     return application
 
 
-async def _read(scope: Message, receive: Receive) -> bytes:
-    """Return the whole body. Raises TooLarge, Gone."""
+async def _read(scope: Message, receive: Receive, limit: asyncio.Timeout) -> bytes:
+    """Return the whole body. Raises TooLarge, Gone, TimeoutError."""
     if _stated_length(scope) > LARGEST_BODY:
         raise TooLarge
     pieces, size = list[bytes](), 0
     while True:
         message = await receive()
+        # gunicorn waits with asyncio.wait_for, which loses a cancellation on Python 3.11 when a
+        # piece arrives in the same moment.
+        if limit.expired():
+            raise TimeoutError
         if message["type"] == "http.disconnect":
             raise Gone
         piece = message.get("body", b"")

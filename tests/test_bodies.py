@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from contextlib import suppress
 
 import pytest
 
@@ -61,6 +62,30 @@ def test_a_body_that_is_too_large_is_answered_413_and_reaches_no_page(messages, 
     assert not seen
     assert sent[0]["status"] == 413
     assert sent[1]["body"] == b"The body is larger than 1,048,576 bytes.\n"
+
+
+def test_a_cancellation_that_is_lost_ends_a_body_that_drips(monkeypatch):
+    """As asyncio.wait_for of Python 3.11 loses it, in gunicorn, when a piece comes just then."""
+    monkeypatch.setattr(bodies, "LONGEST_SECONDS", 0.05)
+    seen, sent, given = [], [], []
+
+    async def receive():
+        given.append("x")
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(30)
+        return piece(b"x", more=len(given) < 3)
+
+    async def send(message):
+        sent.append(message)
+
+    async def pages(scope, receive, send):
+        seen.append(await receive())
+
+    scope = {"type": "http", "path": "/", "headers": HEADERS}
+    asyncio.run(bodies.bounded(pages)(scope, receive, send))
+    assert given == ["x"]
+    assert not seen
+    assert sent[0]["status"] == 408
 
 
 @pytest.mark.parametrize("messages", [[], [piece(b"x")]], ids=["nothing", "a beginning"])
