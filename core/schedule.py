@@ -7,7 +7,7 @@ called late all ask here.
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from functools import lru_cache
 from itertools import islice
@@ -82,6 +82,7 @@ class Crontab:
     either_day: bool
     every_hour: bool
     zone: ZoneInfo
+    written: str = field(default="", compare=False)
 
     def previous(self, now: datetime) -> datetime:
         return _around(self, _minute(now))[2]
@@ -164,10 +165,23 @@ def read_schedule(line: str, zone: str) -> Schedule:
         either_day=not fields[2].startswith("*") and not fields[4].startswith("*"),
         every_hour=fields[1].startswith("*"),
         zone=ZoneInfo(zone),
+        written=" ".join(fields),
     )
     if not any(crontab.is_on(date(2000, 1, 1) + number * DAY) for number in range(FURTHEST_DAYS)):
         raise ValueError(f"{line!r} names no day that there is")
     return crontab
+
+
+def crontab_fields(schedule: Schedule) -> str:
+    """Return the five fields of a crontab with which cron runs a task as often, or oftener."""
+    if isinstance(schedule, Crontab):
+        return schedule.written
+    minutes = int(schedule.usual_gap / timedelta(minutes=1))
+    if minutes >= 60:
+        hours = max(count for count in range(1, 25) if 24 % count == 0 and count <= minutes // 60)
+        return {1: "0 * * * *", 24: "0 0 * * *"}.get(hours, f"0 */{hours} * * *")
+    step = max(count for count in range(1, 60) if 60 % count == 0 and count <= max(1, minutes))
+    return "* * * * *" if step == 1 else f"*/{step} * * * *"
 
 
 def _number_of_minutes(text: str) -> float:

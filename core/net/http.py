@@ -96,6 +96,12 @@ class Http:
         self._store = renew
         self._pace = pace
         self._ends_at: float | None = None
+        self._date = ""
+
+    @property
+    def date(self) -> datetime | None:
+        """The time by the clock of who answered last; None if the answer did not tell it."""
+        return _http_date(self._date)
 
     def __repr__(self) -> str:
         return f"<Http {self.address}>"
@@ -214,6 +220,7 @@ class Http:
                 response = transport.send(
                     request, client=self._connection, ends_at=ends_at, networks=self.networks
                 )
+                self._date = response.headers.get("Date", "")
                 return response, self._read(response)
             except transport.AddressRefused as error:
                 raise ApiRefused(f"{self.address}: {error}") from None
@@ -387,14 +394,20 @@ def _phrase(status: int) -> str:
         return "(whatever that is)"
 
 
+def _http_date(header: str) -> datetime | None:
+    try:
+        date = parsedate_to_datetime(header)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+    return date.replace(tzinfo=date.tzinfo or UTC)
+
+
 def _retry_after(header: str) -> float | None:
     """Return the seconds to wait, from a number or an HTTP date; None if there is neither."""
     if re.fullmatch(r"[0-9]{1,20}", header.strip()):
         seconds = float(header)
+    elif date := _http_date(header):
+        seconds = (date - datetime.now(UTC)).total_seconds()
     else:
-        try:
-            date = parsedate_to_datetime(header)
-            seconds = (date.replace(tzinfo=date.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
-        except (ValueError, TypeError, IndexError, OverflowError):
-            return None
+        return None
     return min(max(seconds, 0.0), LONGEST_RETRY_AFTER)

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -78,16 +79,37 @@ def pause(now: datetime) -> tuple[int, datetime, datetime] | None:
     return last.pk, since, last.started_at
 
 
-def full_disk(open_keys: Collection[str]) -> Iterator[Finding]:
-    folder = settings.BASE_DIR
+@dataclass(frozen=True)
+class Disk:
+    """The disk that holds the database, or on which this runs; in bytes."""
+
+    folder: Path
+    free: int
+    total: int
+
+    @property
+    def least(self) -> float:
+        return max(LEAST_FREE_BYTES, LEAST_FREE * self.total)
+
+    @property
+    def is_nearly_full(self) -> bool:
+        return self.free < self.least
+
+
+def disk() -> Disk:
+    folder: Path = settings.BASE_DIR
     name = settings.DATABASES["default"]["NAME"]
     if settings.DATABASES["default"]["ENGINE"].endswith("sqlite3") and Path(name).parent.is_dir():
         folder = Path(name).parent
     usage = shutil.disk_usage(folder)
-    least = max(LEAST_FREE_BYTES, LEAST_FREE * usage.total)
-    if usage.free < least * (ENOUGH if "disk" in open_keys else 1):
-        free, total = usage.free / 1e9, usage.total / 1e9
-        detail = f"{free:.1f} of {total:.1f} GB are free at {folder}. Make room there."
+    return Disk(folder, usage.free, usage.total)
+
+
+def full_disk(open_keys: Collection[str]) -> Iterator[Finding]:
+    found = disk()
+    if found.free < found.least * (ENOUGH if "disk" in open_keys else 1):
+        free, total = found.free / 1e9, found.total / 1e9
+        detail = f"{free:.1f} of {total:.1f} GB are free at {found.folder}. Make room there."
         yield Finding("disk", "The disk is nearly full", detail, urgent=True)
 
 
