@@ -14,6 +14,8 @@ from tests.soak.outages import poll_through_an_outage
 from tests.soak.polling import kill_polls
 from tests.soak.quarrel import quarrel
 from tests.soak.sending import kill_sending
+from tests.soak.servers import Missing
+from tests.soak.workers import torment_workers
 
 
 @pytest.fixture(autouse=True)
@@ -35,6 +37,16 @@ def test_orders_of_processes_killed_at_any_moment_take_effect_once_and_are_belie
     orders = kill_sending(3, database_url, plugs=2)
     assert orders.kills == 3
     assert not orders.faults
+
+
+@pytest.mark.postgresql  # once: on a PostgreSQL and a RabbitMQ of its own
+def test_workers_may_be_killed_and_their_servers_stopped():
+    try:
+        torment = torment_workers(12)
+    except Missing as missing:
+        pytest.skip(f"{missing}")
+    assert torment.kills >= 4
+    assert torment.faults == []
 
 
 @pytest.mark.django_db(transaction=True)

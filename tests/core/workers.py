@@ -29,6 +29,7 @@ class Site:
         self.broker_url = broker_url
         self.queue = f"test-{uuid4().hex[:12]}"
         self.processes: list[subprocess.Popen[bytes]] = []
+        self.application = "iotapp"
         self.environment = os.environ | {
             "DATABASE_URL": database_url,
             "DEBUG": "1",
@@ -41,7 +42,7 @@ class Site:
 
     def start(self, *words: str) -> subprocess.Popen[bytes]:
         process = subprocess.Popen(
-            [sys.executable, "-m", "celery", "-A", "iotapp", *words],
+            [sys.executable, "-m", "celery", "-A", self.application, *words],
             cwd=settings.BASE_DIR,
             env=self.environment,
             start_new_session=True,
@@ -49,23 +50,24 @@ class Site:
         self.processes.append(process)
         return process
 
-    def worker(self, concurrency: int = 2) -> subprocess.Popen[bytes]:
+    def worker(self, concurrency: int = 2, *words: str) -> subprocess.Popen[bytes]:
         # A name of its own: two of one name confuse each other.
         return self.start(
             *("worker", "--without-gossip", "--without-mingle", f"--concurrency={concurrency}"),
             f"--hostname={uuid4().hex[:8]}@test",
+            *words,
         )
 
     def beat(self) -> subprocess.Popen[bytes]:
         return self.start("beat")
 
-    def send(self, job: str, *given: Any) -> None:
+    def send(self, job: str, *given: Any, **options: Any) -> None:
         """Send a message as beat does."""
         from celery import Celery
 
         app = Celery(broker=self.broker_url, set_as_current=False)
         app.conf.task_default_queue = self.queue
-        app.send_task(job, given)
+        app.send_task(job, given, **options)
         app.close()
 
     def is_idle(self) -> bool:

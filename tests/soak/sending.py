@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from django.db import connection
+from django.db import InterfaceError, OperationalError, connection
 
 from core.models import Attribute, DeviceCommand
 from core.models.device_command import State
@@ -102,11 +102,20 @@ class WatchedSimulator(Simulator):
 
 
 def being_sent(switch_pk: int) -> int | None:
-    return (
-        DeviceCommand.objects.filter(attribute=switch_pk, state=State.SENDING)
-        .values_list("pk", flat=True)
-        .first()
-    )
+    """Wait for a database that is away: it knows when it is back."""
+    until = time.monotonic() + 60
+    while True:
+        try:
+            return (
+                DeviceCommand.objects.filter(attribute=switch_pk, state=State.SENDING)
+                .values_list("pk", flat=True)
+                .first()
+            )
+        except (InterfaceError, OperationalError):
+            if time.monotonic() > until:
+                raise
+            connection.close()
+            time.sleep(0.2)
 
 
 @dataclass
@@ -178,8 +187,8 @@ def kill_sending(kills: int, database_url: str, plugs: int = 4, seed: int = 1) -
             _switch_by_hand(simulator, dice)
         for plug in simulator.plugs:
             plug.faults = []
-        _finish(database_url, orders)
-        _check(simulator, said, orders)
+        finish(database_url, orders)
+        check_orders(simulator, said, orders)
     return orders
 
 
@@ -196,7 +205,7 @@ def _switch_by_hand(simulator: WatchedSimulator, dice: random.Random) -> None:
             plug.changes.append((plug.switched_by_hand_at, plug.on))
 
 
-def _finish(database_url: str, orders: Orders) -> None:
+def finish(database_url: str, orders: Orders) -> None:
     for _ in range(LAST_ROUNDS):
         let_time_pass(timedelta(minutes=15))
         process = start(("manage.py", "poll_devices"), database_url)
@@ -207,7 +216,7 @@ def _finish(database_url: str, orders: Orders) -> None:
             return
 
 
-def _check(simulator: WatchedSimulator, said: list[int], orders: Orders) -> None:
+def check_orders(simulator: WatchedSimulator, said: list[int], orders: Orders) -> None:
     commands = {
         command.pk: command for command in DeviceCommand.objects.select_related("attribute")
     }

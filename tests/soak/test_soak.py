@@ -22,6 +22,7 @@ from tests.soak.quarrel import quarrel
 from tests.soak.replays import replay
 from tests.soak.schema import ask_for
 from tests.soak.sending import kill_sending
+from tests.soak.workers import torment_workers
 from tests.soak.years import live_a_year
 
 pytestmark = [pytest.mark.soak, pytest.mark.django_db(transaction=True)]
@@ -35,6 +36,7 @@ WORLDS = int(os.environ.get("SOAK_WORLDS", "5000"))
 KEYS = int(os.environ.get("SOAK_KEYS", "4"))
 INVITATIONS = int(os.environ.get("SOAK_INVITATIONS", "10000"))
 ROUNDS = int(os.environ.get("SOAK_ROUNDS", "500"))
+WORKERS_SECONDS = float(os.environ.get("SOAK_WORKERS_SECONDS", "120"))
 SCHEMA_MINUTES = float(os.environ.get("SOAK_SCHEMA_MINUTES", "2"))
 ANSWERS = int(os.environ.get("SOAK_ANSWERS", "1000000"))
 
@@ -62,6 +64,14 @@ def test_sending_killed_at_random_moments(database_url, say):
     say(orders)
     assert orders.kills == KILLS
     assert not orders.faults
+
+
+@pytest.mark.postgresql  # once: on a PostgreSQL and a RabbitMQ of its own
+def test_workers_killed_and_their_servers_stopped(say):
+    torment = torment_workers(WORKERS_SECONDS)
+    say(torment)
+    assert torment.kills > WORKERS_SECONDS / 3
+    assert torment.faults == []
 
 
 def test_acknowledgements_that_are_lost_or_lies(say):
