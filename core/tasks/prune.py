@@ -12,7 +12,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F, Model, QuerySet
+from django.db.models import Exists, F, Model, OuterRef, QuerySet
 from django.utils import timezone
 
 from core.formatting import counted
@@ -128,7 +128,8 @@ def _steps(before: datetime) -> Iterator[tuple[str, int]]:
     yield from _too_old("idempotency keys", keys, "created_at", oldest)
     messages, oldest = SignedMessage.objects.all(), timezone.now() - MESSAGES_KEPT_FOR
     yield from _too_old("signed messages", messages, "received_at", oldest)
-    yield from _too_old("observations", Observation.objects.all(), "observed_at", before)
+    stored = Observation.objects.all()
+    yield from _too_old("observations", stored, "observed_at", before, kept=_holding_at(before))
     yield from _too_old("silences", Silence.objects.all(), "ends_at", before)
     commands = DeviceCommand.objects.filter(state__in=FINAL)
     yield from _too_old("device commands", commands, "requested_at", before)
@@ -153,19 +154,45 @@ def _steps(before: datetime) -> Iterator[tuple[str, int]]:
 
 
 def _too_old(
-    what: str, rows: QuerySet[Any], time_field: str, before: datetime, at_most: int | None = None
+    what: str,
+    rows: QuerySet[Any],
+    time_field: str,
+    before: datetime,
+    at_most: int | None = None,
+    *,
+    kept: QuerySet[Any] | None = None,
 ) -> Iterator[tuple[str, int]]:
     # By primary key, which is nearly the order of time: these tables need no index on their time.
     # Rows of the future, from a clock that ran ahead, are passed over: in front of all others they
-    # would hide what is old.
+    # would hide what is old. So would rows that are kept: each step begins after the last one.
     rows = rows.filter(**{f"{time_field}__lte": timezone.now() + AHEAD}).order_by("pk")
+    after = 0
     while True:
-        first = rows.values_list("pk", time_field)[: at_most or ROWS_A_STEP]
-        old = [pk for pk, at in first if at < before]
+        first = rows.filter(pk__gt=after).values_list("pk", time_field)
+        step = list(first[: at_most or ROWS_A_STEP])
+        old = [pk for pk, at in step if at < before]
         if not old:
             return
-        _delete(rows.model, old)
-        yield what, len(old)
+        if kept is not None:
+            holding = set(kept.filter(pk__in=old).values_list("pk", flat=True))
+            old = [pk for pk in old if pk not in holding]
+        if old:
+            _delete(rows.model, old)
+            yield what, len(old)
+        after = step[-1][0]
+
+
+def _holding_at(time: datetime) -> QuerySet[Observation]:
+    """Return each attribute's latest observation by then: its value held on after that time.
+
+    A door that last moved before it would otherwise have no value in any chart.
+    """
+    later = Observation.objects.filter(
+        attribute=OuterRef("attribute"),
+        observed_at__gt=OuterRef("observed_at"),
+        observed_at__lte=time,
+    )
+    return Observation.objects.filter(~Exists(later), observed_at__lte=time)
 
 
 def _delete(model: type[Model], pks: list[int]) -> None:

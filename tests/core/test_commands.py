@@ -309,7 +309,9 @@ def test_prune_says_what_it_deleted(heater):
     assert say("prune") == "Nothing to delete: all is younger.\n"
     say("poll_devices")
     Observation.objects.update(observed_at="2020-01-01T00:00Z")
-    assert say("prune", days=30).startswith("Deleted ")
+    power = heater.attributes.get(name="power")
+    Observation.objects.create(attribute=power, observed_at="2019-01-01T00:00Z", number=1.0)
+    assert say("prune", days=30) == "Deleted 1 observation.\n"
 
 
 def test_prune_refuses_days_that_are_none():

@@ -24,6 +24,7 @@ from core.models import (
 from core.models.run import Outcome
 from core.tasks import gateways, prune, tokens
 from core.tasks.events.outbox import publishing
+from core.tasks.observations import spans
 from core.tasks.runs import running
 from tests.core.quietly import quietly
 from tests.core.tasks.homes import make_device, make_gateway
@@ -48,9 +49,41 @@ def store(power, *ages):
 
 def test_what_is_older_than_the_days_to_keep_goes_and_the_rest_stays(power, settings):
     settings.KEEP_DAYS = 30
-    store(power, 40, 31, 29, 0)
+    store(power, 42, 41, 31, 29, 0)
     assert prune.prune() == {"observations": 2}
-    assert Observation.objects.count() == 2
+    assert Observation.objects.count() == 3
+
+
+@pytest.mark.parametrize("ages", [(402, 401), (402, 401, 1)])
+def test_the_value_that_holds_when_the_days_to_keep_begin_stays(power, settings, ages):
+    """A door that did not move for longer: its chart shows where it has been since."""
+    settings.KEEP_DAYS = 400
+    store(power, *ages)
+    power.heard_at = timezone.now()
+    power.save()
+    assert prune.prune() == {"observations": 1}
+    assert prune.prune() == {}
+    starts = [timezone.now() - timedelta(days=age) for age in (3, 2)]
+    (span,) = spans(power, starts, timezone.now())
+    assert (span.mean, span.coverage) == (1.0, 1.0)
+
+
+def test_the_value_that_holds_is_the_latest_and_not_the_one_stored_last(power):
+    """As when a vendor's history was fetched later."""
+    store(power, 500, 502, 501)
+    newest = Observation.objects.earliest("pk")
+    assert prune.prune() == {"observations": 2}
+    assert list(Observation.objects.all()) == [newest]
+
+
+def test_values_that_stay_do_not_hide_what_is_old_behind_them(power, monkeypatch):
+    monkeypatch.setattr(prune, "ROWS_A_STEP", 2)
+    for number in range(5):
+        other = make_device(power.device.gateway, f"other {number}")
+        store(other.attributes.get(name="power"), 600)
+    store(power, 503, 502, 501)
+    assert prune.prune() == {"observations": 2}
+    assert Observation.objects.count() == 6
 
 
 @pytest.mark.parametrize("years", [0.001, 12])
@@ -64,8 +97,8 @@ def test_rows_of_the_future_in_front_do_not_stop_pruning(power, monkeypatch, yea
     for age in (-365 * years, 0.5, 0.4, 0):
         happened_at = now - timedelta(days=age)
         Event.objects.create(kind="device", happened_at=happened_at, body={})
-    assert prune.prune() == {"observations": 25, "events": 2}
-    assert Observation.objects.count() == 26
+    assert prune.prune() == {"observations": 24, "events": 2}
+    assert Observation.objects.count() == 27
     assert Event.objects.count() == 2
 
 
@@ -84,7 +117,7 @@ def test_a_clock_that_runs_years_ahead_deletes_no_history(power, time_machine):
 
 def test_after_a_day_of_runs_by_a_clock_what_is_old_by_it_goes(power, time_machine):
     """As after years of standing still."""
-    store(power, 1)
+    store(power, 2, 1)
     began = timezone.now() + timedelta(days=4400)
     with publishing():
         for step in range(145):
@@ -94,7 +127,7 @@ def test_after_a_day_of_runs_by_a_clock_what_is_old_by_it_goes(power, time_machi
 
 
 def test_days_can_be_chosen_for_once(power):
-    store(power, 3, 1)
+    store(power, 4, 3, 1)
     assert prune.prune(days=2)["observations"] == 1
 
 
@@ -113,7 +146,7 @@ def test_old_silences_commands_and_runs_go_too_but_nothing_open(power):
 
 def test_a_poll_prunes_a_bounded_number_of_rows(power, monkeypatch):
     monkeypatch.setattr(prune, "ROWS_A_STEP", 10)
-    store(power, *(500 + number / 1000 for number in range(100)))
+    store(power, *(500 - number / 1000 for number in range(100)))
     with running("poll") as holding:
         prune.prune_a_little(holding)
     assert Observation.objects.count() == 100 - 10 * prune.STEPS_A_POLL
@@ -121,7 +154,7 @@ def test_a_poll_prunes_a_bounded_number_of_rows(power, monkeypatch):
 
 def test_progress_is_shown_step_by_step(power, monkeypatch):
     monkeypatch.setattr(prune, "ROWS_A_STEP", 10)
-    store(power, *(500 + number / 1000 for number in range(25)))
+    store(power, *(500 - number / 1000 for number in range(26)))
     steps = []
     prune.prune(progress=lambda done, total: steps.append((done, total)))
     assert steps == [(10, 10), (20, 20), (25, 25)]
