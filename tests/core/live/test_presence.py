@@ -126,7 +126,7 @@ def test_at_a_device_that_is_not_there_nobody_is(server, plug, anna):
 def test_a_page_that_is_open_stays_and_one_whose_lease_was_lost_comes_back(
     server, plug, anna, settings, at_once
 ):
-    settings.SOCKET_HEARTBEAT_SECONDS = 0.2
+    settings.SOCKET_HEARTBEAT_SECONDS = 1.5
     socket = come(server.open(anna), plug)
     bodies(socket)
     Presence.objects.update(expires_at=F("expires_at") - LASTS)
@@ -147,7 +147,7 @@ def test_a_client_that_does_not_answer_any_more_is_not_there(server, plug, anna,
 
 
 def test_a_log_in_that_is_over_is_not_there(server, plug, anna, client, settings):
-    settings.SOCKET_HEARTBEAT_SECONDS = 0.2
+    settings.SOCKET_HEARTBEAT_SECONDS = 1.5
     socket = come(server.open(anna), plug)
     socket.events(1)
     client.logout()
@@ -175,7 +175,7 @@ with connect(address, origin=site, proxy=None, additional_headers=headers) as so
 
 @pytest.fixture
 def own_web(database_url):
-    webs = [Web(database_url, SOCKET_HEARTBEAT_SECONDS="0.5")]
+    webs = [Web(database_url, SOCKET_HEARTBEAT_SECONDS="1.5")]
     webs[0].start()
     yield webs[0]
     webs[0].end()
