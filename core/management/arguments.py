@@ -115,6 +115,13 @@ def days(text: str) -> int:
     return _whole(text)
 
 
+def whole(text: str) -> int:
+    """Read a whole number, at least one."""
+    if _whole(text) < 1:
+        raise ArgumentTypeError(f"{text!r} is not a whole number, 1 or more")
+    return _whole(text)
+
+
 def month(text: str) -> date:
     """Read a month such as 2026-11. Return its first day."""
     try:
