@@ -10,18 +10,21 @@ from core import vendors
 from core.models import Access, DeviceCommand, Gateway, Run
 from core.models.run import Outcome
 from core.tasks import runs
+from core.tasks.backfill import BACKFILL
 
 RUNS_SHOWN = 20
 GATEWAYS_SHOWN = 10
+UNSCHEDULED = {BACKFILL: "backfill", runs.LISTEN: "listen_devices"}
+"""Tasks that have no slots: after polls and by hand, and for as long as a process lives."""
 
 
 @dataclass(frozen=True)
 class TaskRuns:
-    """A task with its newest runs. `missed` counts slots of the last day."""
+    """A task with its newest runs. `missed` counts slots of the last day; None: it has no slots."""
 
     command: str
     newest: list[Run]
-    missed: int
+    missed: int | None
     median_seconds: float | None
 
 
@@ -51,13 +54,21 @@ class SlowGateway:
 
 
 def task_runs(now: datetime) -> list[TaskRuns]:
+    """Return the scheduled tasks, and of the others those that have run."""
     shown = []
     for task, command in runs.COMMANDS.items():
-        newest = list(Run.objects.of(task).until(now).order_by("-started_at")[:RUNS_SHOWN])
-        seconds = sorted(run.seconds for run in newest if run.seconds is not None)
-        median = seconds[len(seconds) // 2] if seconds else None
-        shown.append(TaskRuns(command, newest, runs.missed_of_a_day(task, now), median))
+        shown.append(_task_runs(task, command, now, runs.missed_of_a_day(task, now)))
+    for task, command in UNSCHEDULED.items():
+        found = _task_runs(task, command, now, None)
+        shown += [found] if found.newest else []
     return shown
+
+
+def _task_runs(task: str, command: str, now: datetime, missed: int | None) -> TaskRuns:
+    newest = list(Run.objects.of(task).until(now).order_by("-started_at")[:RUNS_SHOWN])
+    seconds = sorted(run.seconds for run in newest if run.seconds is not None)
+    median = seconds[len(seconds) // 2] if seconds else None
+    return TaskRuns(command, newest, missed, median)
 
 
 def queue(access: Access) -> Queue:

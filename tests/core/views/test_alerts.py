@@ -165,3 +165,21 @@ def test_runs_show_how_far_ahead_a_vendors_calls_are_booked(db):
     is_as(gateway, vendor="shelly_cloud", next_call_at=Now() + timedelta(seconds=40))
     page = text(browser("ada", Role.ADMINISTRATOR), "/runs/")
     assert "1 in 1.2 s, 20% of it for orders" in page
+
+
+def test_runs_of_backfill_and_the_listener_are_shown_once_there_are_any(db):
+    client = browser("ada", Role.ADMINISTRATOR)
+    page = text(client, "/runs/")
+    assert "<code>backfill</code>" not in page
+    assert "<code>listen_devices</code>" not in page
+    now = timezone.now()
+    with publishing():
+        ended = {"outcome": Outcome.DONE, "finished_at": now}
+        Run.objects.create(task="backfill", started_at=now, counts={"spans": 7}, **ended)
+        Run.objects.create(task="listen", started_at=now)
+    page = text(client, "/runs/")
+    assert "<code>backfill</code>" in page
+    assert "7 spans" in page
+    assert "<code>listen_devices</code>" in page
+    # What has no slots misses none: only the two scheduled tasks say so.
+    assert page.count("of the last day") == 2
