@@ -102,8 +102,8 @@ def test_a_service_of_ours_runs_a_command_of_the_procfile(name: str) -> None:
 
 
 def test_every_process_of_the_procfile_has_a_service() -> None:
-    """But those that not every site needs: docs/relay.md, docs/listen.md."""
-    assert set(COMMANDS) - set(OURS) == {"relay", "listener"}
+    """But the relay, which not every site needs: docs/relay.md."""
+    assert set(COMMANDS) - set(OURS) == {"relay"}
 
 
 @pytest.mark.parametrize("name", sorted(set(SERVICES) - set(OURS)))

@@ -251,6 +251,13 @@ def test_app_json_describes_every_variable_and_asks_for_none() -> None:
         assert variable.get("generator") == "secret" or variable["required"] is False, name
 
 
+def test_app_json_names_the_credential_of_each_feed_that_needs_one() -> None:
+    needing = {name for name in feeds.names() if feeds.load(name).needs_credential}
+    env = json.loads((ROOT / "app.json").read_text())["env"]
+    assert needing >= {"entsoe", "watttime"}
+    assert {f"{name.upper()}_CREDENTIAL" for name in needing} <= set(env)
+
+
 def test_app_json_starts_the_processes_of_the_procfile_and_sets_known_variables() -> None:
     app = json.loads((ROOT / "app.json").read_text())
     assert set(app["formation"]) <= set(
