@@ -15,10 +15,10 @@ from django.test import Client as Browser
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from core.models import Run, User
+from core.models import Lease, Run, User
 from core.models.access import Right
 from core.models.run import Outcome
-from core.tasks import tokens
+from core.tasks import runs, tokens
 from tests.core.live.web_server import Client
 from tests.core.tasks.homes import make_device, make_gateway
 from tests.core.workers import RABBITMQ, site
@@ -284,7 +284,7 @@ def test_each_process_that_is_told_to_stop_ends_what_it_began(image, broker, dat
     cookie = client.cookies["sessionid"].value
     with site(database_url, broker) as ours:
         env = environment(database_url, CELERY_BROKER_URL=broker, CELERY_QUEUE=ours.queue)
-        names = ("web", "sockets", "worker", "beat")
+        names = ("web", "sockets", "worker", "beat", "listener")
         ports = {"web": free_port(), "sockets": free_port()}
         processes = {
             name: Process(COMMANDS[name], image, env, ports.get(name, 0)) for name in names
@@ -293,6 +293,7 @@ def test_each_process_that_is_told_to_stop_ends_what_it_began(image, broker, dat
             for port in ports.values():
                 wait_until(lambda port=port: answers(port))
             wait_until(lambda: Run.objects.filter(outcome=Outcome.DONE, task="decide").exists())
+            wait_until(lambda: Lease.objects.filter(task=runs.LISTEN).exclude(holder="").exists())
             address = f"http://localhost:{ports['sockets']}"
             with (
                 open_socket(address, cookie, address) as listener,
@@ -311,6 +312,7 @@ def test_each_process_that_is_told_to_stop_ends_what_it_began(image, broker, dat
                 assert asked.recv(1000).startswith(b"HTTP/1.1 403 ")  # without a CSRF token
             codes = {name: process.process.wait(60) for name, process in processes.items()}
             assert codes == dict.fromkeys(names, 0)
+            assert not Lease.objects.filter(task=runs.LISTEN).exclude(holder="").exists()
         finally:
             for process in processes.values():
                 process.end()
