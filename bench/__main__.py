@@ -20,6 +20,7 @@ BENCHMARKS: dict[str, tuple[Database, ...]] = {
     "recording": (sqlite, postgresql),
     "status_page": (sqlite, postgresql),
     "polling": (sqlite, postgresql),
+    "workers": (postgresql,),
     "backtest": (sqlite,),
     "prices": (sqlite,),
     "export": (sqlite, postgresql),

@@ -119,12 +119,15 @@ def test_a_double_press_is_one_request(browse, web, device, simulator):
 
 def test_a_hold_that_is_refused_says_why(browse, web, device, anna):
     page = live(browse(web.site, own(device)))
+    # Fetched again, it would have no such button any more.
+    page.evaluate(LOOK_AWAY, True)
     User.objects.filter(pk=anna.pk).update(is_superuser=False)
     page.get_by_role("button", name="for 1 h").click()
     expect(message(page)).to_contain_text(
         "Not allowed. Your account lacks the right to switch devices.", timeout=BLINK
     )
     expect(page.locator("#said")).to_have_text(re.compile("^Not allowed"))
+    page.evaluate(LOOK_AWAY, False)
     expect(page.get_by_role("button", name="for 1 h")).to_be_hidden(timeout=BLINK)
     device.refresh_from_db()
     assert device.held_at is None

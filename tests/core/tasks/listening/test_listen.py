@@ -299,6 +299,7 @@ def test_one_that_was_killed_is_followed_by_another(simulator, gateway, process)
 def test_two_at_once_store_everything_once(simulator, gateway, process):
     process(), process()
     wait_until(lambda: is_listened_to(gateway))
+    wait_until(lambda: switch(gateway).value is False)  # what it told first is stored
     before = Observation.objects.filter(attribute__name="on").count()
     simulator.devices[0].on = True
     wait_until(lambda: switch(gateway).value is True)
