@@ -15,6 +15,7 @@ from core.views import (
     health,
     holds,
     log_in,
+    metrics,
     people,
     relay,
     rules,
@@ -68,6 +69,7 @@ urlpatterns = [
     path("logout/", auth.LogoutView.as_view(), name="logout"),
     path("api/", include("core.api.urls")),
     path("healthz", health.healthz, name="healthz"),
+    path("metrics", metrics.metrics, name="metrics"),
     path("admin/login/", log_in.admin_log_in),
     path("admin/", admin.site.urls),
 ]
