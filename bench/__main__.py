@@ -30,6 +30,7 @@ BENCHMARKS: dict[str, tuple[Database, ...]] = {
     "api": (sqlite, postgresql),
     "wrong_tokens": (sqlite, postgresql),
     "cache": (sqlite, postgresql),
+    "at_size": (postgresql,),
 }
 
 
