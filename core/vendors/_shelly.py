@@ -34,6 +34,10 @@ after the Shelly integration of Home Assistant."""
 
 MOST_KEYS = 500
 """Of a status, or of one part of it. Real ones have some dozens."""
+COLDEST, WARMEST = 10_000, 1_000
+"""Colour temperatures in K that white light can have. What one light can do is in its
+configuration, `ct_range`."""
+MOST_COLOUR = 255
 COVER_STATES = ("open", "closed", "opening", "closing", "stopped", "calibrating")
 
 
@@ -74,6 +78,23 @@ def percentage(path: str, name: str, method: str, argument: str, needs: str = ""
     return Field((path,), spec, method=method, argument=argument, needs=needs)
 
 
+def lamp(method: str) -> tuple[Field, ...]:
+    """What every light is: switched and dimmed."""
+    return switchable(method), percentage("brightness", "brightness", method, "brightness")
+
+
+def color_temperature(method: str) -> Field:
+    spec = AttributeSpec(
+        "color_temperature", Kind.NUMBER, "K", WARMEST, COLDEST, writable=True, step=1
+    )
+    return Field(("ct",), spec, method=method, argument="ct")
+
+
+def white(method: str) -> Field:
+    spec = AttributeSpec("white", Kind.NUMBER, "", 0, MOST_COLOUR, writable=True, step=1)
+    return Field(("white",), spec, method=method, argument="white")
+
+
 def power(path: str, name: str = "power") -> Field:
     return number(path, name, "W", -1e6, 1e6)
 
@@ -104,6 +125,8 @@ METER = (
     energy("ret_aenergy.total", "energy_returned"),
     FREQUENCY,
 )
+MEASURED = (*METER, temperature("chip_temperature"))
+COLOR = Field(("rgb",), AttributeSpec("color", Kind.TEXT))
 PHASES = tuple(
     field
     for phase in "abc"
@@ -123,18 +146,15 @@ PHASE_COUNTERS = tuple(
 )
 
 COMPONENTS: dict[str, tuple[Field, ...]] = {
-    "switch": (switchable("Switch.Set"), *METER, temperature("chip_temperature")),
-    "light": (
-        switchable("Light.Set"),
-        percentage("brightness", "brightness", "Light.Set", "brightness"),
-        *METER,
-        temperature("chip_temperature"),
-    ),
+    "switch": (switchable("Switch.Set"), *MEASURED),
+    "light": (*lamp("Light.Set"), *MEASURED),
+    "cct": (*lamp("CCT.Set"), color_temperature("CCT.Set"), *MEASURED),
+    "rgb": (*lamp("RGB.Set"), COLOR, *MEASURED),
+    "rgbw": (*lamp("RGBW.Set"), white("RGBW.Set"), COLOR, *MEASURED),
     "cover": (
         percentage("current_pos", "position", "Cover.GoToPosition", "pos", needs="pos_control"),
         Field(("state",), AttributeSpec("state", Kind.CHOICE, choices=COVER_STATES)),
-        *METER,
-        temperature("chip_temperature"),
+        *MEASURED,
     ),
     "pm1": METER,
     "em": (power("total_act_power"), current("total_current"), *PHASES),
@@ -162,9 +182,12 @@ PREFIXES = {
     "em": "meter_",
     "em1": "meter_",
     "voltmeter": "voltmeter_",
+    "cct": "cct_",
+    "rgb": "rgb_",
+    "rgbw": "rgbw_",
 }
 """These would give the same names. In a device that has several, the first takes the plain ones,
-the others a prefix."""
+the others a prefix. A new kind goes last, so that no name in a home already set up changes."""
 
 
 CAUSES = {
@@ -284,6 +307,19 @@ def parts(status: dict[str, Any]) -> Iterator[Part]:
             yield Part(name, key, component_id, field, writable, reported, source, is_valid)
 
 
+def within_range(part: Part, config: dict[str, Any]) -> AttributeSpec:
+    """What an attribute is, with the range that the device's configuration gives it."""
+    reach = _look_up(config.get(part.component), ("ct_range",))
+    if part.field.path != ("ct",) or not isinstance(reach, list) or len(reach) != 2:
+        return part.spec
+    warmest, coldest = reach
+    if type(warmest) is not int or type(coldest) is not int:
+        return part.spec
+    if not WARMEST <= warmest < coldest <= COLDEST:
+        return part.spec
+    return replace(part.spec, minimum=warmest, maximum=coldest)
+
+
 def _split(key: str) -> tuple[str, int]:
     """`switch:1` is ("switch", 1); what is no component is ("", 0)."""
     kind, _, component_id = key.partition(":")
@@ -347,8 +383,19 @@ def _values(part: Part) -> Iterator[Value | None]:
         if abs(reported) <= LARGEST_NUMBER:
             # Rounded to mWh, without binary noise.
             yield reported if divisor == 1 else round(reported / divisor, 6)
+    elif part.field is COLOR:
+        yield from _color(reported)
     elif isinstance(reported, bool if kind is Kind.BOOLEAN else str):
         yield reported
+
+
+def _color(reported: object) -> Iterator[str]:
+    """Red, green and blue as pages write a colour, `#ff8000`; nothing if they are something
+    else."""
+    if not isinstance(reported, list) or len(reported) != 3:
+        return
+    if all(type(share) is int and 0 <= share <= MOST_COLOUR for share in reported):
+        yield "#{:02x}{:02x}{:02x}".format(*reported)
 
 
 def _stands_for_none(part: Part) -> bool:

@@ -12,7 +12,7 @@ from core.net.errors import ApiError, ApiRefused
 from core.net.http import Http, digest
 from core.readings import DeviceSpec, Reading, Value, clean_name
 from core.vendors import Identity, Update, Vendor
-from core.vendors._shelly import order, parts, readings
+from core.vendors._shelly import order, parts, readings, within_range
 from core.vendors._shelly_history import METHODS, columns_of, meters, minutes
 
 LONGEST_ID = 200
@@ -51,8 +51,12 @@ class Client(Vendor):
     def devices(self) -> list[DeviceSpec]:
         info = self._device_info()
         status, _ = self._status([info["id"]])
-        specs = {part.name: part.spec for part in parts(status)}
-        name = clean_name(info.get("name")) or self._configured_name() or info["id"]
+        found = list(parts(status))
+        name = clean_name(info.get("name"))
+        has_range = any(part.field.path == ("ct",) for part in found)
+        config = self._config() if has_range or not name else {}
+        specs = {part.name: within_range(part, config) for part in found}
+        name = name or _configured_name(config) or info["id"]
         model = clean_name(info.get("app")) or clean_name(info.get("model"))
         wakes = _wakes_every(status)
         return [DeviceSpec(info["id"], name, tuple(specs.values()), model, wakes)]
@@ -179,24 +183,27 @@ class Client(Vendor):
             f"expected was {expected:.200}."
         )
 
-    def _configured_name(self) -> str:
-        """The name of the device, or of its only named component. Old firmware tells it nowhere
-        else, and a device that refuses to tell it, with whatever code, has none."""
+    def _config(self) -> dict[str, Any]:
+        """The configuration. A device that refuses to tell it, with whatever code, has none."""
         try:
             config = self.http.get("/rpc/Shelly.GetConfig")
         except (ApiError, ApiRefused) as failure:
             if failure.status is None:  # nobody answered
                 raise
-            return ""
-        if not isinstance(config, dict):
-            return ""
-        system = config.get("sys")
-        device = system.get("device") if isinstance(system, dict) else None
-        if isinstance(device, dict) and (name := clean_name(device.get("name"))):
-            return name
-        components = (part for part in config.values() if isinstance(part, dict))
-        names = {clean_name(component.get("name")) for component in components} - {""}
-        return names.pop() if len(names) == 1 else ""
+            return {}
+        return config if isinstance(config, dict) else {}
+
+
+def _configured_name(config: dict[str, Any]) -> str:
+    """The name of the device, or of its only named component: old firmware tells it nowhere
+    else."""
+    system = config.get("sys")
+    device = system.get("device") if isinstance(system, dict) else None
+    if isinstance(device, dict) and (name := clean_name(device.get("name"))):
+        return name
+    components = (part for part in config.values() if isinstance(part, dict))
+    names = {clean_name(component.get("name")) for component in components} - {""}
+    return names.pop() if len(names) == 1 else ""
 
 
 def _raise_error(answer: Any, method: str) -> None:

@@ -20,8 +20,13 @@ from core.vendors import Identity, RateLimit, Vendor
 from core.vendors._shelly import NO_VALUE, order, parts, readings
 
 MOST_AT_ONCE = 10
-PATHS = {"Switch.Set": "switch", "Light.Set": "light", "Cover.GoToPosition": "cover"}
-ARGUMENTS = {"pos": "position"}
+PATHS = {
+    "Switch.Set": "switch",
+    "Cover.GoToPosition": "cover",
+    **dict.fromkeys(("Light.Set", "CCT.Set", "RGB.Set", "RGBW.Set"), "light"),
+}
+ARGUMENTS = {"pos": "position", "ct": "temperature"}
+COLOUR_ARGUMENTS = {"brightness": "gain"}
 """Where the cloud's word for an argument is not the device's."""
 
 MAY_PASS = ("DEVICE_FAILED_COMMAND", "INSTANCE_NOT_FOUND")
@@ -91,7 +96,9 @@ class Client(Vendor):
         if not _is_online(state):
             raise ApiRefused(f"The Shelly cloud cannot reach {vendor_id}.")
         part, arguments = order(vendor_id, _status(state), attribute, value, revert_after)
-        arguments = {ARGUMENTS.get(name, name): argument for name, argument in arguments.items()}
+        is_colour = part.field.method in ("RGB.Set", "RGBW.Set")
+        words = ARGUMENTS | COLOUR_ARGUMENTS if is_colour else ARGUMENTS
+        arguments = {words.get(name, name): argument for name, argument in arguments.items()}
         answer = self._post(
             f"set/{PATHS[part.field.method]}",
             {"id": vendor_id, "channel": part.component_id, **arguments},

@@ -407,6 +407,86 @@ def test_a_dimmer_has_a_brightness(peer):
     )
 
 
+LAMP = "shellydimmerg3-b08184f2e0a4"
+
+
+def lamp(peer: Peer, component: str, **status: Any) -> None:
+    """A device whose light is of another kind."""
+    peer.is_("dimmer_g3")
+    del peer.status()["light:0"]
+    peer.status()[component] = {"id": 0, "output": True, "brightness": 40, **status}
+    peer.answers["/rpc"] = (200, {"id": 1, "src": LAMP, "result": None})
+
+
+def test_a_white_light_has_a_color_temperature_in_the_range_of_its_configuration(peer):
+    lamp(peer, "cct:0", ct=3666, source="button")
+    peer.answers[CONFIG] = (200, {"cct:0": {"id": 0, "name": None, "ct_range": [3333, 5555]}})
+    assert peer.values() | {"on": True, "brightness": 40, "color_temperature": 3666} == (
+        peer.values()
+    )
+    spec = peer.attributes()["color_temperature"]
+    assert (spec.unit, spec.minimum, spec.maximum, spec.writable) == ("K", 3333, 5555, True)
+    causes = {reading.attribute: reading.cause for reading in peer.client().read([LAMP])}
+    assert causes["color_temperature"] is Cause.PERSON
+
+
+@pytest.mark.parametrize(
+    "reach", [None, [], [2700], [6500, 2700], ["2700", "6500"], [True, 6500], [0, 6500], "27"]
+)
+def test_a_range_that_is_none_leaves_that_of_all_white_lights(peer, reach):
+    lamp(peer, "cct:0", ct=2700)
+    peer.answers[CONFIG] = (200, {"cct:0": {"ct_range": reach}})
+    spec = peer.attributes()["color_temperature"]
+    assert (spec.minimum, spec.maximum) == (1000, 10_000)
+
+
+@pytest.mark.parametrize("component", ["rgb:0", "rgbw:0"])
+def test_a_coloured_light_tells_its_color(peer, component):
+    lamp(peer, component, rgb=[255, 128, 0], white=12, apower=3.5)
+    values = peer.values()
+    assert (values["on"], values["brightness"], values["color"], values["power"]) == (
+        True,
+        40,
+        "#ff8000",
+        3.5,
+    )
+    assert values.get("white") == (12 if component == "rgbw:0" else None)
+    assert not peer.attributes()["color"].writable
+
+
+@pytest.mark.parametrize("rgb", [[], [1, 2], [1, 2, 256], [1, 2, -1], [1, 2, True], "red", 7])
+def test_what_is_no_color_is_not_told(peer, rgb):
+    lamp(peer, "rgb:0", rgb=rgb)
+    assert "color" not in peer.values()
+
+
+@pytest.mark.parametrize(
+    ("component", "attribute", "value", "method", "params"),
+    [
+        ("cct:0", "color_temperature", 3000.0, "CCT.Set", {"ct": 3000}),
+        ("cct:0", "brightness", 80.0, "CCT.Set", {"brightness": 80}),
+        ("rgb:0", "on", False, "RGB.Set", {"on": False}),
+        ("rgbw:0", "brightness", 80.0, "RGBW.Set", {"brightness": 80}),
+        ("rgbw:0", "white", 255.0, "RGBW.Set", {"white": 255}),
+    ],
+)
+def test_lights_of_each_kind_are_ordered(peer, component, attribute, value, method, params):
+    lamp(peer, component, ct=2700, rgb=[1, 2, 3], white=0)
+    peer.client().write(LAMP, attribute, value)
+    assert peer.frames == [{"id": 1, "method": method, "params": {"id": 0, **params}}]
+
+
+def test_another_kind_of_light_changes_no_name_that_was_there_before(peer):
+    peer.is_("dimmer_g3")
+    before = set(peer.attributes())
+    for kind in ("cct", "rgb", "rgbw"):
+        peer.status()[f"{kind}:0"] = {"id": 0, "output": False, "brightness": 7}
+    after = set(peer.attributes())
+    added = {f"{kind}_{name}" for kind in ("cct", "rgb", "rgbw") for name in ("on", "brightness")}
+    assert after == before | added
+    assert peer.values()["brightness"] == 40
+
+
 def test_a_cover_has_a_position_and_a_state(peer):
     peer.is_("plus_2pm_cover")
     assert (peer.values()["position"], peer.values()["state"]) == (35.0, "stopped")
@@ -773,6 +853,8 @@ FIELDS = (
     "rh",
     "state",
     "current_pos",
+    "ct",
+    "rgb",
     "total",
     "battery",
 )
@@ -783,6 +865,8 @@ KINDS = (
     "switch:0",
     "switch:1",
     "light:0",
+    "cct:0",
+    "rgbw:0",
     "cover:0",
     "pm1:0",
     "em:0",

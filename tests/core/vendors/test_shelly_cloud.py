@@ -403,6 +403,27 @@ def test_an_order_goes_to_what_its_attribute_is_part_of(
     assert cloud.bodies[1] == {"id": vendor_id, "channel": 0, **arguments}
 
 
+@pytest.mark.parametrize(
+    ("component", "attribute", "value", "arguments"),
+    [
+        ("cct:0", "color_temperature", 3000.0, {"temperature": 3000}),
+        ("cct:0", "brightness", 80.0, {"brightness": 80}),
+        ("rgb:0", "brightness", 80.0, {"gain": 80}),
+        ("rgbw:0", "white", 9.0, {"white": 9}),
+        ("rgbw:0", "on", True, {"on": True}),
+    ],
+)
+def test_lights_of_each_kind_are_ordered_in_the_words_of_the_cloud(
+    cloud, component, attribute, value, arguments
+):
+    status = {"id": 0, "output": False, "brightness": 7, "ct": 2700, "white": 0}
+    del cloud.plug()["status"]["switch:0"]
+    cloud.plug()["status"][component] = status
+    write(cloud, PLUG, attribute, value)
+    assert cloud.asked == ["get", "set/light"]
+    assert cloud.bodies[1] == {"id": PLUG, "channel": 0, **arguments}
+
+
 def test_an_order_can_carry_its_own_way_back(cloud):
     write(cloud, PLUG, "on", True, timedelta(minutes=3))
     assert cloud.bodies[1] == {"id": PLUG, "channel": 0, "on": True, "toggle_after": 180}
