@@ -16,6 +16,16 @@ def option(default: Any, help: str, unit: str = "", choices: Sequence[str] = ())
     return field(default=default, metadata={"help": help, "unit": unit, "choices": tuple(choices)})
 
 
+def device_option(help: str) -> Any:
+    """A field of Options, of type int, that names a device by its number; 0: none is named."""
+    return field(default=0, metadata={"help": help, "device": True})
+
+
+def device_options(options: type[Any]) -> list[str]:
+    """Return the names of the options that name a device."""
+    return [field.name for field in fields(options) if field.metadata.get("device")]
+
+
 def read_options(owner: str, options: type[Any], written: Mapping[str, object]) -> Any:
     """Make options from what was stored or typed, by name; left out, or "", is the default.
 

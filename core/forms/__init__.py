@@ -15,6 +15,8 @@ from core.models import Attribute, Device, Freshness, Gateway, Site
 from core.readings import LONGEST_TEXT, Kind, Value
 
 LARGEST_KEY = 2**63 - 1
+MOST_DEVICES = 2_000
+"""In a select; a device beyond is chosen with `set_rule`."""
 
 
 class FindDevices(forms.Form):
@@ -226,6 +228,8 @@ def _option_field(option: Any) -> forms.Field:
         return forms.ChoiceField(
             choices=[("", f"default: {shown}"), ("on", "on"), ("off", "off")], **about
         )
+    if option.metadata.get("device"):
+        return forms.ChoiceField(choices=_devices, **about)
     if chosen := option.metadata.get("choices"):
         said = [(choice, formatting.option_text(choice)) for choice in chosen]
         return forms.ChoiceField(choices=[("", f"default: {shown}"), *said], **about)
@@ -238,6 +242,13 @@ def _option_field(option: Any) -> forms.Field:
         widget=forms.TextInput(attrs={"placeholder": option.default}),
         **about,
     )
+
+
+def _devices() -> list[tuple[str, str]]:
+    """Name the devices that a rule can look at, with the gateway, for two may share a name."""
+    found = Device.objects.present().select_related("gateway").order_by("name", "pk")
+    named = [(str(one.pk), f"{one} ({one.gateway}, {one.pk})") for one in found[:MOST_DEVICES]]
+    return [("", "this device"), *named]
 
 
 def _credential(**options: Any) -> forms.CharField:

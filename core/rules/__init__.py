@@ -9,7 +9,9 @@ in the situation.
 `Options` are as core/feeds/_options.py says. A rule that looks at another signal than the carbon
 intensity of the grid has an option `signal`, or names its signals in `SIGNALS`, a tuple. One whose
 decision depends on what the device itself says has `REACT = True`: it decides as soon as the device
-tells something new, at most once a minute.
+tells something new, at most once a minute. A rule that needs another device's values has an option
+made by `device_option`, of type int: `situation.other(options.NAME).value("wet")`. With `REACT` it
+also decides when that device tells something new.
 """
 
 import hashlib
@@ -25,12 +27,28 @@ from typing import Any
 from core import feeds, plug_in, plug_ins
 from core.feeds import Signal, Slot
 from core.feeds import option as option  # for the files of rules
-from core.feeds._options import read_options
+from core.feeds._options import device_option as device_option
+from core.feeds._options import device_options, read_options
 from core.feeds._options import read_pairs as read_pairs  # for those who type options
 from core.planning import WindowPlan
 from core.planning.forecast import REPLAYED, Outlook, Outlooks
 from core.planning.precedence import Limits
 from core.readings import Value
+
+
+@dataclass(frozen=True, slots=True)
+class Other:
+    """Another device that an option names: its fresh values by attribute name."""
+
+    name: str
+    values: Mapping[str, Value]
+
+    def value(self, attribute: str) -> Value:
+        """Raises Undecided if it has no such attribute, or it was not read lately."""
+        if attribute not in self.values:
+            shown = attribute.replace("_", " ")
+            raise Undecided(f"no fresh value of {shown} is known of {self.name}")
+        return self.values[attribute]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +69,8 @@ class Situation:
     held_off_since: this rule has been holding the device off as a guard since then.
     held_off_until: the `until` of its latest such decision, None if that was not stored.
     limits: the device's own least times on and off, which a plan had better respect.
+    others: the devices that options of its rule or its guard name, by number; one that was removed
+        is left out.
     """
 
     now: datetime
@@ -66,6 +86,18 @@ class Situation:
     held_off_since: datetime | None = None
     held_off_until: datetime | None = None
     limits: Limits = Limits()
+    others: Mapping[int, Other] = field(default_factory=dict)
+
+    def other(self, number: int) -> Other:
+        """Return the device that an option names; 0 is this device itself.
+
+        Raises Undecided if it was removed.
+        """
+        if not number:
+            return Other(self.device, self.values)
+        if number not in self.others:
+            raise Undecided(f"device {number}, which it looks at, is not there any more")
+        return self.others[number]
 
     @property
     def is_on(self) -> bool:
@@ -151,6 +183,19 @@ class Rule:
     def signals(self, options: Any) -> tuple[Signal, ...]:
         """The signals it looks at, the most wanted first."""
         return (feeds.signal(options.signal),) if hasattr(options, "signal") else self.signals_of
+
+    @property
+    def device_options(self) -> list[str]:
+        """The names of its options that name another device."""
+        return device_options(self.options)
+
+    def named(self, written: Mapping[str, object]) -> set[int]:
+        """Return the numbers of the devices that stored options name.
+
+        Options that would be refused are not read here: that is told where the rule is asked.
+        """
+        stored = [str(written.get(name, "")) for name in self.device_options]
+        return {int(number) for number in stored if re.fullmatch("[0-9]{1,18}", number)} - {0}
 
     def read(self, written: Mapping[str, object]) -> Any:
         """Make options from what was stored or typed, by name; left out, or "", is the default.

@@ -111,11 +111,9 @@ class Explanation:
     def _inputs(self) -> Iterator[str]:
         inputs, at = self.receipt.inputs, self.receipt.decided_at
         yield "From"
-        for name, (value, observed_at) in inputs["values"].items():
-            age = "at an unknown time"
-            if observed_at:
-                age = formatting.ago(datetime.fromisoformat(observed_at), at)
-            yield f"  {name.replace('_', ' ')}: {formatting.value_text(value)}, measured {age}"
+        yield from _values_in_words(inputs["values"], at)
+        for pk, other in inputs.get("others", {}).items():
+            yield from _values_in_words(other["values"], at, f"{other['name']} ({pk}), ")
         for part, asked in inputs["asked"].items():
             options = ", ".join(f"{name}={value}" for name, value in asked["options"].items())
             yield f"  {part}: {asked['rule']}, {options or 'its usual options'}"
@@ -233,6 +231,14 @@ def _part(receipt: Receipt) -> str | None:
         (part for part, word in asked.items() if word["rule"] == receipt.rule),
         next(iter(asked), None),
     )
+
+
+def _values_in_words(values: dict[str, Any], at: datetime, whose: str = "") -> Iterator[str]:
+    for name, (value, observed_at) in values.items():
+        age = "at an unknown time"
+        if observed_at:
+            age = formatting.ago(datetime.fromisoformat(observed_at), at)
+        yield f"  {whose}{name.replace('_', ' ')}: {formatting.value_text(value)}, measured {age}"
 
 
 def _outlook_text(outlook: Outlook, at: datetime) -> str:

@@ -3,6 +3,7 @@
 What a gateway has is found out in core/tasks/discovery.py.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from secrets import token_hex
@@ -281,19 +282,49 @@ def set_rule(
 ) -> Device:
     """Give a device a rule, or a guard, with its options. "" or "none" removes it and its options.
 
-    Options are stored as typed, without the empty ones. Raises Device.DoesNotExist, and ValueError
-    with a sentence (VersionConflict is one, see change_device()).
+    Options are stored as typed, without the empty ones; one that names a device, by its number or
+    its name, is stored as the number, which survives renaming. Raises
+    Device.DoesNotExist, and ValueError with a sentence (VersionConflict is one, see
+    change_device()).
     """
     rule = "" if rule == "none" else rule
     typed: dict[str, object] = {}
     if rule:
         typed = {name: value for name, value in options.items() if value not in ("", None)}
+        typed = _with_numbers(rule, typed)
         _check_rule(rule, typed, guard)
     fields = {"guard": rule, "guard_options": typed} if guard else {"rule": rule, "options": typed}
     try:
         return change_device(device_pk, version=version, **fields)
     except ValidationError as error:
         raise ValueError(" ".join(error.messages)) from error
+
+
+def _with_numbers(rule: str, options: Mapping[str, object]) -> dict[str, object]:
+    naming = [] if rules.problem_of(rule) else rules.load(rule).device_options
+    found = dict(options)
+    for name in naming:
+        if name in options and str(options[name]) != "0":
+            found[name] = _number_of(name, str(options[name]).strip())
+    return found
+
+
+def _number_of(option: str, wanted: str) -> int:
+    """Find a device by number or by name. Raises ValueError with a sentence."""
+    present = Device.objects.present()
+    if re.fullmatch("[0-9]{1,18}", wanted):
+        found = present.filter(pk=int(wanted))
+    else:
+        found = present.filter(name__iexact=wanted)
+    pks = list(found.order_by("pk").values_list("pk", flat=True)[:10])
+    if not pks:
+        raise ValueError(f"{option}: there is no device {wanted!r}.")
+    if len(pks) > 1:
+        numbers = ", ".join(map(str, pks))
+        raise ValueError(
+            f"{option}: several devices are called {wanted!r}: {numbers}. Give the number."
+        )
+    return pks[0]
 
 
 def _check_rule(name: str, options: Mapping[str, object], guard: bool) -> None:

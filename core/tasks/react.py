@@ -1,7 +1,8 @@
 """React to what devices tell by themselves: confirm orders by it, and decide, without waiting for a
 slot.
 
-Only a device whose rule or guard says `REACT = True` is decided about, and at most once a minute.
+Only a device whose rule or guard says `REACT = True` is decided about, and at most once a minute:
+when it tells something itself, or another device does that an option names.
 """
 
 from collections.abc import Collection
@@ -24,10 +25,15 @@ MOST_AT_ONCE = 500
 
 
 def reacting(device_pks: Collection[int]) -> DeviceQuerySet:
-    """Return those devices whose rule or guard decides when what it looks at changes."""
-    names = rules.reacting()
-    reacts = Q(rule__in=names) | Q(guard__in=names)
-    return Device.objects.ruled().filter(reacts, pk__in=device_pks)
+    """Return the devices that decide when one of these tells something: those of them whose rule or
+    guard reacts, and others whose reacting rule or guard names one of them."""
+    pks, names = list(device_pks), rules.reacting()
+    reacts = Q(rule__in=names, pk__in=pks) | Q(guard__in=names, pk__in=pks)
+    for name in names:
+        for option in rules.load(name).device_options:
+            reacts |= Q(rule=name, **{f"options__{option}__in": pks})
+            reacts |= Q(guard=name, **{f"guard_options__{option}__in": pks})
+    return Device.objects.ruled().filter(reacts)
 
 
 def worth_deciding(device_pks: Collection[int]) -> DeviceQuerySet:

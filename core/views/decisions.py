@@ -132,12 +132,22 @@ def _decider(name: str, given: Mapping[str, object]) -> Decider:
 
 def _option(option: Any, value: object, is_given: bool) -> Option:
     metadata = option.metadata
+    shown = formatting.option_text(value, metadata.get("unit", ""))
+    if metadata.get("device"):
+        shown = _device_text(value)
     return Option(
         formatting.option_label(option.name),
-        formatting.option_text(value, metadata.get("unit", "")),
+        shown,
         is_given,
         metadata.get("help", ""),
     )
+
+
+def _device_text(pk: Any) -> str:
+    if not pk:
+        return "this device"
+    named = Device.objects.present().filter(pk=pk).first()
+    return str(named) if named else f"device {pk}, which is not there any more"
 
 
 def limits(device: Device) -> list[str]:

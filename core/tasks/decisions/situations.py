@@ -9,7 +9,7 @@ in `Round._state`. Receipts write and read it by its type, with a row of `CODECS
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from types import NoneType
 from typing import Any, NamedTuple, get_args, get_type_hints
@@ -36,7 +36,7 @@ from core.planning import WindowPlan
 from core.planning.forecast import Outlook
 from core.planning.precedence import Limits
 from core.readings import Source, Value
-from core.rules import Rule, Situation
+from core.rules import Other, Rule, Situation
 from core.tasks.decisions import plans
 from core.tasks.forecasts.as_of import AsOf
 from core.tasks.forecasts.regions import Region, region_for
@@ -62,6 +62,8 @@ class DeviceState:
     """How often rules switched it in the last hour."""
     timer: DeviceCommand | None = None
     """The command whose timer runs in the device."""
+    looked_at: Mapping[int, Mapping[str, Attribute]] = field(default_factory=dict)
+    """The fresh attributes of the devices that its rule or its guard names."""
 
 
 class _Followed(NamedTuple):
@@ -89,11 +91,17 @@ class Round:
         self.used: dict[int, dict[Signal, Region]] = {}
         """By device: the signals that its rules looked at, and the region of each."""
         self._attributes = {device.pk: _attributes(device) for device in devices}
+        self._named = {device.pk: _named(device) for device in devices}
+        self._others = _others(self._named.values())
+        self._other_attributes = {pk: _attributes(other) for pk, other in self._others.items()}
         self._switches = {
             pk: switch for pk, rows in self._attributes.items() if (switch := main_switch(rows))
         }
         if not is_live:
-            _go_back(devices, self._attributes, self._switches, at)
+            everybody = [*devices, *self._others.values()]
+            # A device may be both: each has attributes of its own in memory, and all go back.
+            rows = [*self._attributes.values(), *self._other_attributes.values()]
+            _go_back(everybody, rows, self._switches, at)
         load_plans = _plans if is_live else _earlier_plans
         self._held_off = _held_off(self._attributes, at)
         self._counts, self._timers = _commands(self._switches, at)
@@ -102,17 +110,18 @@ class Round:
 
     def _state(self, device: Device) -> DeviceState:
         attributes, switch = self._attributes[device.pk], self._switches.get(device.pk)
-        fresh = {
-            attribute.name: attribute
-            for attribute in attributes
-            if attribute.freshness(self.at) is Freshness.FRESH
+        fresh = _fresh(attributes, self.at)
+        looked_at = {
+            pk: _fresh(self._other_attributes[pk], self.at)
+            for pk in sorted(self._named[device.pk])
+            if pk in self._others
         }
         followed = self._plans.get(device.pk, _Followed())
         held_off = self._held_off.get(device.pk, _HeldOff())
         situation = Situation(
             now=self.at,
             device=str(device),
-            values={name: row.value for name, row in fresh.items() if row.value is not None},
+            values=_values(fresh),
             switch=switch.name if switch else "",
             zone=self.site.clock_of(device),
             changed_at=switch.changed_at if switch else None,
@@ -121,6 +130,9 @@ class Round:
             held_off_since=held_off.since,
             held_off_until=held_off.until,
             limits=_limits(device),
+            others={
+                pk: Other(str(self._others[pk]), _values(rows)) for pk, rows in looked_at.items()
+            },
         )
         return DeviceState(
             device=device,
@@ -128,6 +140,7 @@ class Round:
             switch=switch,
             fresh=fresh,
             situation=situation,
+            looked_at=looked_at,
             plan_row=followed.row,
             switches=self._counts.get(switch.pk, 0) if switch else 0,
             timer=self._timers.get(switch.pk) if switch else None,
@@ -161,6 +174,32 @@ def _attributes(device: Device) -> list[Attribute]:
     for attribute in attributes:
         attribute.device = device
     return attributes
+
+
+def _fresh(attributes: Iterable[Attribute], at: datetime) -> dict[str, Attribute]:
+    return {row.name: row for row in attributes if row.freshness(at) is Freshness.FRESH}
+
+
+def _values(rows: Mapping[str, Attribute]) -> dict[str, Value]:
+    return {name: row.value for name, row in rows.items() if row.value is not None}
+
+
+def _named(device: Device) -> set[int]:
+    """Return the numbers of the devices that the options of its rule and its guard name."""
+    named: set[int] = set()
+    for name, options in ((device.rule, device.options), (device.guard, device.guard_options)):
+        if name and not rules.problem_of(name):
+            named |= rules.load(name).named(options)
+    return named
+
+
+def _others(named_by_each: Iterable[set[int]]) -> dict[int, Device]:
+    """Load the devices that are looked at: two queries where there are any, else none."""
+    named = set().union(*named_by_each)
+    if not named:
+        return {}
+    present = Device.objects.present().filter(pk__in=named)
+    return {row.pk: row for row in present.select_related("gateway").prefetch_related("attributes")}
 
 
 def _limits(device: Device) -> Limits:
@@ -228,12 +267,15 @@ def _commands(
 
 def _go_back(
     devices: Iterable[Device],
-    by_device: Mapping[int, Sequence[Attribute]],
+    of_devices: Iterable[Sequence[Attribute]],
     switches: Mapping[int, Attribute],
     at: datetime,
 ) -> None:
     """Set attributes to the values they had at the time `at`, in memory only."""
-    attributes = {row.pk: row for rows in by_device.values() for row in rows}
+    attributes: dict[int, list[Attribute]] = {}
+    for rows in of_devices:
+        for row in rows:
+            attributes.setdefault(row.pk, []).append(row)
     newest = Observation.objects.filter(attribute=OuterRef("pk"), observed_at__lte=at).order_by(
         "-observed_at"
     )
@@ -248,7 +290,8 @@ def _go_back(
     observations = Observation.objects.in_bulk([pk for pk, _ in found.values() if pk])
     for pk, (newest_pk, since) in found.items():
         observation = observations.get(newest_pk) if newest_pk else None
-        _set_back(attributes[pk], observation, since, at)
+        for row in attributes[pk]:
+            _set_back(row, observation, since, at)
     for switch in switches.values():
         switch.changed_at = _changed_at(switch, at)
     for device in devices:
@@ -327,9 +370,10 @@ CODECS: dict[Any, Codec] = {
     Limits: Codec(_limits_json, _read_limits),
 }
 
-# Stored in other ways: `now` and `device` are columns of the receipt, `values` carry their times,
-# `outlooks` are looked up again by region, `options` are those of the rule that was asked.
-STORED_APART = {"now", "device", "values", "outlooks", "options"}
+# Stored in other ways: `now` and `device` are columns of the receipt, `values` and those of
+# `others` carry their times, `outlooks` are looked up again by region, `options` are those of the
+# rule that was asked.
+STORED_APART = {"now", "device", "values", "others", "outlooks", "options"}
 
 
 def _codecs() -> dict[str, Codec]:
@@ -373,19 +417,32 @@ def read_facts(stored: Json) -> Json:
     }
 
 
+def _values_json(rows: Mapping[str, Attribute]) -> Json:
+    """Each value with the time it was measured at."""
+    return {
+        name: [row.value, _time_json(row.observed_at) if row.observed_at else None]
+        for name, row in rows.items()
+    }
+
+
+def _read_values(stored: Json) -> dict[str, Value]:
+    return {name: value for name, (value, _) in stored.items() if value is not None}
+
+
 def inputs_of(state: DeviceState, this_round: Round, asked: Mapping[str, tuple[str, Any]]) -> Json:
     """Write down all that a decision was made from, for its receipt.
 
     `asked` has a key "rule", a key "guard", or both, as the device has them. Each value is the name
     of the rule and its options as they are stored.
     """
-    values = {
-        name: [row.value, _time_json(row.observed_at) if row.observed_at else None]
-        for name, row in state.fresh.items()
+    others = {
+        str(pk): {"name": state.situation.others[pk].name, "values": _values_json(rows)}
+        for pk, rows in state.looked_at.items()
     }
     regions = this_round.used.get(state.device.pk, {})
     return {
-        "values": values,
+        "values": _values_json(state.fresh),
+        **({"others": others} if others else {}),
         **facts_json(state.situation),
         "asked": {
             part: {"rule": name, "options": options} for part, (name, options) in asked.items()
@@ -408,7 +465,11 @@ def read_inputs(inputs: Json, device: str, at: datetime, part: str) -> tuple[Rul
     return rule, Situation(
         now=at,
         device=device,
-        values={name: value for name, (value, _) in inputs["values"].items() if value is not None},
+        values=_read_values(inputs["values"]),
+        others={
+            int(pk): Other(other["name"], _read_values(other["values"]))
+            for pk, other in inputs.get("others", {}).items()
+        },
         outlooks=_outlooks(AsOf(at), regions),
         options=options,
         **read_facts(inputs),

@@ -68,7 +68,14 @@ def test_without_a_forecast_every_rule_decides_leaves_alone_or_says_why_not(name
 @pytest.mark.parametrize("name", rules.names())
 def test_the_same_situation_gives_the_same_decision(name):
     known = [outlook(slots(NOON, [100.0] * 60, signal=signal)) for signal in signals()]
-    assert decide(NOON, name, *known) == decide(NOON, name, *known)
+    assert answer(name, known) == answer(name, known)
+
+
+def answer(name, known):
+    try:
+        return decide(NOON, name, *known)
+    except Undecided as error:
+        return str(error)
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ def page(client, address):
     return response.content.decode()
 
 
-def save(client, device, place="rule", name="", version="", **typed):
+def save(client, device, /, place="rule", name="", version="", **typed):
     options = {f"{place}-{option}": value for option, value in typed.items()}
     return client.post(
         f"/devices/{device.pk}/rule/", {"place": place, place: name, "version": version, **options}
@@ -159,3 +159,14 @@ def test_another_rule_that_somebody_chose_meanwhile_is_shown_with_its_options(ow
     assert told == {"Which rule": ("cleanest hours", ""), "Minutes": ("60", "")}
     assert save(owner, plug, name="", version=there.version).status_code == 302
     assert stored(plug)[:2] == ("", {})
+
+
+def test_another_device_is_chosen_from_a_list_and_named_on_the_device_page(owner, plug):
+    sensor = make_device(plug.gateway, "sensor")
+    option = f'<option value="{sensor.pk}"'
+    assert option in page(owner, f"/devices/{plug.pk}/rule/?rule=when")
+    assert save(owner, plug, name="when", device=sensor.pk, attribute="power").status_code == 302
+    assert stored(plug)[:2] == ("when", {"device": sensor.pk, "attribute": "power"})
+    assert f"{option} selected" in page(owner, f"/devices/{plug.pk}/rule/")
+    assert "Sensor" in page(owner, f"/devices/{plug.pk}/")
+    assert save(owner, plug, name="when", device=987654).status_code == 200

@@ -1,0 +1,79 @@
+"""On or off when an attribute of this or another device is above or below a limit, or is a value.
+
+Between the limit and the hysteresis it stays as it is, so that a value that wavers switches
+nothing. Where the value is not known, nothing is decided.
+"""
+
+from dataclasses import dataclass
+
+from core.readings import Value, yes_or_no
+from core.rules import Decision, Situation, Undecided, device_option, option
+
+SIGNALS = ()
+REACT = True
+"""A window that opens is answered as soon as its device tells of it."""
+
+
+@dataclass(frozen=True)
+class Options:
+    device: int = device_option("Whose attribute is looked at")
+    attribute: str = option("temperature", "What is looked at, as the device's page names it")
+    test: str = option("above", "How it is compared", choices=["above", "below", "is"])
+    limit: float = option(25, "For above and below, in the unit of the attribute")
+    hysteresis: float = option(1, "It is over only so far beyond the limit, in the same unit")
+    value: str = option("on", "For is: on, off, or a word of the attribute")
+    then: str = option(
+        "on", "What this device is while it is so; else the opposite", "", ["on", "off"]
+    )
+
+    def __post_init__(self) -> None:
+        if self.hysteresis < 0:
+            raise ValueError(f"hysteresis: {self.hysteresis:g} is less than 0.")
+        if not self.attribute_name:
+            raise ValueError("attribute: it is empty.")
+
+    @property
+    def attribute_name(self) -> str:
+        """As it is stored: pages show "rain sensor" for "rain_sensor"."""
+        return self.attribute.strip().replace(" ", "_")
+
+
+def decide(situation: Situation) -> Decision:
+    options = situation.options
+    other = situation.other(options.device)
+    value = other.value(options.attribute_name)
+    shown = f"{options.attribute_name.replace('_', ' ')} of {other.name}"
+    if options.test == "is":
+        is_so, compared = _is(value, options.value, shown)
+    else:
+        is_so, compared = _beyond(situation, value, shown)
+    return Decision(is_so == (options.then == "on"), f"the {shown} {compared}")
+
+
+def _is(value: Value, wanted: str, shown: str) -> tuple[bool, str]:
+    if isinstance(value, bool):
+        answer = yes_or_no(wanted)
+        if answer is None:
+            raise Undecided(f"the {shown} is on or off, and never {wanted}")
+        is_so = value is answer
+    elif isinstance(value, str):
+        is_so = value.casefold() == wanted.strip().casefold()
+    else:
+        raise Undecided(f"the {shown} is a number: compare it with above or below")
+    told = ("on" if value else "off") if isinstance(value, bool) else value
+    return is_so, f"is {told}" + ("" if is_so else f", not {wanted}")
+
+
+def _beyond(situation: Situation, value: Value, shown: str) -> tuple[bool, str]:
+    options = situation.options
+    if isinstance(value, bool | str):
+        raise Undecided(f"the {shown} is no number: compare it with is")
+    was_so = situation.is_on == (options.then == "on")
+    sign = 1 if options.test == "above" else -1
+    beyond = sign * (value - options.limit)
+    if beyond > 0:
+        return True, f"is {value:.4g}, {options.test} {options.limit:g}"
+    if was_so and beyond >= -options.hysteresis:
+        end = options.limit - sign * options.hysteresis
+        return True, f"is {value:.4g}, between {options.limit:g} and {end:g}: it stays as it is"
+    return False, f"is {value:.4g}, not {options.test} {options.limit:g}"

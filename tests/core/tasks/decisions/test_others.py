@@ -1,0 +1,139 @@
+"""Rules that look at another device: what they are told, what receipts keep, when they decide."""
+
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from core.models import Attribute, Device, Receipt
+from core.readings import Kind, Reading
+from core.tasks import decide, gateways, react
+from core.tasks.decisions.situations import Round
+from core.tasks.events.outbox import publishing
+from core.tasks.explain import explain
+from core.tasks.polling.record import GatewayAnswer, record
+from tests.core.tasks.homes import make_device, make_gateway
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def hub():
+    return make_gateway()
+
+
+@pytest.fixture
+def sensor(hub):
+    sensor = make_device(hub, "sensor")
+    Attribute.objects.create(device=sensor, name="temperature", kind=Kind.NUMBER, unit="°C")
+    return sensor
+
+
+@pytest.fixture
+def fan(hub, sensor):
+    fan = make_device(hub, "fan")
+    return gateways.set_rule(fan.pk, "when", {"device": "Sensor"})
+
+
+def tell(device, at=None, **values):
+    readings = [Reading(device.vendor_id, name, value) for name, value in values.items()]
+    answer = GatewayAnswer(device.gateway_id, at or timezone.now(), [device.vendor_id], readings)
+    record([answer])
+
+
+def decided(device, **how):
+    [verdict] = decide.decide(device.pk, **how)
+    return verdict
+
+
+def test_another_devices_value_decides(fan, sensor):
+    tell(fan, on=False)
+    tell(sensor, temperature=26.0)
+    verdict = decided(fan, dry_run=True)
+    assert verdict.sentence == "on, because the temperature of Sensor is 26, above 25"
+    assert verdict.wanted
+
+
+def test_a_silent_device_is_not_guessed_at(fan, sensor):
+    tell(sensor, temperature=26.0, at=timezone.now() - timedelta(days=1))
+    tell(fan, on=False)
+    verdict = decided(fan, dry_run=True)
+    assert verdict.is_undecided
+    assert verdict.sentence == ("no decision: no fresh value of temperature is known of Sensor")
+
+
+def test_a_device_that_was_removed_is_told_of(fan, sensor):
+    tell(fan, on=False)
+    with publishing():
+        Device.objects.filter(pk=sensor.pk).update(removed_at=timezone.now())
+    problem = f"device {sensor.pk}, which it looks at, is not there any more"
+    assert decided(fan, dry_run=True).sentence == f"no decision: {problem}"
+
+
+def test_the_receipt_keeps_what_was_looked_at_and_decides_the_same_again(fan, sensor):
+    tell(fan, on=True)
+    tell(sensor, temperature=26.0)
+    decided(fan)
+    tell(sensor, temperature=3.0, at=timezone.now() + timedelta(seconds=1))
+    explanation = explain(Receipt.objects.get().pk)
+    assert explanation.agrees
+    assert f"Sensor ({sensor.pk}), temperature: 26, measured" in explanation.in_words()
+    other = explanation.as_json()["inputs"]["others"][str(sensor.pk)]
+    assert (other["name"], other["values"]["temperature"][0]) == ("Sensor", 26.0)
+
+
+def test_as_of_an_earlier_time_the_other_device_has_its_value_of_then(fan, sensor):
+    now = timezone.now()
+    then = now - timedelta(minutes=2)
+    for device, values in ((fan, {"on": False}), (sensor, {"temperature": 26.0})):
+        tell(device, at=then, **values)
+    tell(sensor, temperature=3.0, at=now)
+    assert decided(fan, dry_run=True).sentence.startswith("off already")
+    assert decided(fan, as_of=then + timedelta(minutes=1)).wanted
+
+
+def test_renaming_changes_nothing(fan, sensor):
+    gateways.change_device(sensor.pk, name="Kitchen")
+    tell(fan, on=False)
+    tell(sensor, temperature=26.0)
+    assert "temperature of Kitchen is 26" in decided(fan, dry_run=True).sentence
+
+
+def test_queries_do_not_grow_with_devices(hub, fan, sensor):
+    for place in range(5):
+        other = make_device(hub, f"sensor {place}")
+        more = make_device(hub, f"fan {place}")
+        gateways.set_rule(more.pk, "when", {"device": other.pk})
+    ruled = Device.objects.select_related("gateway").prefetch_related("attributes")
+    one, many = list(ruled.filter(pk=fan.pk)), list(ruled.exclude(rule=""))
+    with CaptureQueriesContext(connection) as of_one:
+        Round(one, timezone.now())
+    with CaptureQueriesContext(connection) as of_many:
+        Round(many, timezone.now())
+    assert (len(many), len(of_many)) == (6, len(of_one))
+
+
+def test_a_name_becomes_a_number(fan, sensor):
+    assert fan.options == {"device": sensor.pk}
+
+
+@pytest.mark.parametrize("wanted", ["Nobody", "999999"])
+def test_a_device_that_is_not_there_is_refused(fan, wanted):
+    with pytest.raises(ValueError, match=f"device: there is no device '{wanted}'"):
+        gateways.set_rule(fan.pk, "when", {"device": wanted})
+
+
+def test_a_name_that_two_have_is_refused_with_their_numbers(fan, sensor, hub):
+    twin = make_device(hub, "twin")
+    gateways.change_device(twin.pk, name="Sensor")
+    with pytest.raises(ValueError, match=f"'Sensor': {sensor.pk}, {twin.pk}. Give the number"):
+        gateways.set_rule(fan.pk, "when", {"device": "Sensor"})
+
+
+def test_it_reacts_to_what_the_other_device_tells(fan, sensor, hub):
+    stranger = make_device(hub, "stranger")
+    assert [device.pk for device in react.worth_deciding([sensor.pk])] == [fan.pk]
+    assert [device.pk for device in react.worth_deciding([fan.pk])] == [fan.pk]
+    assert not react.worth_deciding([stranger.pk]).exists()
