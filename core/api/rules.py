@@ -114,6 +114,7 @@ class DeviceRule(Resource):
                 chosen["options"],
                 guard=self.guard,
                 version=version,
+                access=self.access,
             )
         except gateways.VersionConflict as error:
             raise ChangedMeanwhile(str(error)) from error

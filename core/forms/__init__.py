@@ -12,6 +12,7 @@ from django.conf import settings
 from core import formatting, rules, vendors
 from core.forms.text import TextField
 from core.models import Attribute, Device, Freshness, Gateway, Site
+from core.models.device import DeviceQuerySet
 from core.readings import LONGEST_TEXT, Kind, Value
 
 LARGEST_KEY = 2**63 - 1
@@ -193,13 +194,18 @@ class ChooseRule(forms.Form):
 
 
 class RuleForm(forms.Form):
-    """A field for each option of a rule. An empty field means the default."""
+    """A field for each option of a rule. An empty field means the default.
 
-    def __init__(self, rule: rules.Rule, data: Any = None, **options: Any) -> None:
+    `devices` are those that an option may name.
+    """
+
+    def __init__(
+        self, rule: rules.Rule, devices: DeviceQuerySet, data: Any = None, **options: Any
+    ) -> None:
         super().__init__(data, **options)
         self.rule = rule
         for option in fields(rule.options):
-            self.fields[option.name] = _option_field(option)
+            self.fields[option.name] = _option_field(option, devices)
 
     def clean(self) -> dict[str, Any]:
         written = {
@@ -215,7 +221,7 @@ class RuleForm(forms.Form):
         return written
 
 
-def _option_field(option: Any) -> forms.Field:
+def _option_field(option: Any, devices: DeviceQuerySet) -> forms.Field:
     """Return the field for an option's type; the default is its placeholder."""
     unit = option.metadata.get("unit", "")
     shown = formatting.option_text(option.default, unit)
@@ -229,7 +235,7 @@ def _option_field(option: Any) -> forms.Field:
             choices=[("", f"default: {shown}"), ("on", "on"), ("off", "off")], **about
         )
     if option.metadata.get("device"):
-        return forms.ChoiceField(choices=_devices, **about)
+        return forms.ChoiceField(choices=_named(devices), **about)
     if chosen := option.metadata.get("choices"):
         said = [(choice, formatting.option_text(choice)) for choice in chosen]
         return forms.ChoiceField(choices=[("", f"default: {shown}"), *said], **about)
@@ -244,9 +250,9 @@ def _option_field(option: Any) -> forms.Field:
     )
 
 
-def _devices() -> list[tuple[str, str]]:
+def _named(devices: DeviceQuerySet) -> list[tuple[str, str]]:
     """Name the devices that a rule can look at, with the gateway, for two may share a name."""
-    found = Device.objects.present().select_related("gateway").order_by("name", "pk")
+    found = devices.select_related("gateway").order_by("name", "pk")
     named = [(str(one.pk), f"{one} ({one.gateway}, {one.pk})") for one in found[:MOST_DEVICES]]
     return [("", "this device"), *named]
 

@@ -14,7 +14,8 @@ from django.db import IntegrityError
 from django.utils import timezone
 
 from core import rules
-from core.models import Device, Gateway, Secret
+from core.models import Access, Device, Gateway, Secret
+from core.models.device import DeviceQuerySet
 from core.net.errors import ApiError, ApiRefused
 from core.readings import clean_name
 from core.tasks.discovery import LONGEST_KEY, Discovered, acceptable, store
@@ -279,11 +280,13 @@ def set_rule(
     options: Mapping[str, object],
     guard: bool = False,
     version: int | None = None,
+    access: Access | None = None,
 ) -> Device:
     """Give a device a rule, or a guard, with its options. "" or "none" removes it and its options.
 
     Options are stored as typed, without the empty ones; one that names a device, by its number or
-    its name, is stored as the number, which survives renaming. Raises
+    its name, is stored as the number, which survives renaming. `access` is that of who sets it:
+    for a rule it may name the devices that it may see. Raises
     Device.DoesNotExist, and ValueError with a sentence (VersionConflict is one, see
     change_device()).
     """
@@ -291,7 +294,7 @@ def set_rule(
     typed: dict[str, object] = {}
     if rule:
         typed = {name: value for name, value in options.items() if value not in ("", None)}
-        typed = _with_numbers(rule, typed)
+        typed = _with_numbers(rule, typed, access)
         _check_rule(rule, typed, guard)
     fields = {"guard": rule, "guard_options": typed} if guard else {"rule": rule, "options": typed}
     try:
@@ -300,18 +303,22 @@ def set_rule(
         raise ValueError(" ".join(error.messages)) from error
 
 
-def _with_numbers(rule: str, options: Mapping[str, object]) -> dict[str, object]:
+def _with_numbers(
+    rule: str, options: Mapping[str, object], access: Access | None
+) -> dict[str, object]:
+    present = Device.objects.present()
+    if access:
+        present = access.limit_devices(present)
     naming = [] if rules.problem_of(rule) else rules.load(rule).device_options
     found = dict(options)
     for name in naming:
         if name in options and str(options[name]) != "0":
-            found[name] = _number_of(name, str(options[name]).strip())
+            found[name] = _number_of(name, str(options[name]).strip(), present)
     return found
 
 
-def _number_of(option: str, wanted: str) -> int:
+def _number_of(option: str, wanted: str, present: DeviceQuerySet) -> int:
     """Find a device by number or by name. Raises ValueError with a sentence."""
-    present = Device.objects.present()
     if re.fullmatch("[0-9]{1,18}", wanted):
         found = present.filter(pk=int(wanted))
     else:

@@ -12,7 +12,8 @@ from django.views.decorators.http import require_http_methods
 from core import rules
 from core.forms import ChooseRule, RuleForm
 from core.forms.versioned import Seen, stored, typed
-from core.models import Device, Right, Site
+from core.models import Device, Right, Site, access_of
+from core.models.device import DeviceQuerySet
 from core.tasks import gateways
 from core.views.access import device_or_404, permitted
 
@@ -59,8 +60,9 @@ def rule(request: HttpRequest, pk: int) -> HttpResponse:
     device = device_or_404(request, pk)
     place = request.POST.get("place", "")
     sent = request.POST if request.method == "POST" and place in WORDS else None
+    seen = _seen(request)
     choices = [
-        _choice(device, name, request.GET, sent if name == place else None) for name in WORDS
+        _choice(device, seen, name, request.GET, sent if name == place else None) for name in WORDS
     ]
     for choice in choices:
         if sent is not None and choice.place == place and _store(request, device, choice):
@@ -76,7 +78,18 @@ def rule(request: HttpRequest, pk: int) -> HttpResponse:
     )
 
 
-def _choice(device: Device, place: str, wanted: QueryDict, sent: QueryDict | None) -> Choice:
+def _seen(request: HttpRequest) -> DeviceQuerySet:
+    """Return the devices that the options of a rule may name."""
+    return access_of(request.user).limit_devices(Device.objects.present())
+
+
+def _choice(
+    device: Device,
+    devices: DeviceQuerySet,
+    place: str,
+    wanted: QueryDict,
+    sent: QueryDict | None,
+) -> Choice:
     label, about, nobody = WORDS[place]
     name, given = _stored(device, place)
     asked = sent.get(place, "") if sent is not None else wanted.get(place, name)
@@ -86,7 +99,7 @@ def _choice(device: Device, place: str, wanted: QueryDict, sent: QueryDict | Non
     if chosen:
         problem = rules.problem_of(chosen)
     if chosen and not problem:
-        form = _form(chosen, sent, given if chosen == name else {}, place)
+        form = _form(chosen, devices, sent, given if chosen == name else {}, place)
     if place in wanted:  # chosen on this page a moment ago: the keyboard goes on there
         chooser.field.field.widget.attrs["autofocus"] = True
     return Choice(place, about, chosen, name, chooser, form, problem, Seen(device, sent))
@@ -107,9 +120,15 @@ def _is_offered(choice: Choice) -> bool:
     return choice.place == "rule" or bool(choice.stored or _known("guard"))
 
 
-def _form(name: str, sent: QueryDict | None, given: Mapping[str, Any], place: str) -> RuleForm:
+def _form(
+    name: str,
+    devices: DeviceQuerySet,
+    sent: QueryDict | None,
+    given: Mapping[str, Any],
+    place: str,
+) -> RuleForm:
     shown = {option: _as_typed(value) for option, value in given.items()}
-    return RuleForm(rules.load(name), sent, initial=shown, prefix=place)
+    return RuleForm(rules.load(name), devices, sent, initial=shown, prefix=place)
 
 
 def _loads(name: str) -> bool:
@@ -136,9 +155,10 @@ def _store(request: HttpRequest, device: Device, choice: Choice) -> bool:
             options,
             guard=choice.place == "guard",
             version=choice.seen.wanted(),
+            access=access_of(request.user),
         )
     except gateways.VersionConflict as refused:
-        _meet(choice, cast(Device, refused.there))
+        _meet(choice, cast(Device, refused.there), _seen(request))
         return False
     except ValueError as error:
         (choice.form or choice.chooser).add_error(None, str(error))
@@ -151,11 +171,11 @@ def _store(request: HttpRequest, device: Device, choice: Choice) -> bool:
     return True
 
 
-def _meet(choice: Choice, there: Device) -> None:
+def _meet(choice: Choice, there: Device, devices: DeviceQuerySet) -> None:
     """Which rule, and the options of each."""
     name, given = _stored(there, choice.place)
     theirs = {WORDS[choice.place][0]: name.replace("_", " ")} | (
-        stored(_form(name, None, given, choice.place)) if _loads(name) else {}
+        stored(_form(name, devices, None, given, choice.place)) if _loads(name) else {}
     )
     yours = {WORDS[choice.place][0]: choice.label} | (typed(choice.form) if choice.form else {})
     choice.seen.show_conflict(there, theirs, yours)

@@ -111,6 +111,16 @@ def test_only_who_administers_chooses(anonymous, operator, gateway, device, othe
     assert choose(limited, device, body).status_code == 200
 
 
+def test_a_rule_may_not_look_at_a_device_that_who_chooses_may_not_see(
+    administrator, gateway, device, other
+):
+    body = {"rule": "when", "options": {"device": other.pk}, "version": 0}
+    limited = Api(person("alma", Role.ADMINISTRATOR, gateway))
+    answer = expect_problem(choose(limited, device, body), 422)
+    assert f"there is no device '{other.pk}'" in answer["detail"]
+    assert choose(administrator, device, body).status_code == 200
+
+
 def test_options_that_a_rule_takes_no_more_are_shown_with_why(administrator, anonymous, device):
     Device.objects.update(rule="cleanest_hours", options={"minute": 5})
     body = administrator.get(rule_path(device)).json()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from core.models import Device
+from core.models import Device, Membership, Role, User
 from core.tasks import gateways
 from tests.core.tasks.homes import make_device, make_gateway
 
@@ -170,3 +170,16 @@ def test_another_device_is_chosen_from_a_list_and_named_on_the_device_page(owner
     assert f"{option} selected" in page(owner, f"/devices/{plug.pk}/rule/")
     assert "Sensor" in page(owner, f"/devices/{plug.pk}/")
     assert save(owner, plug, name="when", device=987654).status_code == 200
+
+
+def test_only_devices_that_one_may_see_can_be_looked_at(client, plug):
+    hidden = make_device(make_gateway("Other hub", "http://127.0.0.1:2"), "secret cellar")
+    user = User.objects.create(username="alma")
+    membership = Membership.objects.create(user=user, role=Role.ADMINISTRATOR, everywhere=False)
+    membership.gateways.set([plug.gateway_id])
+    client.force_login(user)
+    shown = page(client, f"/devices/{plug.pk}/rule/?rule=when")
+    assert f'<option value="{plug.pk}">' in shown
+    assert f'<option value="{hidden.pk}">' not in shown
+    assert save(client, plug, name="when", device=hidden.pk).status_code == 200
+    assert stored(plug)[0] == ""
