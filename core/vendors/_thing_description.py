@@ -20,6 +20,7 @@ MOST_ASKED_SINGLY = 40
 """Properties of a thing that does not tell all of them in one answer: the others are left out."""
 LONGEST_ATTRIBUTE = 60
 LONGEST_ID = 100
+LONGEST_HOST = 100
 PORTS = {"http": 80, "https": 443}
 
 PLAIN_WORDS = {
@@ -69,6 +70,8 @@ class Thing:
     model: str
     properties: tuple[Property, ...]
     all_at: Place | None
+    elsewhere: str = ""
+    """Another host that it links to."""
 
 
 def thing(description: dict[str, Any], url: str) -> Thing:
@@ -97,6 +100,19 @@ def place(href: object, base: str, home: str, method: str = "PUT") -> Place | No
     return Place(path, tuple(parse_qsl(parts.query, keep_blank_values=True)), method)
 
 
+def elsewhere(href: object, base: str, home: str) -> str:
+    """Return the origin that a link leads to; nothing if that is this one, or none to enter."""
+    try:
+        scheme, host, port = _origin(urljoin(base, href) if isinstance(href, str) else home)
+        is_other = (scheme, host, port) != _origin(home) and scheme in PORTS
+    except ValueError:
+        return ""
+    if not is_other or not host or not host.isprintable() or len(host) > LONGEST_HOST:
+        return ""
+    host = f"[{host}]" if ":" in host else host
+    return f"{scheme}://{host}" if port == PORTS[scheme] else f"{scheme}://{host}:{port}"
+
+
 def _origin(url: str) -> tuple[str, str | None, int | None]:
     parts = urlsplit(url)
     return parts.scheme, parts.hostname, parts.port or PORTS.get(parts.scheme)
@@ -111,6 +127,7 @@ class _Description:
             if isinstance(link := description.get(key), str):
                 self.base = _joined(self.base, link)
         self.used: set[str] = set()
+        self.elsewhere = ""
 
     def thing(self) -> Thing:
         title = first_text(self.description, "title", "titles", "name")
@@ -120,22 +137,24 @@ class _Description:
         model = model[0] if isinstance(model, list) and model else model
         all_at = self._all_at()
         most = MOST_PROPERTIES if all_at else MOST_ASKED_SINGLY
+        properties = tuple(self._properties())[:most]
         return Thing(
             _short(vendor_id or "thing"),
             clean_name(title) or _short(vendor_id or "thing"),
             clean_name(model) if isinstance(model, str) else "",
-            tuple(self._properties())[:most],
+            properties,
             all_at,
+            self.elsewhere,
         )
 
     def _all_at(self) -> Place | None:
         for form in _objects(self.description.get("forms")):
-            found = place(form.get("href"), self.base, self.home)
+            found = self._place(form)
             if found and "readallproperties" in words(form.get("op")) and self._is_usable(form):
                 return found
         for link in _objects(self.description.get("links")):
             if link.get("rel") == "properties":
-                return place(link.get("href"), self.base, self.home)
+                return self._place(link)
         return None
 
     def _properties(self) -> Iterator[Property]:
@@ -172,21 +191,27 @@ class _Description:
             operations = words(form.get("op", ["readproperty", "writeproperty"]))
             method = form.get("htv:methodName")
             if read_at is None and "readproperty" in operations and method in (None, "GET"):
-                read_at = place(form.get("href"), self.base, self.home)
+                read_at = self._place(form)
             is_own = "readproperty" not in operations and method in ("PUT", "POST")
             may_write = method in (None, "PUT") or is_own
             if write_at is None and "writeproperty" in operations and may_write:
-                write_at = place(form.get("href"), self.base, self.home, method or "PUT")
+                write_at = self._place(form, method or "PUT")
         return read_at, write_at
 
     def _by_links(self, schema: dict[str, Any]) -> Place | None:
         links = [schema, *_objects(schema.get("links"))]
         for link in links:
             is_own = link is schema or link.get("rel", "property") == "property"
-            found = place(link.get("href"), self.base, self.home)
+            found = self._place(link)
             if found and is_own:
                 return found
         return None
+
+    def _place(self, link: dict[str, Any], method: str = "PUT") -> Place | None:
+        found = place(link.get("href"), self.base, self.home, method)
+        if found is None and not self.elsewhere:
+            self.elsewhere = elsewhere(link.get("href"), self.base, self.home)
+        return found
 
     def _is_usable(self, form: dict[str, Any]) -> bool:
         """Whether it speaks JSON, and wants no other credential than the thing itself."""

@@ -5,46 +5,50 @@ is that of a description, of a list of them, of a list of links to them, or of a
 one at /.well-known/wot. The description is fetched anew for each piece of work: it may change.
 
 Left out: properties with another content type than JSON, with URI variables, that can only be
-written, or at another host, where the credential never goes; actions and events.
+written, or at another host, where the credential never goes; actions and events. So is a thing of
+several that wants a credential of a kind which is not spoken here.
 """
 
 import json
-import re
-from collections.abc import Callable, Collection, Iterator
+import logging
+from collections.abc import Collection, Iterator
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from requests.auth import AuthBase
+
 from core.net import strict_json
+from core.net.auth import Digest
 from core.net.errors import ApiError, ApiRefused
-from core.net.http import Http, basic, bearer, digest, in_query
+from core.net.http import Http, basic, bearer
 from core.readings import DeviceSpec, Kind, Reading, Unacceptable, Value, clean_value
 from core.vendors import Identity, Vendor
+from core.vendors._thing_access import Access, access, pair
 from core.vendors._thing_description import (
     Place,
     Property,
     Thing,
+    elsewhere,
     is_thing,
     place,
     thing,
-    words,
 )
 
 WELL_KNOWN = "/.well-known/wot"
 MOST_THINGS = 100
 MOST_LINKS = 20
 """Descriptions that are fetched one by one, where the address only lists links."""
-_HEADER = re.compile(r"[A-Za-z0-9-]{1,60}")
-_TAKEN = {
-    "accept",
-    "accept-encoding",
-    "connection",
-    "content-length",
-    "content-type",
-    "host",
-    "transfer-encoding",
-}
 NO_THING = "There is no Thing Description at this address, nor a list of them."
+NO_PROPERTY = "No property of it can be read: that takes JSON over HTTP, at this very address."
+logger = logging.getLogger(__name__)
+
+
+class _Found(NamedTuple):
+    """A thing, and how it is asked, or why it cannot be."""
+
+    thing: Thing
+    access: Access | ApiRefused
 
 
 class Client(Vendor):
@@ -59,26 +63,42 @@ class Client(Vendor):
         parts = urlsplit(http.address)
         self.start = parts.path or "/"
         self.home = f"{parts.scheme}://{parts.netloc}"
+        self.elsewhere = ""
+        self.auth: AuthBase | None = None
         http.address = self.home  # links are counted from the host
         http.headers["Accept"] = "application/td+json, application/json"
+        self.headers = dict(http.headers)
 
     def identify(self) -> Identity:
-        things = self._things()
-        name = things[0].name if len(things) == 1 else f"{len(things)} things"
-        return Identity(min(found.vendor_id for found in things), name)
+        found = self._things()
+        usable = _usable(found)
+        if not any(one.properties for one in usable):
+            raise ApiRefused(NO_PROPERTY + _hint(usable[0].elsewhere))
+        name = usable[0].name if len(usable) == 1 else f"{len(usable)} things"
+        return Identity(min(one.thing.vendor_id for one in found), name)
 
     def devices(self) -> Iterator[DeviceSpec]:
-        for found in self._things():
+        for found in _usable(self._things()):
             specs = tuple(prop.spec for prop in found.properties)
             if specs:
                 yield DeviceSpec(found.vendor_id, found.name, specs, found.model)
 
     def read(self, vendor_ids: Collection[str]) -> Iterator[Reading]:
         """One call for the description, then one for each thing, or for each property of one that
-        does not tell all at once."""
-        for found in self._things():
-            if found.vendor_id in vendor_ids:
-                yield from self._readings(found)
+        does not tell all at once. One of several that refuses is not reached, the others are."""
+        things = self._things()
+        refusals: list[ApiRefused] = []
+        for found in things:
+            if found.thing.vendor_id not in vendor_ids:
+                continue
+            try:
+                yield from list(self._readings(found))
+            except ApiRefused as refusal:
+                refusals.append(refusal)
+                if len(refusals) == len(things):
+                    raise
+                logger.warning("%s is not read: %s", found.thing.name, refusal)
+                yield from _unreached(found.thing)
 
     def write(
         self, vendor_id: str, attribute: str, value: Value, revert_after: timedelta | None = None
@@ -100,12 +120,22 @@ class Client(Vendor):
 
     def _property(self, vendor_id: str, attribute: str) -> Property:
         for found in self._things():
-            for prop in found.properties if found.vendor_id == vendor_id else ():
+            for prop in found.thing.properties if found.thing.vendor_id == vendor_id else ():
                 if prop.spec.name == attribute:
+                    self._enter(found)
                     return prop
         raise ApiRefused(f"There is no {attribute!r:.80} of a thing {vendor_id!r:.120} there.")
 
-    def _readings(self, found: Thing) -> Iterator[Reading]:
+    def _enter(self, found: _Found) -> None:
+        """From now on, what is asked is asked of this thing."""
+        if isinstance(found.access, ApiRefused):
+            raise found.access
+        self.http.auth = found.access.auth or self.auth
+        self.http.headers = self.headers | found.access.headers
+
+    def _readings(self, one: _Found) -> Iterator[Reading]:
+        self._enter(one)
+        found = one.thing
         told = self._get(found.all_at) if found.all_at else None
         if found.all_at and not isinstance(told, dict):
             raise ApiError("The thing's answer is no object of properties.")
@@ -135,21 +165,26 @@ class Client(Vendor):
             return answer
         return answer.get(prop.name) if isinstance(answer, dict) else None
 
-    def _things(self) -> list[Thing]:
+    def _things(self) -> list[_Found]:
         """Every thing that the address tells of, each id once; at least one."""
         answer = self._description(self.start)
         if not _tells_of_things(answer) and self.start == "/":
             answer = self._description(WELL_KNOWN)
         if isinstance(answer, dict):
             answer = [answer]
-        found: dict[str, Thing] = {}
+        found: dict[str, _Found] = {}
         for url, description in self._listed(answer if isinstance(answer, list) else []):
-            self._authorise(description)
             one = thing(description, url)
-            found.setdefault(one.vendor_id, one)
+            found.setdefault(one.vendor_id, _Found(one, self._access(description)))
         if not found:
-            raise ApiRefused(NO_THING)
+            raise ApiRefused(NO_THING + _hint(self.elsewhere))
         return list(found.values())
+
+    def _access(self, description: dict[str, Any]) -> Access | ApiRefused:
+        try:
+            return access(description, self.http.credential)
+        except ApiRefused as refusal:
+            return refusal
 
     def _listed(self, answers: list[Any]) -> Iterator[tuple[str, dict[str, Any]]]:
         links = 0
@@ -161,6 +196,8 @@ class Client(Vendor):
                     answer = self._description(where.path)
                     if is_thing(answer):
                         yield self.home + where.path, answer
+                else:
+                    self.elsewhere = self.elsewhere or elsewhere(answer, url, self.home)
             elif is_thing(answer):
                 yield url, answer
 
@@ -168,68 +205,61 @@ class Client(Vendor):
         """What is there; None if nothing, or no JSON. Where it is asked for, the credential goes
         along."""
         try:
-            content = self.http.fetch("GET", path)
+            content = self._fetched(path)
         except ApiRefused as refusal:
             if refusal.status in (404, 405, 406):
                 return None
-            if refusal.status != 401 or self.http.auth or not self.http.credential:
-                raise
-            is_pair = ":" in self.http.credential
-            self.http.auth = self._basic() if is_pair else bearer(self.http.credential)
-            return self._description(path)
+            raise
         try:
             return strict_json.parse(content)
         except ValueError:
             return None
 
+    def _fetched(self, path: str) -> bytes:
+        """Fetch a description, of which nobody knows yet what it wants. A password is sent as it is
+        only to who does not take a digest of it."""
+        credential = self.http.credential
+        try:
+            return self.http.fetch("GET", path)
+        except ApiRefused as refusal:
+            if refusal.status != 401 or self.auth or not credential:
+                raise
+        if ":" not in credential:
+            self.http.auth = self.auth = bearer(credential)
+            return self.http.fetch("GET", path)
+        self.http.auth = self.auth = by_digest = Digest(*pair(credential))
+        try:
+            return self.http.fetch("GET", path)
+        except ApiRefused as refusal:
+            if refusal.status != 401 or by_digest.challenge:
+                raise
+        self.http.auth = self.auth = basic(*pair(credential))
+        return self.http.fetch("GET", path)
+
     def _get(self, where: Place) -> Any:
         return self.http.get(where.path, dict(where.params) or None)
 
-    def _authorise(self, description: dict[str, Any]) -> None:
-        """Prove who we are in the way the description says."""
-        definitions = description.get("securityDefinitions")
-        definitions = definitions if isinstance(definitions, dict) else {}
-        for name in words(description.get("security")):
-            scheme = definitions.get(name)
-            if isinstance(scheme, dict) and scheme.get("scheme") != "nosec":
-                self._use(scheme)
 
-    def _use(self, scheme: dict[str, Any]) -> None:
-        word = scheme.get("scheme")
-        ways: dict[object, Callable[[], Any]] = {
-            "basic": self._basic,
-            "digest": lambda: digest(*self._pair()),
-            "bearer": lambda: bearer(self.http.credential),
-        }
-        if word not in (*ways, "apikey"):
-            raise ApiRefused(f"The thing wants {word!r:.40}, which is not spoken here.", status=401)
-        if not self.http.credential:
-            raise ApiRefused(f"The thing wants a credential ({word}).", status=401)
-        if word == "apikey":
-            self._use_key(scheme)
-        else:
-            self.http.auth = ways[word]()
+def _usable(things: list[_Found]) -> list[Thing]:
+    """Leave out those that want what is not spoken here, unless there is no other."""
+    usable = []
+    for found in things:
+        if isinstance(found.access, Access):
+            usable.append(found.thing)
+        elif len(things) > 1:
+            logger.warning("%s is left out: %s", found.thing.name, found.access)
+    if not usable:
+        raise next(one.access for one in things if isinstance(one.access, ApiRefused))
+    return usable
 
-    def _use_key(self, scheme: dict[str, Any]) -> None:
-        name, where = scheme.get("name"), scheme.get("in", "query")
-        is_name = isinstance(name, str) and _HEADER.fullmatch(name.replace("_", "-"))
-        if not isinstance(name, str) or not is_name or name.lower() in _TAKEN:
-            raise ApiRefused("The thing does not say under which name it wants its key.")
-        if where == "header":
-            self.http.headers[name] = self.http.credential
-        elif where == "query":
-            self.http.auth = in_query(name, self.http.credential)
-        else:
-            raise ApiRefused(f"The thing wants its key in {where!r:.40}: not spoken here.")
 
-    def _basic(self) -> Any:
-        return basic(*self._pair())
+def _unreached(found: Thing) -> Iterator[Reading]:
+    for prop in found.properties:
+        yield Reading(found.vendor_id, prop.spec.name, None, reachable=False, spec=prop.spec)
 
-    def _pair(self) -> tuple[str, str]:
-        user, colon, password = self.http.credential.partition(":")
-        if not colon:
-            raise ApiRefused("The thing wants a credential written user:password.", status=401)
-        return user, password
+
+def _hint(elsewhere: str) -> str:
+    return f" Its links lead to {elsewhere}: if that is right, enter it." if elsewhere else ""
 
 
 def _tells_of_things(answer: object) -> bool:

@@ -26,6 +26,7 @@ from tests.core.raw_server import Request, answer, serving
 PAYLOADS = Path(__file__).parent / "payloads" / "web_of_things"
 LOOPBACK = (ip_network("127.0.0.0/8"),)
 W3C, MOZILLA = "urn:uuid:0804d572-cce8-422a-bb7c-4412fcd56f06", "urn:dev:ops:my-lamp-1234"
+OTHER = "urn:other"
 BASIC = f"Basic {b64encode(b'me:secret-word').decode()}"
 
 
@@ -238,7 +239,7 @@ def test_a_key_goes_into_the_query_where_that_is_wanted(mozilla):
     assert told(mozilla, MOZILLA, credential="secret-word")["on"] is True
 
 
-@pytest.mark.parametrize("scheme", ["oauth2", "psk", "combo", None])
+@pytest.mark.parametrize("scheme", ["psk", "combo", None])
 def test_security_that_is_not_spoken_is_refused_by_name(mozilla, scheme):
     mozilla.at["/"]["securityDefinitions"] = {"nosec_sc": {"scheme": scheme}}
     with connected(mozilla, **KEY) as client, pytest.raises(ApiRefused, match=str(scheme)):
@@ -250,6 +251,97 @@ def test_a_thing_that_wants_a_credential_says_so(w3c):
         client.identify()
 
 
+def test_an_access_token_of_oauth_is_sent_as_a_bearer(mozilla):
+    mozilla.at["/"]["securityDefinitions"] = {"nosec_sc": {"scheme": "oauth2"}}
+    told(mozilla, MOZILLA, credential="secret-word")
+    assert mozilla.header("Authorization") == ["", "Bearer secret-word"]
+
+
+@pytest.mark.parametrize("credential", ["", "me:secret-word"])
+def test_what_is_no_access_token_is_refused_where_oauth_is_wanted(mozilla, credential):
+    mozilla.at["/"]["securityDefinitions"] = {"nosec_sc": {"scheme": "oauth2"}}
+    with (
+        connected(mozilla, credential=credential) as client,
+        pytest.raises(ApiRefused, match="wants an access token"),
+    ):
+        client.identify()
+    assert mozilla.header("Authorization") == [""]
+
+
+@pytest.mark.parametrize("way", ["Digest", "Basic"])
+def test_a_description_behind_a_password_is_asked_for_in_the_way_it_wants(way):
+    challenge = f'WWW-Authenticate: {way} realm="a", nonce="b", qop="auth"'
+    server = Server()
+    server.at["/"] = answer(b"", "401 Unauthorized", challenge)
+    with connected(server, **KEY) as client, pytest.raises(ApiRefused, match="credential"):
+        client.identify()
+    sent = [header.partition(" ")[0] for header in server.header("Authorization")]
+    assert sent == ["", "", way]
+
+
+# Several things
+
+
+@pytest.fixture
+def two(mozilla) -> Server:
+    """The lamp, and one that wants what the test says."""
+    lamp = mozilla.at["/"]
+    links = [{"rel": "properties", "href": "/other"}]
+    definitions = {"nosec_sc": {"scheme": "psk"}}
+    other = {**lamp, "id": OTHER, "title": "Other", "securityDefinitions": definitions}
+    mozilla.at |= {"/": [lamp, {**other, "links": links}], "/other": {"lamp": True, "dim": 1}}
+    return mozilla
+
+
+def test_a_thing_that_wants_what_is_not_spoken_is_left_out_of_a_list(two, caplog):
+    with connected(two) as client:
+        assert client.identify().name == "My Lamp"
+        assert [device.vendor_id for device in client.devices()] == [MOZILLA]
+    assert "Other is left out: The thing wants 'psk'" in caplog.text
+
+
+def test_a_thing_that_is_left_out_is_not_reached_and_the_others_are(two):
+    with connected(two) as client:
+        readings = list(client.read([MOZILLA, OTHER]))
+    found = [(one.vendor_id, one.value, one.reachable) for one in readings]
+    assert found == [
+        (MOZILLA, True, True),
+        (MOZILLA, 50, True),
+        (OTHER, None, False),
+        (OTHER, None, False),
+    ]
+    assert "GET /other" not in two.asked
+
+
+def test_a_thing_that_is_left_out_takes_no_order(two):
+    with connected(two) as client, pytest.raises(ApiRefused, match="psk"):
+        client.write(OTHER, "on", True)
+    assert not any(asked.startswith("PUT") for asked in two.asked)
+
+
+def test_a_list_of_which_every_thing_is_left_out_is_refused(two):
+    two.at["/"][0]["securityDefinitions"] = {"nosec_sc": {"scheme": "psk"}}
+    for work in (Client.identify, lambda one: one.read([MOZILLA, OTHER]), Client.devices):
+        with connected(two) as client, pytest.raises(ApiRefused, match="psk"):
+            list(work(client))
+
+
+def test_each_thing_of_a_list_gets_the_credential_in_its_own_way(two):
+    two.at["/"][1]["securityDefinitions"] = {"nosec_sc": {"scheme": "bearer"}}
+    assert told(two, OTHER, credential="secret-word")["on"] is True
+    told(two, MOZILLA, credential="secret-word")
+    assert two.asked == ["GET /", "GET /other", "GET /", "GET /properties"]
+    assert two.header("Authorization") == ["", "Bearer secret-word", "", ""]
+
+
+def test_a_thing_that_refuses_does_not_take_the_others_with_it(two):
+    two.at["/"][1]["securityDefinitions"] = {}
+    two.at["/properties"] = answer(b"", "403 Forbidden")
+    with connected(two) as client:
+        found = {one.vendor_id: one.reachable for one in client.read([MOZILLA, OTHER])}
+    assert found == {MOZILLA: False, OTHER: True}
+
+
 # What goes wrong
 
 
@@ -259,6 +351,23 @@ def test_an_address_without_a_thing_is_refused(found):
     server.at["/"] = found
     with connected(server) as client, pytest.raises(ApiRefused, match="no Thing Description"):
         client.identify()
+
+
+def test_a_thing_of_which_nothing_can_be_read_is_refused_and_says_where_it_leads(w3c):
+    described = w3c.at["/.well-known/wot"]
+    described["base"] = "http://192.0.2.1:8080/lamp"
+    with connected(w3c, **KEY) as client, pytest.raises(ApiRefused) as refusal:
+        client.identify()
+    assert "No property of it can be read" in str(refusal.value)
+    assert "lead to http://192.0.2.1:8080: if" in str(refusal.value)
+
+
+def test_a_list_of_links_to_another_host_says_where_they_lead():
+    server = Server()
+    server.at["/"] = ["http://me:secret@[2001:db8::1]/lamp"]
+    with connected(server) as client, pytest.raises(ApiRefused) as refusal:
+        client.identify()
+    assert str(refusal.value).endswith("lead to http://[2001:db8::1]: if that is right, enter it.")
 
 
 def test_an_outage_is_not_a_refusal(mozilla):
