@@ -24,7 +24,7 @@ COVER = --cov --cov-report=
 COVER_MORE = --cov --cov-append --cov-report=term-missing:skip-covered --cov-fail-under=95
 ANSWERS = $(PYTHON_HERE) -c 'import psycopg, sys; psycopg.connect(sys.argv[1], connect_timeout=5).close()' "$(POSTGRESQL)"
 
-.PHONY: demo serve test check lint other soak bench peers
+.PHONY: demo serve test check lint other soak bench peers things
 
 demo: $(VENV)/.runs  ## The whole thing on this machine, with simulated devices; ONCE=1 stops after the first round
 	@$(PYTHON_HERE) manage.py demo $(if $(filter 1,$(ONCE)),--once,--port $(PORT))
@@ -82,10 +82,14 @@ soak: $(VENV)/.tests  ## The long proofs: killed processes, hostile answers
 bench: $(VENV)/.tests  ## The numbers of bench/README.md
 	@$(DEVELOPMENT) $(PYTHON_HERE) -m bench
 
-peers: $(VENV)/.tests  ## Against a real Home Assistant; PEERS=folder that holds home_assistant/run
+things: $(VENV)/.tests  ## Against real things of the Web of Things; installs them with npm and pip
+	@$(DEVELOPMENT) tests/peers/things/run $(PYTEST) -m peers tests/peers/test_web_of_things.py
+
+peers: $(VENV)/.tests  ## Those, and against a real Home Assistant; PEERS=folder that holds home_assistant/run
 	@test -x $(PEERS)/home_assistant/run || \
 		{ echo "$(PEERS)/home_assistant/run is missing: set PEERS to the folder that holds home_assistant/run." >&2; exit 1; }
-	@$(DEVELOPMENT) $(PEERS)/home_assistant/run $(PYTEST) -m peers tests/peers
+	@tests/peers/things/run
+	@$(DEVELOPMENT) $(PEERS)/home_assistant/run tests/peers/things/run $(PYTEST) -m peers tests/peers
 
 $(VENV)/.runs: requirements.txt
 	@bin/venv $(VENV) requirements.txt
