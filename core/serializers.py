@@ -131,9 +131,10 @@ def rule_json(name: str) -> Json:
 
 def _option_json(option: Any) -> Json:
     kinds = {bool: "boolean", int: "number", float: "number"}
+    kind = "device" if option.metadata.get("device") else kinds.get(option.type, "text")
     return {
         "name": option.name,
-        "kind": kinds.get(option.type, "text"),
+        "kind": kind,
         "default": option.default,
         "unit": option.metadata.get("unit", ""),
         "help": option.metadata.get("help", ""),

@@ -106,7 +106,16 @@ class OneDecision(DecisionResource):
         responses=ExplanationShown,
     )
     def get(self, request: Request, pk: int) -> Response:
-        return Response(explain(self.one(self.decisions().only("pk"), pk=pk).pk).as_json())
+        body = explain(self.one(self.decisions().only("pk"), pk=pk).pk).as_json()
+        return Response(body | {"inputs": self._seen(body["inputs"])})
+
+    def _seen(self, inputs: Json) -> Json:
+        """Leave out the values of other devices that may not be seen."""
+        if "others" not in inputs:
+            return inputs
+        seen = set(self.devices().filter(pk__in=inputs["others"]).values_list("pk", flat=True))
+        others = {pk: other for pk, other in inputs["others"].items() if int(pk) in seen}
+        return inputs | {"others": others}
 
 
 class PlanList(DecisionResource):

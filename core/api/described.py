@@ -249,7 +249,10 @@ class ExplanationShown(Described):
     attribute = serializers.CharField(allow_blank=True)
     value = ValueField(allow_null=True)
     sentence = serializers.CharField()
-    inputs = serializers.DictField(help_text="What it was made from.")
+    inputs = serializers.DictField(
+        help_text="What it was made from; `others` are the other devices that the rule looks at, "
+        "by ID: those that you may see."
+    )
     is_replayed = serializers.BooleanField(allow_null=True)
     candidates = Candidate(many=True)
     unit = serializers.CharField(allow_blank=True)

@@ -43,7 +43,10 @@ EXAMPLE = OpenApiExample(
 
 class OptionShown(Described):
     name = serializers.CharField()
-    kind = serializers.ChoiceField(choices=["boolean", "number", "text"])
+    kind = serializers.ChoiceField(
+        choices=["boolean", "number", "text", "device"],
+        help_text="device: the ID or the name of another device; 0 is the device itself.",
+    )
     default = ValueField()
     unit = serializers.CharField(allow_blank=True)
     help = serializers.CharField(allow_blank=True)

@@ -21,6 +21,14 @@ def device_option(help: str) -> Any:
     return field(default=0, metadata={"help": help, "device": True})
 
 
+def attribute_option(default: str, help: str, of: str) -> Any:
+    """A field of Options, of type str, that names an attribute of the device that option `of` does.
+
+    A rule is only set if that device has it.
+    """
+    return field(default=default, metadata={"help": help, "attribute_of": of})
+
+
 def device_options(options: type[Any]) -> list[str]:
     """Return the names of the options that name a device."""
     return [field.name for field in fields(options) if field.metadata.get("device")]

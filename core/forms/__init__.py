@@ -205,7 +205,11 @@ class RuleForm(forms.Form):
         super().__init__(data, **options)
         self.rule = rule
         for option in fields(rule.options):
-            self.fields[option.name] = _option_field(option, devices)
+            if option.metadata.get("device"):
+                stored = str(self.initial.get(option.name, ""))
+                self.fields[option.name] = _device_field(option, devices, stored)
+            else:
+                self.fields[option.name] = _option_field(option)
 
     def clean(self) -> dict[str, Any]:
         written = {
@@ -214,14 +218,19 @@ class RuleForm(forms.Form):
         try:
             self.rule.read(written)
         except ValueError as error:
-            name, _, why = str(error).partition(": ")
-            self.add_error(
-                name if name in self.fields else None, why if name in self.fields else str(error)
-            )
+            self.refuse(str(error))
         return written
 
+    def refuse(self, sentence: str) -> None:
+        """Show a sentence that begins with an option at its field, another above the form."""
+        name, _, why = sentence.partition(": ")
+        if name in self.fields:
+            self.add_error(name, why)
+        else:
+            self.add_error(None, sentence)
 
-def _option_field(option: Any, devices: DeviceQuerySet) -> forms.Field:
+
+def _option_field(option: Any) -> forms.Field:
     """Return the field for an option's type; the default is its placeholder."""
     unit = option.metadata.get("unit", "")
     shown = formatting.option_text(option.default, unit)
@@ -234,8 +243,6 @@ def _option_field(option: Any, devices: DeviceQuerySet) -> forms.Field:
         return forms.ChoiceField(
             choices=[("", f"default: {shown}"), ("on", "on"), ("off", "off")], **about
         )
-    if option.metadata.get("device"):
-        return forms.ChoiceField(choices=_named(devices), **about)
     if chosen := option.metadata.get("choices"):
         said = [(choice, formatting.option_text(choice)) for choice in chosen]
         return forms.ChoiceField(choices=[("", f"default: {shown}"), *said], **about)
@@ -250,11 +257,22 @@ def _option_field(option: Any, devices: DeviceQuerySet) -> forms.Field:
     )
 
 
-def _named(devices: DeviceQuerySet) -> list[tuple[str, str]]:
-    """Name the devices that a rule can look at, with the gateway, for two may share a name."""
-    found = devices.select_related("gateway").order_by("name", "pk")
-    named = [(str(one.pk), f"{one} ({one.gateway}, {one.pk})") for one in found[:MOST_DEVICES]]
-    return [("", "this device"), *named]
+def _device_field(option: Any, devices: DeviceQuerySet, stored: str) -> forms.Field:
+    """Return a choice of devices, with their gateways, for two may share a name.
+
+    A stored one that is not among them is a choice too, so that no other takes its place unseen.
+    """
+    found = devices.select_related("gateway").order_by("name", "pk")[:MOST_DEVICES]
+    choices = [("", "this device")]
+    choices += [(str(one.pk), f"{one} ({one.gateway}, {one.pk})") for one in found]
+    if stored not in ("0", *(pk for pk, _ in choices)):
+        choices.append((stored, f"device {stored}"))
+    return forms.ChoiceField(
+        choices=choices,
+        required=False,
+        label=formatting.option_label(option.name),
+        help_text=option.metadata.get("help", ""),
+    )
 
 
 def _credential(**options: Any) -> forms.CharField:

@@ -11,7 +11,8 @@ intensity of the grid has an option `signal`, or names its signals in `SIGNALS`,
 decision depends on what the device itself says has `REACT = True`: it decides as soon as the device
 tells something new, at most once a minute. A rule that needs another device's values has an option
 made by `device_option`, of type int: `situation.other(options.NAME).value("wet")`. With `REACT` it
-also decides when that device tells something new.
+also decides when that device tells something new. An option made by `attribute_option` names an
+attribute of that device: `other.value(options.NAME)`.
 """
 
 import hashlib
@@ -27,6 +28,7 @@ from typing import Any
 from core import feeds, plug_in, plug_ins
 from core.feeds import Signal, Slot
 from core.feeds import option as option  # for the files of rules
+from core.feeds._options import attribute_option as attribute_option
 from core.feeds._options import device_option as device_option
 from core.feeds._options import device_options, read_options
 from core.feeds._options import read_pairs as read_pairs  # for those who type options

@@ -7,7 +7,7 @@ nothing. Where the value is not known, nothing is decided.
 from dataclasses import dataclass
 
 from core.readings import Value, yes_or_no
-from core.rules import Decision, Situation, Undecided, device_option, option
+from core.rules import Decision, Situation, Undecided, attribute_option, device_option, option
 
 SIGNALS = ()
 REACT = True
@@ -17,7 +17,9 @@ REACT = True
 @dataclass(frozen=True)
 class Options:
     device: int = device_option("Whose attribute is looked at")
-    attribute: str = option("temperature", "What is looked at, as the device's page names it")
+    attribute: str = attribute_option(
+        "temperature", "What is looked at, as the device's page names it", of="device"
+    )
     test: str = option("above", "How it is compared", choices=["above", "below", "is"])
     limit: float = option(25, "For above and below, in the unit of the attribute")
     hysteresis: float = option(1, "It is over only so far beyond the limit, in the same unit")

@@ -3,7 +3,6 @@
 What a gateway has is found out in core/tasks/discovery.py.
 """
 
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from secrets import token_hex
@@ -15,9 +14,9 @@ from django.utils import timezone
 
 from core import rules
 from core.models import Access, Device, Gateway, Secret
-from core.models.device import DeviceQuerySet
 from core.net.errors import ApiError, ApiRefused
 from core.readings import clean_name
+from core.tasks import device_options
 from core.tasks.discovery import LONGEST_KEY, Discovered, acceptable, store
 from core.tasks.events.outbox import publishing
 from core.tasks.polling.clients import client_for, faults_told
@@ -284,18 +283,16 @@ def set_rule(
 ) -> Device:
     """Give a device a rule, or a guard, with its options. "" or "none" removes it and its options.
 
-    Options are stored as typed, without the empty ones; one that names a device, by its number or
-    its name, is stored as the number, which survives renaming. `access` is that of who sets it:
-    for a rule it may name the devices that it may see. Raises
-    Device.DoesNotExist, and ValueError with a sentence (VersionConflict is one, see
-    change_device()).
+    Options are stored as typed, without the empty ones; those that name a device or an attribute
+    as core/tasks/device_options.py says. `access` is that of who sets it, who may name the devices
+    that they may see. Raises Device.DoesNotExist, and ValueError with a sentence (VersionConflict
+    is one, see change_device()).
     """
     rule = "" if rule == "none" else rule
     typed: dict[str, object] = {}
     if rule:
         typed = {name: value for name, value in options.items() if value not in ("", None)}
-        typed = _with_numbers(rule, typed, access)
-        _check_rule(rule, typed, guard)
+        typed = _checked(_loaded(rule, guard), typed, device_pk, access)
     fields = {"guard": rule, "guard_options": typed} if guard else {"rule": rule, "options": typed}
     try:
         return change_device(device_pk, version=version, **fields)
@@ -303,38 +300,7 @@ def set_rule(
         raise ValueError(" ".join(error.messages)) from error
 
 
-def _with_numbers(
-    rule: str, options: Mapping[str, object], access: Access | None
-) -> dict[str, object]:
-    present = Device.objects.present()
-    if access:
-        present = access.limit_devices(present)
-    naming = [] if rules.problem_of(rule) else rules.load(rule).device_options
-    found = dict(options)
-    for name in naming:
-        if name in options and str(options[name]) != "0":
-            found[name] = _number_of(name, str(options[name]).strip(), present)
-    return found
-
-
-def _number_of(option: str, wanted: str, present: DeviceQuerySet) -> int:
-    """Find a device by number or by name. Raises ValueError with a sentence."""
-    if re.fullmatch("[0-9]{1,18}", wanted):
-        found = present.filter(pk=int(wanted))
-    else:
-        found = present.filter(name__iexact=wanted)
-    pks = list(found.order_by("pk").values_list("pk", flat=True)[:10])
-    if not pks:
-        raise ValueError(f"{option}: there is no device {wanted!r}.")
-    if len(pks) > 1:
-        numbers = ", ".join(map(str, pks))
-        raise ValueError(
-            f"{option}: several devices are called {wanted!r}: {numbers}. Give the number."
-        )
-    return pks[0]
-
-
-def _check_rule(name: str, options: Mapping[str, object], guard: bool) -> None:
+def _loaded(name: str, guard: bool) -> rules.Rule:
     try:
         rule = rules.load(name)
     except rules.UnknownRule as error:
@@ -342,4 +308,17 @@ def _check_rule(name: str, options: Mapping[str, object], guard: bool) -> None:
     if guard and not rule.is_guard:
         guards = ", ".join(choice for choice, _ in rules.guard_choices())
         raise ValueError(f"{name} is no guard. Guards: {guards or 'none'}.")
-    rule.read(options)
+    return rule
+
+
+def _checked(
+    rule: rules.Rule, typed: Mapping[str, object], device_pk: int, access: Access | None
+) -> dict[str, object]:
+    """Return the options as they are stored. Raises ValueError with a sentence."""
+    present = Device.objects.present()
+    own = present.get(pk=device_pk)
+    seen = access.limit_devices(present) if access else present
+    checked = device_options.with_numbers(rule, typed, seen)
+    names = device_options.attribute_names(rule, rule.read(checked), own)
+    # A default is not stored.
+    return checked | {name: stored for name, stored in names.items() if name in typed}

@@ -161,7 +161,10 @@ def _store(request: HttpRequest, device: Device, choice: Choice) -> bool:
         _meet(choice, cast(Device, refused.there), _seen(request))
         return False
     except ValueError as error:
-        (choice.form or choice.chooser).add_error(None, str(error))
+        if choice.form:
+            choice.form.refuse(str(error))
+        else:
+            choice.chooser.add_error(None, str(error))
         return False
     if choice.chosen:
         decides = f"the {choice.place} {choice.label} decides"

@@ -43,7 +43,7 @@ class Command(Base):
         days, every, zone = (options["since"], options["until"]), options["every"], options["zone"]
         try:
             rule = rules.load(options["rule"])
-            chosen = rule.read(rules.read_pairs(options["options"]))
+            chosen = backtest.read_options(rule, rules.read_pairs(options["options"]))
             settings = backtest.settings_of(rule, chosen, *days, every, zone)
             source = [options[name] for name in ("file", "region", "currency")]
             histories = backtest.load_histories(settings, *source)

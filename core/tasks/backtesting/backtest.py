@@ -304,6 +304,26 @@ def load_histories(
     return found
 
 
+def read_options(rule: Rule, written: Mapping[str, object]) -> Any:
+    """Read options as `Rule.read()`, and refuse those of which nothing is known in a backtest.
+
+    Raises ValueError with a sentence.
+    """
+    naming = [name for name in rule.device_options if str(written.get(name, "")) not in ("", "0")]
+    if naming:
+        raise ValueError(
+            f"{naming[0]}: a backtest knows no other devices. To see what a device that is there "
+            "would have decided: python manage.py do_something_awesome --as-of TIME --dry-run"
+        )
+    options = rule.read(written)
+    if not rule.signals(options):
+        raise ValueError(
+            f"{rule.name} looks at no price and no forecast, so that a backtest has nothing to "
+            "measure it by."
+        )
+    return options
+
+
 def settings_of(
     rule: Rule,
     options: Any,

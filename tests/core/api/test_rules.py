@@ -2,9 +2,9 @@
 
 import pytest
 
-from core.models import Device
+from core.models import Device, Receipt
 from core.models.access import Role
-from core.tasks import gateways
+from core.tasks import decide, gateways
 from tests.core.api.conftest import Api, person
 from tests.core.api.test_skeleton import expect_problem
 
@@ -34,6 +34,8 @@ def test_every_rule_tells_its_options(anonymous):
         "choices": [],
     }
     assert options["ties"]["choices"] == ["earliest", "latest"]
+    kinds = {option["name"]: option["kind"] for option in rules["when"]["options"]}
+    assert (kinds["device"], kinds["attribute"], kinds["limit"]) == ("device", "text", "number")
 
 
 def test_a_rule_is_chosen_with_its_options(administrator, device):
@@ -114,7 +116,7 @@ def test_only_who_administers_chooses(anonymous, operator, gateway, device, othe
 def test_a_rule_may_not_look_at_a_device_that_who_chooses_may_not_see(
     administrator, gateway, device, other
 ):
-    body = {"rule": "when", "options": {"device": other.pk}, "version": 0}
+    body = looking_at(other.pk) | {"version": 0}
     limited = Api(person("alma", Role.ADMINISTRATOR, gateway))
     answer = expect_problem(choose(limited, device, body), 422)
     assert f"there is no device '{other.pk}'" in answer["detail"]
@@ -127,3 +129,28 @@ def test_options_that_a_rule_takes_no_more_are_shown_with_why(administrator, ano
     assert (body["rule"], body["options"]) == ("cleanest_hours", {"minute": 5})
     assert "has no option minute" in body["problem"]
     assert "problem" not in anonymous.get(rule_path(device)).json()
+
+
+def looking_at(device, **more):
+    return {"rule": "when", "options": {"device": device, "attribute": "power"} | more}
+
+
+def test_another_device_is_named_by_number_or_name(administrator, device, other):
+    for version, wanted in enumerate([other.pk, str(other)]):
+        body = choose(administrator, device, looking_at(wanted) | {"version": version}).json()
+        assert body["options"]["device"] == other.pk
+    answer = choose(administrator, device, looking_at("a\0b") | {"version": 2})
+    assert "there is no device" in expect_problem(answer, 422)["detail"]
+    answer = choose(administrator, device, looking_at(other.pk, attribute="wet") | {"version": 2})
+    assert "has no 'wet'. It has: " in expect_problem(answer, 422)["detail"]
+
+
+def test_a_decision_tells_what_it_was_made_from_of_devices_that_may_be_seen(
+    viewer, gateway, device, other
+):
+    gateways.set_rule(device.pk, "when", {"device": other.pk, "attribute": "power"})
+    decide.decide(device.pk)
+    path = f"/decisions/{Receipt.objects.get().pk}/"
+    assert list(viewer.get(path).json()["inputs"]["others"]) == [str(other.pk)]
+    limited = Api(person("alma", Role.VIEWER, gateway))
+    assert limited.get(path).json()["inputs"]["others"] == {}

@@ -40,6 +40,7 @@ LIVES: dict[str, tuple[str, dict[str, object]]] = {
     "after one": ("schedule", {"on": "sun 01:15-01:45"}),
     "after two": ("schedule", {"on": "sun 02:05-02:25"}),
     "nights": ("schedule", {"on": "22:00-02:15"}),
+    "warm days": ("when", {"limit": 22}),
 }
 """Rules with their options. Between them they touch each time that a clock skips or shows twice."""
 
@@ -87,7 +88,7 @@ def live(name: str, zone: str, start: datetime, minutes: int, step: int = 1) -> 
         situation = Situation(
             now=now,
             device="Heater",
-            values={"on": is_on},
+            values={"on": is_on, "temperature": 20 + 5 * sin(2 * pi * minute / (24 * 60))},
             switch="on",
             outlooks=_outlooks(signal, forecast, now),
             options=options,

@@ -183,3 +183,25 @@ def test_only_devices_that_one_may_see_can_be_looked_at(client, plug):
     assert f'<option value="{hidden.pk}">' not in shown
     assert save(client, plug, name="when", device=hidden.pk).status_code == 200
     assert stored(plug)[0] == ""
+
+
+def test_an_attribute_that_the_other_device_does_not_have_is_told_at_its_field(owner, plug):
+    sensor = make_device(plug.gateway, "sensor")
+    shown = save(owner, plug, name="when", device=sensor.pk, attribute="wet").content.decode()
+    assert 'id="id_rule-attribute_error"' in shown
+    assert "Sensor has no &#x27;wet&#x27;. It has: on, power." in shown
+    assert stored(plug)[0] == ""
+
+
+def test_a_device_that_one_may_not_see_stays_chosen_without_its_name(client, plug):
+    far = make_device(make_gateway("Far hub", "http://far"), "far")
+    user = User.objects.create(username="lena")
+    role = Membership.objects.create(user=user, role=Role.ADMINISTRATOR, everywhere=False)
+    role.gateways.add(plug.gateway)
+    client.force_login(user)
+    gateways.set_rule(plug.pk, "when", {"device": far.pk, "attribute": "power"})
+    shown = page(client, f"/devices/{plug.pk}/rule/")
+    assert f'<option value="{far.pk}" selected>device {far.pk}</option>' in shown
+    answer = save(client, plug, name="when", device=far.pk, attribute="on", version=1)
+    assert f"there is no device &#x27;{far.pk}&#x27;" in answer.content.decode()
+    assert stored(plug)[1] == {"device": far.pk, "attribute": "power"}

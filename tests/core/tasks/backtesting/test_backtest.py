@@ -258,6 +258,20 @@ def parsed(drawing):
 RANGE = ("--from", "2023-03-20", "--to", "2023-03-22")
 
 
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("when", "device=Sensor"), "device: a backtest knows no other devices."),
+        (("when", "device=7"), "device: a backtest knows no other devices."),
+        (("when", "device=0"), "when looks at no price and no forecast"),
+        (("schedule",), "schedule looks at no price and no forecast"),
+    ],
+)
+def test_what_a_backtest_cannot_know_is_refused(tmp_path, words, sentence):
+    with pytest.raises(CommandError, match=sentence):
+        say(*words, *RANGE, "--file", write(tmp_path / "a.csv", hourly(24)))
+
+
 @pytest.mark.parametrize("name", ["history.csv", "history.csv.gz"])
 def test_the_command_plays_a_file(tmp_path, name):
     said = say(

@@ -7,7 +7,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from core.models import Attribute, Device, Receipt
+from core.models import Access, Attribute, Device, Receipt, Right
 from core.readings import Kind, Reading
 from core.tasks import decide, gateways, react
 from core.tasks.decisions.situations import Round
@@ -105,7 +105,7 @@ def test_queries_do_not_grow_with_devices(hub, fan, sensor):
     for place in range(5):
         other = make_device(hub, f"sensor {place}")
         more = make_device(hub, f"fan {place}")
-        gateways.set_rule(more.pk, "when", {"device": other.pk})
+        gateways.set_rule(more.pk, "when", {"device": other.pk, "attribute": "power"})
     ruled = Device.objects.select_related("gateway").prefetch_related("attributes")
     one, many = list(ruled.filter(pk=fan.pk)), list(ruled.exclude(rule=""))
     with CaptureQueriesContext(connection) as of_one:
@@ -137,3 +137,34 @@ def test_it_reacts_to_what_the_other_device_tells(fan, sensor, hub):
     assert [device.pk for device in react.worth_deciding([sensor.pk])] == [fan.pk]
     assert [device.pk for device in react.worth_deciding([fan.pk])] == [fan.pk]
     assert not react.worth_deciding([stranger.pk]).exists()
+
+
+@pytest.mark.parametrize("typed", ["rain_sensor", "rain sensor", " Rain Sensor "])
+def test_an_attribute_is_stored_by_its_own_name(fan, sensor, typed):
+    Attribute.objects.create(device=sensor, name="rain_sensor", kind=Kind.BOOLEAN)
+    there = gateways.set_rule(fan.pk, "when", {"device": sensor.pk, "attribute": typed})
+    assert there.options["attribute"] == "rain_sensor"
+
+
+def test_an_attribute_that_the_device_does_not_have_is_refused_with_those_it_has(fan, sensor):
+    with pytest.raises(ValueError) as refused:
+        gateways.set_rule(fan.pk, "when", {"device": "Sensor", "attribute": "wet"})
+    assert str(refused.value) == ("attribute: Sensor has no 'wet'. It has: on, power, temperature.")
+
+
+def test_the_default_attribute_is_checked_too_also_of_the_device_itself(fan):
+    with pytest.raises(ValueError, match="attribute: Fan has no 'temperature'. It has: on, power"):
+        gateways.set_rule(fan.pk, "when", {})
+
+
+def test_a_device_of_which_nothing_was_read_yet_is_told_of(fan, sensor):
+    sensor.attributes.all().delete()
+    with pytest.raises(ValueError, match="It has: nothing yet"):
+        gateways.set_rule(fan.pk, "when", {"device": sensor.pk})
+
+
+def test_only_devices_that_may_be_seen_are_named(fan, sensor):
+    limited = Access(frozenset(Right), devices=frozenset({fan.pk}))
+    for wanted in ("Sensor", sensor.pk):
+        with pytest.raises(ValueError, match=f"device: there is no device '{wanted}'"):
+            gateways.set_rule(fan.pk, "when", {"device": wanted}, access=limited)
