@@ -14,6 +14,9 @@ import signal
 import socket
 from typing import Any
 
+from gunicorn.glogging import Logger
+
+from core.net.logs import JsonLines
 from iotapp import environment
 
 workers = int(os.environ.get("WEB_CONCURRENCY") or 2)
@@ -32,6 +35,19 @@ websocket_max_message_size = 8 * 1024
 accesslog = None
 # Who may say by a header that a request came by HTTPS: as in the settings, a proxy or nobody.
 forwarded_allow_ips = "*" if environment.flag("TRUST_PROXY", "DYNO" in os.environ) else ""
+
+
+class JsonLogger(Logger):  # type: ignore[misc]  # its base is untyped
+    """Writes gunicorn's own lines as ours are."""
+
+    def setup(self, cfg: Any) -> None:
+        super().setup(cfg)
+        for handler in self.error_log.handlers:
+            handler.setFormatter(JsonLines())
+
+
+if environment.text("LOG_FORMAT").upper() == "JSON":
+    logger_class = JsonLogger
 
 MOST_FRAGMENTS = 100
 """Of one message."""

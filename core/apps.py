@@ -16,10 +16,15 @@ class CoreConfig(AppConfig):
     verbose_name = "Devices"
 
     def ready(self) -> None:
+        from django.conf import settings
+
         from core import checks
         from core.models.journal import choose_journal
+        from core.net import logs
 
         checks.register_all()
+        if settings.LOG_FORMAT == "JSON":
+            logs.log_what_ends_the_process()
         connection_created.connect(choose_journal)
         atexit.register(close_pools)
         connection_created.connect(keep_to_owner)

@@ -16,6 +16,7 @@ from django.db import InterfaceError, OperationalError
 
 from core.models.connections import release_connection
 from core.models.device_command import OPEN
+from core.net import logs
 from core.tasks import decide, poll
 from core.tasks import send_alerts as alerts
 from core.tasks.orders import send
@@ -47,7 +48,7 @@ def job(function: Callable[..., None]) -> Any:
     @wraps(function)
     def run(self: Any, *given: Any) -> None:
         try:
-            with sigterm_as_exit():
+            with logs.about({"task_id": self.request.id}), sigterm_as_exit():
                 function(self, *given)
         except Terminated:
             raise Reject("its worker was told to stop", requeue=True) from None

@@ -3,6 +3,7 @@
 Only they import it, and a web process at its first message. docs/production.md says how to run it.
 """
 
+import logging
 import os
 import signal
 from contextlib import suppress
@@ -107,6 +108,15 @@ app.conf.update(
     beat_schedule={task: entry(task, schedule) for task, schedule in settings.SCHEDULE.items()},
     timezone=settings.TIME_ZONE,
 )
+
+
+def keep_our_logs(loglevel: int, **about: Any) -> None:
+    """Keep Celery from setting up logs of its own. Only its level, `-l`, is taken."""
+    logging.getLogger("celery").setLevel(loglevel)
+
+
+if settings.LOG_FORMAT == "JSON":
+    signals.setup_logging.connect(keep_our_logs)
 
 
 @signals.worker_shutting_down.connect  # type: ignore[untyped-decorator]

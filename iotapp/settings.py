@@ -379,11 +379,15 @@ if REDIS_URL:
 
 LOG_LEVELS = ["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 LOG_LEVEL = environment.choice("LOG_LEVEL", "WARNING", LOG_LEVELS)
+LOG_FORMAT = environment.choice("LOG_FORMAT", "TEXT", ["TEXT", "JSON"])
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "formatters": {
+        "TEXT": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"},
+        "JSON": {"()": "core.net.logs.JsonLines"},
+    },
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT}},
     "root": {"handlers": ["console"], "level": LOG_LEVEL},
     # Without Django's own handlers, which would say everything twice.
     "loggers": {"django": {"level": LOG_LEVEL}},

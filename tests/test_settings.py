@@ -179,6 +179,7 @@ def test_lists_networks_and_numbers_are_read(read: Read) -> None:
         ({"TIME_ZONE": "../etc/passwd"}, "is no time zone"),
         ({"SCHEDULE": "x=1"}, "SCHEDULE: 'x=1' does not begin with .*Example"),
         ({"LOG_LEVEL": "LOUD"}, "LOG_LEVEL='LOUD' is not known: use one of DEBUG, INFO"),
+        ({"LOG_FORMAT": "XML"}, "LOG_FORMAT='XML' is not known: use one of TEXT, JSON"),
     ],
 )
 def test_a_bad_value_stops_the_start_and_says_what_to_do(

@@ -7,6 +7,8 @@ from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import Generic, TypeVar
 
+from core.net import logs
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -77,6 +79,7 @@ class _Crew(Generic[Item, Result]):
         self.threads: set[threading.Thread] = set()
         self.hanging: set[threading.Thread] = set()
         self.dismissed = False
+        self.about = logs.current()
         self.jobs: SimpleQueue[_Job[Item] | None] = SimpleQueue()
         self.ended: SimpleQueue[tuple[_Job[Item], Result | Exception, bool]] = SimpleQueue()
         # In the order given, which is the order they begin in.
@@ -172,7 +175,8 @@ class _Crew(Generic[Item, Result]):
         while (job := self.jobs.get()) and not self.dismissed:
             job.thread = threading.current_thread()
             job.started_at = monotonic()
-            outcome = self._outcome(job.item)
+            with logs.about(self.about):
+                outcome = self._outcome(job.item)
             leaves = job.thread in self.hanging  # it was replaced
             self.ended.put((job, outcome, leaves))
             if leaves:

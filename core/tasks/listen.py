@@ -89,8 +89,9 @@ class Listener:
         """Listen until the end, or until the lease is lost."""
         outcome, error = Outcome.DONE, ""
         try:
-            while not self._stopping.is_set():
-                self.turn(TURN_SECONDS)
+            with holding.in_logs():
+                while not self._stopping.is_set():
+                    self.turn(TURN_SECONDS)
         except LeaseLost as lost:
             logger.warning("%s", lost)
         except BaseException as fault:

@@ -113,7 +113,7 @@ def begin_shared(ticket: Ticket) -> list[BatchKeys]:
     """
     holding = runs.begin(runs.POLL, ticket)
     try:
-        with runs.sigterm_as_exit():
+        with holding.in_logs(), runs.sigterm_as_exit():
             forget_the_future(holding)
             due, resting = _due(force=False)
             holding.run.counts = {"resting": len(resting)}
@@ -130,7 +130,7 @@ def end_shared(run_pk: int, token: int) -> None:
     """Do what follows the batches of a shared run, and end it. Raises LeaseLost if it is over."""
     holding = runs.held(run_pk, token)
     try:
-        with runs.sigterm_as_exit():
+        with holding.in_logs(), runs.sigterm_as_exit():
             send.carry_on(holding)
             prune.prune_a_little(holding)
     except Exception as error:

@@ -1,11 +1,12 @@
 """Runs of scheduled tasks: who may run now, what ran, what was missed, whether polling works."""
 
+import logging
 import signal
 import threading
 import time
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -19,10 +20,13 @@ from django.utils import timezone
 
 from core.models import Device, Lease, Run
 from core.models.run import Outcome, lease_is_free, this_process
+from core.net import logs
 from core.schedule import Crontab, Schedule, slots
 from core.tasks import pings
 from core.tasks.events.outbox import publishing
 from core.tasks.pings import Ping
+
+logger = logging.getLogger(__name__)
 
 POLL = "poll"
 DECIDE = "decide"
@@ -94,6 +98,10 @@ class HeldLease:
     token: int
     renewed: float = field(default_factory=time.monotonic)
 
+    def in_logs(self) -> AbstractContextManager[None]:
+        """Have lines of the log name the run."""
+        return logs.about({"run": self.run.pk})
+
     def renew(self) -> None:
         """Renew the lease, first in each transaction. Raises LeaseLost if another holder has come.
 
@@ -118,14 +126,15 @@ def running(task: str, ticket: Ticket | None = None) -> Iterator[HeldLease]:
     Raises AlreadyRunning, ClockNotSet.
     """
     lease = begin(task, ticket)
-    try:
-        with sigterm_as_exit():
-            yield lease
-    except BaseException as error:
-        end(lease, Outcome.BROKEN, "".join(traceback.format_exception_only(error)).strip())
-        raise
-    else:
-        end(lease, Outcome.DONE)
+    with lease.in_logs():
+        try:
+            with sigterm_as_exit():
+                yield lease
+        except BaseException as error:
+            end(lease, Outcome.BROKEN, "".join(traceback.format_exception_only(error)).strip())
+            raise
+        else:
+            end(lease, Outcome.DONE)
 
 
 def begin(task: str, ticket: Ticket | None = None) -> HeldLease:
@@ -135,6 +144,8 @@ def begin(task: str, ticket: Ticket | None = None) -> HeldLease:
     took before is taken over. Raises AlreadyRunning, ClockNotSet.
     """
     lease = _begin(task, ticket)
+    with lease.in_logs():
+        logger.info("A run of %s begins", task)
     pings.ping(COMMANDS.get(task, task), Ping.START, lease.run.pk)
     return lease
 
@@ -200,6 +211,8 @@ def end(lease: HeldLease, outcome: Outcome, error: str = "") -> None:
         run.outcome, run.finished_at = outcome, timezone.now()
         run.error = "\n".join(line for line in (run.error, error) if line)
         run.save()
+    with lease.in_logs():
+        logger.info("The run of %s ended: %s", run.task, outcome)
     told = Ping.SUCCESS if outcome is Outcome.DONE else Ping.FAIL
     pings.ping(COMMANDS.get(run.task, run.task), told, run.pk)
 

@@ -5,6 +5,7 @@ half done. Which state follows which is the table in models/device_command.py; o
 decides what became of an order.
 """
 
+import logging
 import time
 from collections.abc import Collection
 from datetime import datetime, timedelta
@@ -20,6 +21,7 @@ from core import vendors
 from core.models import Attribute, Device, DeviceCommand, SecretUnreadable, User
 from core.models.connections import release_connection
 from core.models.device_command import CONFIRM_WITHIN, CommandEvent, State, after, with_step
+from core.net import logs
 from core.net.errors import ApiRefused
 from core.net.threads import in_threads
 from core.readings import Source, Unacceptable
@@ -30,6 +32,8 @@ from core.tasks.polling.ask import ask
 from core.tasks.polling.backoff import complaint
 from core.tasks.polling.clients import client_for
 from core.tasks.runs import HeldLease
+
+logger = logging.getLogger(__name__)
 
 WRITE_DEADLINE = timedelta(seconds=5)
 WRITE_LASTS = 2 * WRITE_DEADLINE
@@ -223,7 +227,8 @@ def _write(commands: list[DeviceCommand], holding: HeldLease | None) -> None:
         deadline_seconds=WRITE_LASTS.total_seconds(),
         tick=holding.renew_if_due if holding else release_connection,
     ):
-        _note(command, result)
+        with logs.about({"command": command.pk}):
+            _note(command, result)
 
 
 class TooLate(Exception):
@@ -234,6 +239,11 @@ class TooLate(Exception):
 
 
 def _write_one(command: DeviceCommand) -> None:
+    with logs.about({"command": command.pk}):
+        _write_now(command)
+
+
+def _write_now(command: DeviceCommand) -> None:
     device = command.attribute.device
     now = timezone.now()
     if command.sent_at is None or now > command.sent_at + WRITE_DEADLINE:
@@ -272,6 +282,7 @@ def _note(command: DeviceCommand, error: Exception | None) -> None:
         command.move(CommandEvent.REFUSE, now, fields["error"])
     else:
         command.steps = with_step(command.steps, now, "unknown", fields["error"])
+    logger.info("The order was sent (attempt %d): %s", command.attempts, command.state)
     fields |= {"state": command.state, "finished_at": command.finished_at, "steps": command.steps}
     # Only while it is still ours: if this process slept past its claim, others have confirmed it
     # or sent it again.

@@ -88,7 +88,8 @@ def poll_part(keys: BatchKeys) -> bool:
     since, until = holding.run.started_at, timezone.now() + SKEW
     present = Gateway.objects.active().filter(pk__among=keys.gateways)
     left = list(present.exclude(asked_at__gte=since, asked_at__lte=until))
-    result = poll(Batch(holding, left, keys.number, is_whole=False))
+    with holding.in_logs():
+        result = poll(Batch(holding, left, keys.number, is_whole=False))
     return _note(keys, result, monotonic() - began)
 
 
