@@ -21,6 +21,8 @@ MOST_ASKED_SINGLY = 40
 LONGEST_ATTRIBUTE = 60
 LONGEST_ID = 100
 LONGEST_HOST = 100
+ANY_THING = {"Thing", "td:Thing"}
+"""Types that all things have, and say nothing of what one is."""
 PORTS = {"http": 80, "https": 443}
 
 PLAIN_WORDS = {
@@ -133,15 +135,14 @@ class _Description:
         title = first_text(self.description, "title", "titles", "name")
         given = self.description.get("id") or self.description.get("href")
         vendor_id = given if isinstance(given, str) else title
-        model = self.description.get("@type")
-        model = model[0] if isinstance(model, list) and model else model
+        types = (one for one in words(self.description.get("@type")) if one not in ANY_THING)
         all_at = self._all_at()
         most = MOST_PROPERTIES if all_at else MOST_ASKED_SINGLY
         properties = tuple(self._properties())[:most]
         return Thing(
             _short(vendor_id or "thing"),
             clean_name(title) or _short(vendor_id or "thing"),
-            clean_name(model) if isinstance(model, str) else "",
+            clean_name(next(types, "")),
             properties,
             all_at,
             self.elsewhere,

@@ -279,6 +279,25 @@ def test_a_description_behind_a_password_is_asked_for_in_the_way_it_wants(way):
     assert sent == ["", "", way]
 
 
+def test_a_digest_is_made_of_the_password_where_that_is_wanted(mozilla):
+    mozilla.at["/"]["securityDefinitions"] = {"nosec_sc": {"scheme": "digest"}}
+    values = mozilla.at["/properties"]
+    challenge = 'WWW-Authenticate: Digest realm="a", nonce="b", qop="auth", algorithm=SHA-256'
+    mozilla.at["/properties"] = answer(b"", "401 Unauthorized", challenge)
+
+    class Challenging(Server):
+        def __call__(self, request: Request) -> bytes:
+            if any(value.startswith("Digest ") for value in request.headers.values()):
+                self.at["/properties"] = values
+            return super().__call__(request)
+
+    server = Challenging()
+    server.at = mozilla.at
+    assert told(server, MOZILLA, **KEY)["on"] is True
+    assert server.asked == ["GET /", "GET /properties", "GET /properties"]
+    assert not any("secret-word" in header for header in server.header("Authorization"))
+
+
 # Several things
 
 
@@ -411,6 +430,14 @@ def test_a_thing_of_thousands_of_properties_is_asked_for_some_of_them():
     one = {"type": "number", "forms": [{"href": "/p"}]}
     described = {"id": "a", "properties": {f"p{number}": one for number in range(5_000)}}
     assert len(thing(described, "http://127.0.0.1/").properties) == MOST_ASKED_SINGLY
+
+
+@pytest.mark.parametrize(
+    ("types", "model"),
+    [("Thing", ""), (["Thing", "Light"], "Light"), (["Light"], "Light"), (3, "")],
+)
+def test_the_model_is_the_first_type_that_says_something(types, model):
+    assert thing({"id": "a", "@type": types}, "http://127.0.0.1/").model == model
 
 
 def test_names_that_look_alike_stay_apart():
