@@ -1,15 +1,15 @@
 """Copy a SQLite database while others write to it."""
 
-import os
 import re
 import sqlite3
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 from django.db import connection
 from django.utils import timezone
+
+from core.tasks import whole_file
 
 PAGES_A_STEP = 4096
 NAME = "iotapp-{number:06d}-{now:%Y%m%dT%H%M%SZ}.sqlite3"
@@ -54,13 +54,15 @@ def copy(source: Path, target: Path, progress: Progress | None = None) -> Path:
     Only its owner may read it: it holds what the database does. Raises NotBackedUp.
     """
     _check_target(source, target)
-    with _partial(target) as partial:
+    with whole_file.partial(target) as partial:
         try:
             _copy_pages(source, partial, progress)
             _verify(partial)
         except sqlite3.Error as error:
             raise NotBackedUp(f"{source} could not be copied to {target}: {error}.") from error
-        _put_in_place(partial, target)
+        finally:
+            partial.with_name(f"{partial.name}-journal").unlink(missing_ok=True)
+        whole_file.put_in_place(partial, target)
     return target
 
 
@@ -81,19 +83,6 @@ def _check_target(source: Path, target: Path) -> None:
 def _is_database(path: Path) -> bool:
     with path.open("rb") as file:
         return file.read(len(HEADER)) == HEADER
-
-
-@contextmanager
-def _partial(target: Path) -> Iterator[Path]:
-    """Make an empty file beside the target that only its owner may read, and leave none."""
-    number, name = tempfile.mkstemp(prefix=f".{target.name}-", suffix=".partial", dir=target.parent)
-    os.close(number)
-    partial = Path(name)
-    try:
-        yield partial
-    finally:
-        partial.unlink(missing_ok=True)
-        Path(f"{name}-journal").unlink(missing_ok=True)
 
 
 def _copy_pages(source: Path, partial: Path, progress: Progress | None) -> None:
@@ -120,22 +109,6 @@ def _verify(partial: Path) -> None:
         said = [row[0] for row in copied.execute("PRAGMA integrity_check(3)")]
     if said != ["ok"]:
         raise NotBackedUp(f"The database is damaged: {'; '.join(map(str, said))}.")
-
-
-def _put_in_place(partial: Path, target: Path) -> None:
-    """Rename it when it is on the disk for sure, so that no power cut leaves half a file."""
-    _sync(partial)
-    partial.replace(target)
-    with suppress(PermissionError):  # some file systems sync no folders
-        _sync(target.parent)
-
-
-def _sync(path: Path) -> None:
-    number = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)
 
 
 def _numbered(folder: Path) -> list[Path]:
