@@ -2,9 +2,11 @@
 FROM python:3.13-slim-bookworm AS build
 WORKDIR /app
 # Before the code, so that a change of code installs nothing anew.
-COPY requirements.txt requirements-redis.txt requirements-celery.txt requirements-listen.txt ./
+COPY requirements.txt requirements-redis.txt requirements-celery.txt requirements-listen.txt \
+    requirements-sentry.txt ./
 RUN python -m venv /venv \
-    && /venv/bin/pip install --no-cache-dir -r requirements-celery.txt -r requirements-listen.txt
+    && /venv/bin/pip install --no-cache-dir -r requirements-celery.txt -r requirements-listen.txt \
+    -r requirements-sentry.txt
 COPY . .
 # Needs a key to start, and keeps nothing of it.
 RUN SECRET_KEY=only-for-collecting-the-static-files-of-the-image \

@@ -1,6 +1,7 @@
 """What is done once at the start of every process, and at its end."""
 
 import atexit
+import logging
 import os
 import sys
 from pathlib import Path
@@ -9,6 +10,10 @@ from typing import Any
 from django.apps import AppConfig
 from django.db import connections
 from django.db.backends.signals import connection_created
+
+logger = logging.getLogger(__name__)
+
+SENTRY_HINT = "Run: pip install -r requirements-sentry.txt, or unset SENTRY_DSN."
 
 
 class CoreConfig(AppConfig):
@@ -23,11 +28,29 @@ class CoreConfig(AppConfig):
         from core.net import logs
 
         checks.register_all()
-        if settings.LOG_FORMAT == "JSON":
-            logs.log_what_ends_the_process()
+        if settings.LOG_FORMAT == "JSON" or settings.SENTRY_DSN:
+            logs.log_the_uncaught()
+        if settings.SENTRY_DSN:
+            tell_sentry()
         connection_created.connect(choose_journal)
         atexit.register(close_pools)
         connection_created.connect(keep_to_owner)
+
+
+def tell_sentry() -> None:
+    from django.conf import settings
+
+    from core.net import sentry
+
+    try:
+        sentry.start(
+            settings.SENTRY_DSN,
+            "development" if settings.DEBUG else "production",
+            [settings.SECRET_KEY, *settings.FIELD_KEYS],
+        )
+    except ModuleNotFoundError as missing:
+        # The checks say so too, which a scheduled command does not run.
+        logger.warning("Errors are not told to Sentry: %s. %s", missing, SENTRY_HINT)
 
 
 def close_pools() -> None:

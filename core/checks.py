@@ -29,6 +29,7 @@ def register_all() -> None:
         check_feeds,
         check_redis,
         check_celery,
+        check_sentry,
     ):
         checks.register(check)
     checks.register(check_public_status, deploy=True)
@@ -55,6 +56,19 @@ def check_celery(app_configs: Sequence[AppConfig] | None, **options: Any) -> Mes
             "CELERY_BROKER_URL is set, and Celery is not installed.",
             hint="Run: pip install -r requirements-celery.txt, or unset CELERY_BROKER_URL.",
             id="core.E009",
+        )
+    ]
+
+
+def check_sentry(app_configs: Sequence[AppConfig] | None, **options: Any) -> Messages:
+    """Check that Sentry's package is there where errors are to be told to it."""
+    if not settings.SENTRY_DSN or find_spec("sentry_sdk"):
+        return []
+    return [
+        checks.Error(
+            "SENTRY_DSN is set, and the package sentry-sdk is not installed.",
+            hint="Run: pip install -r requirements-sentry.txt, or unset SENTRY_DSN.",
+            id="core.E011",
         )
     ]
 

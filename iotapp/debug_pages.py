@@ -22,7 +22,7 @@ class HidesCredentials(SafeExceptionReporterFilter):
     hidden_settings = re.compile(
         f"{SafeExceptionReporterFilter.hidden_settings.pattern}|CREDENTIAL|COOKIE|^CODE$|^MAIL$"
         # The development server has all variables of the environment in META.
-        "|(DATABASE|EMAIL|REDIS|RELAY)_URL"
+        "|(DATABASE|EMAIL|REDIS|RELAY)_URL|SENTRY_DSN"
         # Of CACHES, where it holds the password of Redis.
         "|^LOCATION$",
         flags=re.IGNORECASE,

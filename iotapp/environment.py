@@ -196,6 +196,20 @@ def redis(name: str) -> str:
     return url
 
 
+def dsn(name: str) -> str:
+    """Read the address of a project at Sentry: https://key@host/number."""
+    url = text(name)
+    try:
+        parts = urlsplit(url)
+        is_good = parts.scheme in ("http", "https") and bool(parts.username and parts.hostname)
+        is_good = is_good and parts.port != 0 and parts.path.rpartition("/")[2].isdigit()
+    except ValueError:
+        is_good = False
+    if url and not is_good:  # without the URL, which holds a key
+        raise ImproperlyConfigured(f"{name} cannot be read. Example: https://key@sentry.io/1")
+    return url
+
+
 def limits(name: str) -> dict[str, int]:
     """Read names with a whole number each, such as "free:1000, home:50000"."""
     found: dict[str, int] = {}

@@ -377,6 +377,9 @@ if REDIS_URL:
         },
     }
 
+# Where errors are told to, if anywhere.
+SENTRY_DSN = environment.dsn("SENTRY_DSN")
+
 LOG_LEVELS = ["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 LOG_LEVEL = environment.choice("LOG_LEVEL", "WARNING", LOG_LEVELS)
 LOG_FORMAT = environment.choice("LOG_FORMAT", "TEXT", ["TEXT", "JSON"])

@@ -73,7 +73,10 @@ def test_installing_leaves_no_cache_and_uses_nothing_but_the_requirements() -> N
 
 def test_the_requirements_that_are_copied_are_all_that_are_named() -> None:
     [copied] = [words for _, words in instructions() if words.startswith("requirements")]
-    named, waiting = set(), ["requirements-celery.txt", "requirements-listen.txt"]
+    named, waiting = (
+        set(),
+        [f"requirements-{extra}.txt" for extra in ("celery", "listen", "sentry")],
+    )
     while waiting:
         named.add(file := waiting.pop())
         waiting += re.findall(r"^-r (\S+)", (ROOT / file).read_text(), re.MULTILINE)

@@ -178,6 +178,11 @@ def test_lists_networks_and_numbers_are_read(read: Read) -> None:
         ),
         ({"TIME_ZONE": "../etc/passwd"}, "is no time zone"),
         ({"SCHEDULE": "x=1"}, "SCHEDULE: 'x=1' does not begin with .*Example"),
+        ({"SENTRY_DSN": "https://sentry.io/1"}, "SENTRY_DSN cannot be read. Example: https://key@"),
+        (
+            {"SENTRY_DSN": "https://canary@host/"},
+            "SENTRY_DSN cannot be read. Example: https://key@",
+        ),
         ({"LOG_LEVEL": "LOUD"}, "LOG_LEVEL='LOUD' is not known: use one of DEBUG, INFO"),
         ({"LOG_FORMAT": "XML"}, "LOG_FORMAT='XML' is not known: use one of TEXT, JSON"),
     ],

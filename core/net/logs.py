@@ -6,6 +6,7 @@
 import json
 import logging
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -74,8 +75,8 @@ class JsonLines(logging.Formatter):
         return json.dumps(line)
 
 
-def log_what_ends_the_process() -> None:
-    """Have errors that nobody caught logged, in place of a traceback of many lines."""
+def log_the_uncaught() -> None:
+    """Have errors logged that nobody caught, and end the process or a thread."""
 
     def hook(
         kind: type[BaseException], error: BaseException, traceback: TracebackType | None
@@ -85,4 +86,10 @@ def log_what_ends_the_process() -> None:
         else:
             logger.critical("An error ended the process", exc_info=(kind, error, traceback))
 
+    def hook_of_threads(thrown: threading.ExceptHookArgs) -> None:
+        kind, error = thrown.exc_type, thrown.exc_value
+        if error and not issubclass(kind, SystemExit):
+            logger.critical("An error ended a thread", exc_info=(kind, error, thrown.exc_traceback))
+
     sys.excepthook = hook
+    threading.excepthook = hook_of_threads

@@ -77,7 +77,7 @@ from core.net import logs
 handler = logging.StreamHandler()
 handler.setFormatter(logs.JsonLines())
 logging.getLogger().addHandler(handler)
-logs.log_what_ends_the_process()
+logs.log_the_uncaught()
 with logs.about({"run": 3}):
     raise ValueError("broken")
 """
