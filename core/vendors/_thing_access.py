@@ -46,14 +46,14 @@ def access(description: dict[str, Any], credential: str) -> Access:
 
 def _way(scheme: dict[str, Any], credential: str) -> Access:
     word = scheme.get("scheme")
-    ways: dict[object, Callable[[], Access]] = {
+    ways: dict[str, Callable[[], Access]] = {
         "basic": lambda: Access(basic(*pair(credential))),
         "digest": lambda: Access(digest(*pair(credential))),
         "bearer": lambda: Access(bearer(credential)),
         "oauth2": lambda: Access(bearer(_token(credential))),
         "apikey": lambda: _key(scheme, credential),
     }
-    if word not in ways:
+    if not isinstance(word, str) or word not in ways:
         raise ApiRefused(f"The thing wants {word!r:.40}, which is not spoken here.", status=401)
     if not credential:
         wanted = "an access token (oauth2)" if word == "oauth2" else f"a credential ({word})"

@@ -50,6 +50,10 @@ SCENES = {
         r"/api/services/.*": "turn_on_answer",
         r"/api/history/.*": "history_power",
     },
+    "web_of_things": {
+        r"/": "mozilla_lamp",
+        r"/properties": "mozilla_properties",
+    },
 }
 """Which recorded answer belongs to which path, so that a hostile one stands among friendly ones and
 is not stopped at the door. A vendor that is not here gets any of its recorded answers for any

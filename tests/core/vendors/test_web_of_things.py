@@ -239,11 +239,12 @@ def test_a_key_goes_into_the_query_where_that_is_wanted(mozilla):
     assert told(mozilla, MOZILLA, credential="secret-word")["on"] is True
 
 
-@pytest.mark.parametrize("scheme", ["psk", "combo", None])
+@pytest.mark.parametrize("scheme", ["psk", "combo", None, ["basic"], {"a": 1}])
 def test_security_that_is_not_spoken_is_refused_by_name(mozilla, scheme):
     mozilla.at["/"]["securityDefinitions"] = {"nosec_sc": {"scheme": scheme}}
-    with connected(mozilla, **KEY) as client, pytest.raises(ApiRefused, match=str(scheme)):
+    with connected(mozilla, **KEY) as client, pytest.raises(ApiRefused) as refusal:
         client.identify()
+    assert repr(scheme) in str(refusal.value)
 
 
 def test_a_thing_that_wants_a_credential_says_so(w3c):
