@@ -18,6 +18,8 @@ from core.net.limits import Allowance, Failures, Rate, Recent
 from core.tasks import usage
 from core.tasks.log_in import address_of
 
+METRICS = "/metrics"
+"""A page that takes tokens."""
 WRONG_TOKENS = 19
 """From one address in the span. The next is refused without a look at it."""
 WRONG_SPAN_SECONDS = 15 * 60
@@ -49,10 +51,10 @@ class Caller(NamedTuple):
 def limits(
     get_response: Callable[[HttpRequest], HttpResponse],
 ) -> Callable[[HttpRequest], HttpResponse]:
-    """Refuse what is too much under /api/, and count what is not."""
+    """Refuse what is too much under /api/ and at /metrics, and count what is not."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
-        if not request.path.startswith(PREFIX):
+        if not request.path.startswith(PREFIX) and request.path != METRICS:
             return get_response(request)
         caller = Caller.of(request)
         if caller.token and caller.token not in _good:

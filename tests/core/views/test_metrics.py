@@ -9,14 +9,24 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from core.api import limits
 from core.models import Alert, DeviceCommand, Gateway, Right, Run, User
 from core.models.run import Outcome
-from core.tasks import tokens
+from core.models.token import new_text
+from core.tasks import tokens, usage
 from core.tasks.events.outbox import publishing
 from tests.core.tasks.alerts.rows import add_device, add_gateway, is_as
 
 pytestmark = pytest.mark.django_db
 LINE = re.compile(r'iotapp_(\w+)(?:\{(\w+)="([\w ]+)"\})? (\S+)')
+
+
+@pytest.fixture(autouse=True)
+def forgetful():
+    limits.forget()
+    yield
+    limits.forget()
+    usage.forget()
 
 
 @pytest.fixture
@@ -63,6 +73,19 @@ def test_it_takes_a_token_that_may_read_everything(anna):
     assert with_token(anna, Right.READ, gateways=[hub]).get("/metrics").status_code == 403
     assert with_token(anna, Right.READ).get("/metrics").status_code == 200
     assert with_token(anna, Right.READ).post("/metrics").status_code == 405
+
+
+def test_wrong_tokens_are_limited_by_address_and_a_known_one_is_let_in(anna):
+    known = with_token(anna, Right.READ)
+    assert known.get("/metrics").status_code == 200
+    answers = [
+        Client(headers={"authorization": f"Bearer {new_text()}"}).get("/metrics")
+        for _ in range(limits.WRONG_TOKENS + 1)
+    ]
+    assert [answer.status_code for answer in answers] == [401] * limits.WRONG_TOKENS + [429]
+    assert int(answers[-1].headers["Retry-After"]) > 0
+    assert with_token(anna, Right.READ).get("/metrics").status_code == 429
+    assert known.get("/metrics").status_code == 200
 
 
 def test_an_empty_site_has_metrics(scrape):
