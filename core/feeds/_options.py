@@ -34,6 +34,15 @@ def device_options(options: type[Any]) -> list[str]:
     return [field.name for field in fields(options) if field.metadata.get("device")]
 
 
+def attribute_options(options: type[Any], of: str) -> dict[str, str]:
+    """Return the options that name an attribute of the device of option `of`, with defaults."""
+    return {
+        field.name: str(field.default)
+        for field in fields(options)
+        if field.metadata.get("attribute_of") == of
+    }
+
+
 def read_options(owner: str, options: type[Any], written: Mapping[str, object]) -> Any:
     """Make options from what was stored or typed, by name; left out, or "", is the default.
 

@@ -12,7 +12,8 @@ decision depends on what the device itself says has `REACT = True`: it decides a
 tells something new, at most once a minute. A rule that needs another device's values has an option
 made by `device_option`, of type int: `situation.other(options.NAME).value("wet")`. With `REACT` it
 also decides when that device tells something new. An option made by `attribute_option` names an
-attribute of that device: `other.value(options.NAME)`.
+attribute of that device: `other.value(options.NAME)`. Then it is told no others of it, so that
+receipts hold what was looked at and nothing else.
 """
 
 import hashlib
@@ -29,8 +30,8 @@ from core import feeds, plug_in, plug_ins
 from core.feeds import Signal, Slot
 from core.feeds import option as option  # for the files of rules
 from core.feeds._options import attribute_option as attribute_option
+from core.feeds._options import attribute_options, device_options, read_options
 from core.feeds._options import device_option as device_option
-from core.feeds._options import device_options, read_options
 from core.feeds._options import read_pairs as read_pairs  # for those who type options
 from core.planning import WindowPlan
 from core.planning.forecast import REPLAYED, Outlook, Outlooks
@@ -191,13 +192,20 @@ class Rule:
         """The names of its options that name another device."""
         return device_options(self.options)
 
-    def named(self, written: Mapping[str, object]) -> set[int]:
-        """Return the numbers of the devices that stored options name.
+    def named(self, written: Mapping[str, object]) -> dict[int, frozenset[str]]:
+        """Return the numbers of the devices that stored options name, each with the attributes that
+        options name of it; with none, it may look at all.
 
         Options that would be refused are not read here: that is told where the rule is asked.
         """
-        stored = [str(written.get(name, "")) for name in self.device_options]
-        return {int(number) for number in stored if re.fullmatch("[0-9]{1,18}", number)} - {0}
+        found: dict[int, frozenset[str]] = {}
+        for place in self.device_options:
+            number = str(written.get(place, ""))
+            if re.fullmatch("[0-9]{1,18}", number) and int(number):
+                defaults = attribute_options(self.options, place)
+                names = frozenset(str(written.get(name, text)) for name, text in defaults.items())
+                found[int(number)] = both(found.get(int(number)), names)
+        return found
 
     def read(self, written: Mapping[str, object]) -> Any:
         """Make options from what was stored or typed, by name; left out, or "", is the default.
@@ -205,6 +213,13 @@ class Rule:
         Raises ValueError with a sentence for an unknown name or a value that makes no sense.
         """
         return read_options(self.name, self.options, written)
+
+
+def both(one: frozenset[str] | None, other: frozenset[str]) -> frozenset[str]:
+    """Join what two look at of the same device. Empty is all of it, None is nothing yet."""
+    if one is None:
+        return other
+    return one | other if one and other else frozenset()
 
 
 class Undecided(Exception):

@@ -31,20 +31,15 @@ class Options:
     def __post_init__(self) -> None:
         if self.hysteresis < 0:
             raise ValueError(f"hysteresis: {self.hysteresis:g} is less than 0.")
-        if not self.attribute_name:
+        if not self.attribute.strip():
             raise ValueError("attribute: it is empty.")
-
-    @property
-    def attribute_name(self) -> str:
-        """As it is stored: pages show "rain sensor" for "rain_sensor"."""
-        return self.attribute.strip().replace(" ", "_")
 
 
 def decide(situation: Situation) -> Decision:
     options = situation.options
     other = situation.other(options.device)
-    value = other.value(options.attribute_name)
-    shown = f"{options.attribute_name.replace('_', ' ')} of {other.name}"
+    value = other.value(options.attribute)
+    shown = f"{options.attribute.replace('_', ' ')} of {other.name}"
     if options.test == "is":
         is_so, compared = _is(value, options.value, shown)
     else:

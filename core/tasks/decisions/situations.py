@@ -63,7 +63,8 @@ class DeviceState:
     timer: DeviceCommand | None = None
     """The command whose timer runs in the device."""
     looked_at: Mapping[int, Mapping[str, Attribute]] = field(default_factory=dict)
-    """The fresh attributes of the devices that its rule or its guard names."""
+    """The fresh attributes of the devices that its rule or its guard names; where options name
+    attributes too, of those."""
 
 
 class _Followed(NamedTuple):
@@ -112,8 +113,8 @@ class Round:
         attributes, switch = self._attributes[device.pk], self._switches.get(device.pk)
         fresh = _fresh(attributes, self.at)
         looked_at = {
-            pk: _fresh(self._other_attributes[pk], self.at)
-            for pk in sorted(self._named[device.pk])
+            pk: _fresh(_only(self._other_attributes[pk], names), self.at)
+            for pk, names in sorted(self._named[device.pk].items())
             if pk in self._others
         }
         followed = self._plans.get(device.pk, _Followed())
@@ -184,16 +185,21 @@ def _values(rows: Mapping[str, Attribute]) -> dict[str, Value]:
     return {name: row.value for name, row in rows.items() if row.value is not None}
 
 
-def _named(device: Device) -> set[int]:
-    """Return the numbers of the devices that the options of its rule and its guard name."""
-    named: set[int] = set()
+def _named(device: Device) -> dict[int, frozenset[str]]:
+    """Return what the options of its rule and its guard name, as `Rule.named()` does."""
+    named: dict[int, frozenset[str]] = {}
     for name, options in ((device.rule, device.options), (device.guard, device.guard_options)):
         if name and not rules.problem_of(name):
-            named |= rules.load(name).named(options)
+            for pk, names in rules.load(name).named(options).items():
+                named[pk] = rules.both(named.get(pk), names)
     return named
 
 
-def _others(named_by_each: Iterable[set[int]]) -> dict[int, Device]:
+def _only(attributes: Iterable[Attribute], names: frozenset[str]) -> list[Attribute]:
+    return [row for row in attributes if not names or row.name in names]
+
+
+def _others(named_by_each: Iterable[Collection[int]]) -> dict[int, Device]:
     """Load the devices that are looked at: two queries where there are any, else none."""
     named = set().union(*named_by_each)
     if not named:

@@ -42,7 +42,7 @@ def test_it_switches_off_then_where_it_is_told_to(value, is_on, wanted):
     [(True, "on", True), (False, "on", False), (False, "off", True), ("Heat", "heat", True)],
 )
 def test_a_state_or_a_word(value, wanted, is_so):
-    decision = said({"window_open": value}, attribute="window open", test="is", value=wanted)
+    decision = said({"window_open": value}, attribute="window_open", test="is", value=wanted)
     assert decision.value is is_so
 
 

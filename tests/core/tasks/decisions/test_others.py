@@ -1,5 +1,6 @@
 """Rules that look at another device: what they are told, what receipts keep, when they decide."""
 
+from dataclasses import dataclass
 from datetime import timedelta
 
 import pytest
@@ -9,6 +10,7 @@ from django.utils import timezone
 
 from core.models import Access, Attribute, Device, Receipt, Right
 from core.readings import Kind, Reading
+from core.rules import Rule, attribute_option, device_option
 from core.tasks import decide, gateways, react
 from core.tasks.decisions.situations import Round
 from core.tasks.events.outbox import publishing
@@ -168,3 +170,50 @@ def test_only_devices_that_may_be_seen_are_named(fan, sensor):
     for wanted in ("Sensor", sensor.pk):
         with pytest.raises(ValueError, match=f"device: there is no device '{wanted}'"):
             gateways.set_rule(fan.pk, "when", {"device": wanted}, access=limited)
+
+
+def test_the_receipt_holds_the_attribute_that_was_looked_at_and_no_other(fan, sensor):
+    tell(fan, on=True)
+    tell(sensor, temperature=26.0, on=True, power=40.0)
+    decided(fan)
+    [receipt] = Receipt.objects.all()
+    assert list(receipt.inputs["others"][str(sensor.pk)]["values"]) == ["temperature"]
+    assert explain(receipt.pk).agrees
+
+
+@dataclass(frozen=True)
+class Options:
+    meter: int = device_option("Whose power")
+    power: str = attribute_option("power", "Of the meter", of="meter")
+    sensor: int = device_option("All of which is looked at")
+    again: int = device_option("Whose warmth")
+    warmth: str = attribute_option("temperature", "Of it", of="again")
+
+
+@pytest.mark.parametrize(
+    ("written", "named"),
+    [
+        ({}, {}),
+        ({"meter": 0}, {}),
+        ({"meter": "7"}, {7: {"power"}}),
+        ({"meter": 7, "power": "w"}, {7: {"w"}}),
+        ({"sensor": 7}, {7: set()}),
+        ({"meter": 7, "again": 7}, {7: {"power", "temperature"}}),
+        ({"meter": 7, "sensor": 7}, {7: set()}),
+        ({"sensor": 7, "again": 7}, {7: set()}),
+        ({"meter": 7, "again": 8, "sensor": "x"}, {7: {"power"}, 8: {"temperature"}}),
+    ],
+)
+def test_what_options_name_is_all_that_is_loaded(written, named):
+    rule = Rule("kettle", Options, lambda situation: None, "1", (), False)
+    assert rule.named(written) == named
+
+
+def test_a_rule_and_a_guard_that_look_at_one_device_are_told_what_either_needs(fan, sensor):
+    tell(sensor, temperature=26.0, on=True, power=40.0)
+    with publishing():
+        fan.guard, fan.guard_options = "when", {"device": sensor.pk, "attribute": "power"}
+        fan.save()
+    devices = Device.objects.select_related("gateway").prefetch_related("attributes")
+    [state] = Round(list(devices.filter(pk=fan.pk)), timezone.now()).states
+    assert dict(state.situation.others[sensor.pk].values) == {"temperature": 26.0, "power": 40.0}
