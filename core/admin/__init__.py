@@ -22,6 +22,7 @@ from core.models import (
     Alert,
     AlertMessage,
     Attribute,
+    Calibration,
     Device,
     DeviceCommand,
     Event,
@@ -282,9 +283,10 @@ class SeriesAdmin(ReadOnly):
     def history(self, series: Series) -> SafeString:
         chosen = f"series__id__exact={series.pk}"
         return format_html(
-            "{} {}",
+            "{} {} {}",
             _list_link(Forecast, chosen, "forecasts"),
             _list_link(Measurement, chosen, "measurements"),
+            _list_link(Calibration, chosen, "calibrations"),
         )
 
 
@@ -302,6 +304,14 @@ class MeasurementAdmin(OfOne):
     list_select_related = ("series__source",)
     list_display = ("series", "starts_at", "ends_at", "value", "known_at")
     ordering = ("series_id", "-starts_at", "-known_at")
+
+
+@admin.register(Calibration)
+class CalibrationAdmin(OfOne):
+    of = "series"
+    list_select_related = ("series__source",)
+    list_display = ("series", "fitted_at")
+    ordering = ("series_id", "-fitted_at")
 
 
 @admin.register(Event)

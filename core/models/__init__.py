@@ -3,6 +3,7 @@
 from core.models.access import Access, Membership, Right, Role, access_of
 from core.models.alert import Alert, AlertMessage
 from core.models.attribute import Attribute
+from core.models.calibration import Calibration
 from core.models.device import Device
 from core.models.device_command import DeviceCommand
 from core.models.event import Event
@@ -31,6 +32,7 @@ __all__ = [
     "AlertMessage",
     "Among",
     "Attribute",
+    "Calibration",
     "Device",
     "DeviceCommand",
     "Event",

@@ -78,13 +78,13 @@ def by_lead(forecasts: Iterable[KnownForecast], measured: Sequence[Slot]) -> lis
             lead = slot.starts_at - known_at
             if not LEADS[0] <= lead < LEADS[-1]:
                 continue
-            actual = _mean(measured, ends, slot)
+            actual = measured_mean(measured, ends, slot)
             if actual is not None:
                 found[bisect_right(LEADS, lead) - 1].add(slot.value - actual)
     return found
 
 
-def _mean(measured: Sequence[Slot], ends: Sequence[datetime], of: Slot) -> float | None:
+def measured_mean(measured: Sequence[Slot], ends: Sequence[datetime], of: Slot) -> float | None:
     """Return what was measured in a slot's time, weighted by time; None if there is a gap."""
     at, total = of.starts_at, 0.0
     place = bisect_right(ends, at)

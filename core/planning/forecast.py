@@ -15,6 +15,8 @@ from functools import lru_cache
 from statistics import median
 
 from core.feeds import Signal, Slot
+from core.planning.calibration import Calibration
+from core.planning.means import RunningMeans
 
 DAY = timedelta(days=1)
 TYPICAL_OF = timedelta(days=28)
@@ -44,7 +46,8 @@ class Outlook:
     `rung` is that of the slot that holds now (or the first one); from `typical_from` on the slots
     are of a typical day. `issued_at` is of the forecast that holds now, None without one: later
     slots may be of an earlier issue that reaches further. `is_replayed`: all of it is of another
-    time, see core/feeds/__init__.py.
+    time, see core/feeds/__init__.py. `calibrated_days`: of so many days of its own errors the
+    forecast was corrected, 0 if it was not; `issued` are its slots as they were issued then.
     """
 
     signal: Signal
@@ -53,6 +56,8 @@ class Outlook:
     issued_at: datetime | None = None
     typical_from: datetime | None = None
     is_replayed: bool = False
+    calibrated_days: int = 0
+    issued: tuple[Slot, ...] = ()
 
     def at(self, time: datetime) -> Slot | None:
         """Return the slot that holds a time."""
@@ -72,7 +77,7 @@ class Outlook:
     def kind(self) -> str:
         """Return what it is, for a caption: "live forecast", "typical day, of replayed data"."""
         if not self.is_replayed:
-            return self.rung
+            return f"{self.rung}, corrected" if self.calibrated_days else self.rung
         return REPLAYED if self.rung is Rung.LIVE else f"{self.rung}, of {REPLAYED}"
 
     def origin(self, now: datetime) -> str:
@@ -95,6 +100,8 @@ class Outlook:
         else:
             age = f", {_age(now - self.issued_at)} old" if self.issued_at else ""
             forecast = f"by the last forecast{age}"
+        if self.calibrated_days:
+            forecast += self._correction(now)
         others = [
             f"{name} after {clock(begins_at) if clock else _clock(begins_at, now)}"
             for name, begins_at in (
@@ -104,8 +111,26 @@ class Outlook:
             if begins_at
         ]
         if not others:
-            return "" if self.rung is Rung.LIVE else forecast
+            return "" if self.rung is Rung.LIVE and not self.calibrated_days else forecast
         return f"{', '.join([forecast, *others[:-1]])}, and {others[-1]}"
+
+    def as_issued(self, time: datetime) -> Slot | None:
+        """Return the slot that holds a time as it was issued; None if nothing was corrected."""
+        held = (slot for slot in self.issued if slot.starts_at <= time < slot.ends_at)
+        return next(held, None)
+
+    def _correction(self, now: datetime) -> str:
+        """Say that it was corrected, and what that makes of the value now."""
+        said = f", corrected by its errors of the last {self.calibrated_days} days"
+        issued, corrected = self.as_issued(now), self.at(now)
+        if issued is None or corrected is None:
+            return said
+        values = f"{_number(corrected.value)}, {_number(issued.value)} as issued"
+        return f"{said} (now {values})"
+
+
+def _number(value: float) -> str:
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def _clock(time: datetime, now: datetime) -> str:
@@ -144,6 +169,7 @@ def outlook(
     measurements: Sequence[Slot],
     every: timedelta,
     is_replayed: bool = False,
+    calibration: Calibration | None = None,
 ) -> Outlook:
     """Return what to expect from `now` up to `until`.
 
@@ -158,13 +184,16 @@ def outlook(
     slots = (*ahead, *typical)
     if not slots:
         return Outlook(signal)
+    corrected = calibration.corrected(ahead, now) if calibration else ahead
     return Outlook(
         signal,
-        slots,
+        (*corrected, *typical),
         rung=_rung(ahead, now, every),
         issued_at=ahead[0].issued_at if ahead else None,
         typical_from=typical[0].starts_at if typical else None,
         is_replayed=is_replayed,
+        calibrated_days=calibration.days if calibration and ahead else 0,
+        issued=slots if calibration and ahead else (),
     )
 
 
@@ -281,27 +310,9 @@ def smoothed(slots: tuple[Slot, ...], span: timedelta) -> tuple[Slot, ...]:
     looks for the lowest finds just those. Statisticians call the remedy shrinkage. Measured in
     bench/README.md.
     """
-    edges = [time for slot in slots for time in (slot.starts_at, slot.ends_at)]
-    sums, lengths = [0.0], [0.0]
-    for slot in slots:
-        # A gap between two slots adds nothing to either sum, so a mean is over what is covered.
-        seconds = (slot.ends_at - slot.starts_at).total_seconds()
-        sums += [sums[-1], sums[-1] + slot.value * seconds]
-        lengths += [lengths[-1], lengths[-1] + seconds]
-
-    def until(time: datetime) -> tuple[float, float]:
-        place = bisect_right(edges, time)
-        # Edges alternate: an even number of them before a time means it lies in no slot.
-        if place % 2 == 0:
-            return sums[place], lengths[place]
-        into = (time - edges[place - 1]).total_seconds()
-        return sums[place] + slots[place // 2].value * into, lengths[place] + into
-
+    means = RunningMeans(slots)
     moved = []
     for slot in slots:
-        low, first = until(slot.starts_at - span)
-        high, last = until(slot.ends_at + span)
-        # The slot itself is always covered, so the length is never zero.
-        mean = (high - low) / (last - first)
+        mean = means.around(slot, span)
         moved.append(replace(slot, value=slot.value + NOISE * (mean - slot.value)))
     return tuple(moved)

@@ -177,12 +177,10 @@ def _smooth(situation: Situation) -> Sequence[Slot]:
     smoothed forecast saved more of what was possible, with fewer switches (bench/README.md).
     """
     options = situation.options
-    is_exact = feeds.signal(options.signal).is_exact or not options.smooth
-    return (
-        situation.forecast
-        if is_exact
-        else smoothed(tuple(situation.forecast), options.smooth * MINUTE)
-    )
+    is_calibrated = situation.outlook is not None and situation.outlook.calibrated_days > 0
+    if is_calibrated or feeds.signal(options.signal).is_exact or not options.smooth:
+        return situation.forecast
+    return smoothed(tuple(situation.forecast), options.smooth * MINUTE)
 
 
 def _within_job(situation: Situation, job: Job, slots: Sequence[Slot]) -> Sequence[Slot]:

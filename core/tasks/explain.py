@@ -245,4 +245,6 @@ def _outlook_text(outlook: Outlook, at: datetime) -> str:
     slot = outlook.at(at)
     value = f"{slot.value:g} {slot.unit} then" if slot else "nothing for that time"
     issued = f", issued {formatting.ago(outlook.issued_at, at)}" if outlook.issued_at else ""
-    return f"{value}, by {outlook.kind}{issued}"
+    before = outlook.as_issued(at)
+    raw = f" (the feed said {before.value:g})" if before else ""
+    return f"{value}, by {outlook.kind}{raw}{issued}"

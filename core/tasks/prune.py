@@ -19,6 +19,7 @@ from core.formatting import counted
 from core.models import (
     Alert,
     Attribute,
+    Calibration,
     Device,
     DeviceCommand,
     Event,
@@ -61,6 +62,7 @@ HISTORIES: dict[type[Model], tuple[type[Model], str]] = {
     Silence: (Device, "attribute__device"),
     Forecast: (FeedSource, "series__source"),
     Measurement: (FeedSource, "series__source"),
+    Calibration: (FeedSource, "series__source"),
 }
 """Whose history they are, by the path to it: its `history_version` grows."""
 OF_ATTRIBUTES: tuple[tuple[str, type[Model]], ...] = (
@@ -139,6 +141,7 @@ def _steps(before: datetime) -> Iterator[tuple[str, int]]:
     forecasts = Forecast.objects.all()
     yield from _too_old("forecasts", forecasts, "known_at", before, FORECASTS_A_STEP)
     yield from _too_old("measurements", Measurement.objects.all(), "known_at", before)
+    yield from _too_old("calibrations", Calibration.objects.all(), "fitted_at", before)
     receipts = Receipt.objects.exclude(ended_at=None)
     yield from _too_old("receipts", receipts, "ended_at", before)
     plans = Plan.objects.exclude(settled_at=None)

@@ -22,7 +22,9 @@ from typing import NamedTuple, Protocol
 from core import feeds
 from core.feeds import Signal, Slot, clean_slots
 from core.models import Forecast, Measurement, Series
+from core.planning.calibration import CALIBRATED_EVERY, Calibration, may_be_calibrated
 from core.planning.forecast import REPLAYED, TYPICAL_OF, Outlook, Rung, layered, outlook
+from core.planning.learner import EVERY, LEARNS_FOR, Learner
 from core.tasks.decisions.situations import LOOK_AHEAD
 from core.tasks.forecasts.as_of import OLDEST_ISSUE
 from core.tasks.forecasts.regions import Region
@@ -90,6 +92,11 @@ class SignalHistory:
         self._next = 0
         self._made: tuple[object, Outlook] | None = None
         self._rungs: set[Rung] = set()
+        self.is_calibrated = may_be_calibrated(signal)
+        self._learner = Learner()
+        self._learnt_until: datetime | None = None
+        self._calibrated_at: datetime | None = None
+        self._calibration: Calibration | None = None
 
     @property
     def kind(self) -> ForecastKind:
@@ -103,12 +110,22 @@ class SignalHistory:
 
         The same object until something new became known or the slot that holds `now` is over.
         """
+        if self.is_calibrated:
+            self._learn(now)
         self._see(now)
         forecast_key, forecast = self.forecasts.at(now)
         key = (forecast_key, self._next)
         if self._made and self._made[0] == key and _still_holds(self._made[1], now):
             return self._made[1]
-        made = outlook(self.signal, now, now + LOOK_AHEAD, forecast, self._weeks(now), self.every)
+        made = outlook(
+            self.signal,
+            now,
+            now + LOOK_AHEAD,
+            forecast,
+            self._weeks(now),
+            self.every,
+            calibration=self._calibration,
+        )
         self._made = (key, made)
         self._rungs.add(made.rung)
         if made.slots and made.issued_at and made.slots[0].starts_at <= now:
@@ -120,6 +137,21 @@ class SignalHistory:
         first = bisect_right(self.measured, since, key=ends_at)
         return self.measured[first : bisect_left(self.measured, until, lo=first, key=starts_at)]
 
+    def _learn(self, now: datetime) -> None:
+        """Learn from forecasts and measurements up to now, as it would have been done then."""
+        if self._learnt_until is None:
+            first = min((one.known_at for one in self._measurements[:1]), default=now)
+            self._learnt_until = min(max(first, now - LEARNS_FOR - LEARNS_FOR), now)
+        while self._learnt_until <= now:
+            at = self._learnt_until
+            self._see(at)
+            self._learner.forecast(self.forecasts.at(at)[1], at)
+            self._learnt_until += EVERY
+        if self._calibrated_at is None or now - self._calibrated_at >= CALIBRATED_EVERY:
+            self._see(now)
+            self._calibration = self._learner.calibration(now)
+            self._calibrated_at = now
+
     def _see(self, now: datetime) -> None:
         """Take in what became known up to now; a revision takes the place of what it revises."""
         while self._next < len(self._measurements):
@@ -130,6 +162,8 @@ class SignalHistory:
             is_revised = place < len(self._seen) and self._seen[place].starts_at == slot.starts_at
             self._seen[place : place + is_revised] = [slot]
             self._next += 1
+            if self.is_calibrated:
+                self._learner.measured(slot)
 
     def _weeks(self, now: datetime) -> list[Slot]:
         return self._seen[bisect_left(self._seen, now - TYPICAL_OF, key=starts_at) :]

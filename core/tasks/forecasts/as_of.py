@@ -4,9 +4,13 @@ from bisect import bisect_left, bisect_right
 from datetime import datetime, timedelta
 from functools import cached_property
 
+from django.db.models import OuterRef, Subquery
+
 from core import feeds
 from core.feeds import LONGEST_SLOT, Signal, Slot, clean_slots
+from core.models import Calibration as Fitted
 from core.models import FeedSource, Forecast, Measurement, Series
+from core.planning.calibration import Calibration
 from core.planning.forecast import LIVE_FOR, TYPICAL_OF, Outlook, layered, outlook
 from core.tasks.forecasts.regions import Region
 
@@ -71,8 +75,20 @@ class AsOf:
         reaches = bool(forecast) and forecast[-1].ends_at >= until
         weeks = [] if reaches else self._measurements_since(series, self.at - TYPICAL_OF)
         return outlook(
-            signal, self.at, until, forecast, weeks, feed.every, is_replayed=feed.is_replayed
+            signal,
+            self.at,
+            until,
+            forecast,
+            weeks,
+            feed.every,
+            is_replayed=feed.is_replayed,
+            calibration=self._calibration(series) if forecast else None,
         )
+
+    def _calibration(self, series: Series) -> Calibration | None:
+        """Return the newest that was fitted by then. It was read with the series."""
+        learnt: dict[str, object] | None = getattr(series, "learnt")  # noqa: B009 (an annotation)
+        return Calibration.from_json(learnt) if learnt else None
 
     def _forecast(self, series: Series) -> list[Slot]:
         if series.pk not in self._forecasts:
@@ -127,9 +143,11 @@ class AsOf:
 
     @cached_property
     def _series(self) -> dict[tuple[str, str, str], Series]:
+        fitted = Fitted.objects.as_fitted_at(self.at).filter(series=OuterRef("pk"))
+        found = Series.objects.select_related("source")
         return {
             (series.source.feed, series.source.region, series.signal): series
-            for series in Series.objects.select_related("source")
+            for series in found.annotate(learnt=Subquery(fitted.values("learnt")[:1]))
         }
 
     @cached_property

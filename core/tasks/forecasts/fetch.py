@@ -17,6 +17,7 @@ from core.net.errors import ApiError, ApiRefused
 from core.planning.forecast import TYPICAL_OF
 from core.tasks import runs
 from core.tasks.forecasts.ask import FeedCall, ask_feeds
+from core.tasks.forecasts.calibrate import calibrate
 from core.tasks.forecasts.frames import configured_models, frame_for, is_model, source_of
 from core.tasks.forecasts.regions import (
     LONGEST_REGION,
@@ -102,6 +103,9 @@ def fetch_regions(
             else:
                 result.asked += 1
                 _store(call, answer, result)
+    if tick:
+        tick()
+    calibrate(regions)
     return result
 
 

@@ -32,6 +32,7 @@ MOVED = (
     "core.Series",
     "core.Forecast",
     "core.Measurement",
+    "core.Calibration",
     "core.Silence",
     "core.Observation",
     "admin.LogEntry",

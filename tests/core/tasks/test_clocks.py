@@ -18,6 +18,7 @@ from core.models import (
     Alert,
     AlertMessage,
     Attribute,
+    Calibration,
     Device,
     DeviceCommand,
     FeedSource,
@@ -29,6 +30,7 @@ from core.models import (
     Presence,
     Receipt,
     Relay,
+    Series,
     Silence,
 )
 from core.models.access import Access, Right
@@ -42,6 +44,7 @@ from core.tasks.alerts.ledger import addresses
 from core.tasks.decisions import plans
 from core.tasks.decisions.settle import settle_plans
 from core.tasks.forecasts.as_of import AsOf
+from core.tasks.forecasts.calibrate import calibrate
 from core.tasks.forecasts.fetch import fetch_regions
 from core.tasks.forecasts.regions import Region
 from core.tasks.orders import holds, send
@@ -415,6 +418,20 @@ def test_what_was_fetched_by_a_wrong_clock_is_known_from_the_next_fetch_on(clock
     assert [slot.value for slot in seen] == [1, 2, 3]
 
 
+@of("`fitted_at` of calibrations")
+def test_what_was_learnt_by_a_wrong_clock_puts_the_next_off_for_a_day_at_most(clock):
+    source = FeedSource.objects.create(feed="local", region="13")
+    Series.objects.create(source=source, signal=Signal.CARBON_INTENSITY, unit="gCO2/kWh")
+    clock.is_wrong()
+    assert calibrate([LOCAL]) == 1
+    clock.is_right()
+    calibrate([LOCAL])
+    assert timezone.now() - Calibration.objects.latest("fitted_at").fitted_at < 10 * HOUR
+    assert not Calibration.objects.filter(fitted_at__gt=timezone.now())
+    clock.is_right(minutes=26 * 60)
+    assert calibrate([LOCAL]) == 1
+
+
 @of("`started_at` of runs (health, missed polls)")
 def test_runs_by_a_wrong_clock_are_no_sign_of_health(heater, clock):
     clock.is_wrong()
@@ -512,7 +529,7 @@ def waiting_message(**fields):
 
 @of(
     "what is pruned: observations, events, silences, commands, runs, forecasts, measurements, "
-    "receipts, plans, alerts"
+    "calibrations, receipts, plans, alerts"
 )
 def test_a_wrong_clock_deletes_no_history_and_stops_no_pruning(home, clock, settings):
     settings.KEEP_DAYS = 30

@@ -98,6 +98,7 @@ def fill_histories(attribute):
     series = make(models.Series, source=source, signal="carbon", unit="g")
     make(models.Forecast, series=series, issued_at=NOW, known_at=NOW, ends_at=LATER, slots=[[1, 2]])
     make(models.Measurement, series=series, starts_at=NOW, ends_at=LATER, value=0.1, known_at=NOW)
+    make(models.Calibration, series=series, fitted_at=NOW, learnt={"weights": [0.1]})
     make(models.Silence, attribute=attribute, starts_at=NOW, ends_at=LATER)
     values = [0.1 + 0.2, -1.7e308, 5e-324, 0.0]
     rows = [
