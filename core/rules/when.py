@@ -22,7 +22,9 @@ class Options:
     )
     test: str = option("above", "How it is compared", choices=["above", "below", "is"])
     limit: float = option(25, "For above and below, in the unit of the attribute")
-    hysteresis: float = option(1, "It is over only so far beyond the limit, in the same unit")
+    hysteresis: float = option(
+        1, "How far the value has to go back past the limit to end it, in its unit"
+    )
     value: str = option("on", "For is: on, off, or a word of the attribute")
     then: str = option(
         "on", "What this device is while it is so; else the opposite", "", ["on", "off"]
