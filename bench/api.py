@@ -28,7 +28,6 @@ from bench.serving import serving
 from bench.table import Row, is_quick, show
 from core.models import Attribute, Observation, User
 from core.models.access import Right
-from core.readings import DeviceSpec
 from core.tasks import tokens
 
 DEVICES = 1000
@@ -55,10 +54,7 @@ class Cost(NamedTuple):
 def main() -> None:
     quick = is_quick()
     rounds, moments = (10, 20) if quick else (60, 200)
-    specs = [
-        DeviceSpec(f"d{number}", f"Device {number:04}", home.SPECS) for number in range(DEVICES)
-    ]
-    home.gateways([(f"http://127.0.0.1/{spec.vendor_id}", [spec]) for spec in specs])
+    home.plugs(DEVICES)
     now = timezone.now()
     home.history(moments, now - STEP * moments, STEP)
     home.heard(now)

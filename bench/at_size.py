@@ -20,7 +20,6 @@ from bench import home
 from bench.table import Row, is_quick, show
 from core.models import Attribute, Observation, User
 from core.models.access import Right
-from core.readings import DeviceSpec
 from core.tasks import tokens
 
 DEVICES = 40
@@ -38,8 +37,7 @@ MOST_TIMES = 1.5
 def main() -> None:
     quick = is_quick()
     rounds, few_moments, many_moments = (3, 500, 2_000) if quick else (7, 5_000, 50_000)
-    specs = [DeviceSpec(f"d{number}", f"Device {number}", home.SPECS) for number in range(DEVICES)]
-    home.gateways([(f"http://127.0.0.1/{spec.vendor_id}", [spec]) for spec in specs])
+    home.plugs(DEVICES)
     token = tokens.issue(User.objects.create(username="bench"), "bench", [Right.READ]).text
     client = Client(SERVER_NAME="localhost", headers={"authorization": f"Bearer {token}"})
     now = timezone.now()

@@ -172,7 +172,7 @@ def issued(last: Sequence[Slot], until: datetime) -> past.Forecasts:
     From 1.5 h ahead on each is off from the last one by NOISE; neighbours are alike, and so are
     issues that follow one another. The seed is fixed.
     """
-    random = Random(2023)  # noqa: S311 (no secret)
+    random = Random(2023)
     steps = AHEAD // HALF_HOUR
 
     def beside(before: float, alike: float) -> float:

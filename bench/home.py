@@ -59,24 +59,17 @@ def gateways(specs: Sequence[tuple[str, Sequence[DeviceSpec]]]) -> list[Gateway]
                 gateway=gateway, vendor_id=spec.vendor_id, name=spec.name, model=spec.model
             )
             devices.append(device)
-            attributes += [_attribute(device, attribute) for attribute in spec.attributes]
+            attributes += [Attribute.of(device, attribute) for attribute in spec.attributes]
     # Sets the primary keys that the attributes refer to.
     Device.objects.bulk_create(devices)
     Attribute.objects.bulk_create(attributes)
     return stored
 
 
-def _attribute(device: Device, spec: AttributeSpec) -> Attribute:
-    return Attribute(
-        device=device,
-        name=spec.name,
-        kind=spec.kind,
-        unit=spec.unit,
-        minimum=spec.minimum,
-        maximum=spec.maximum,
-        choices=list(spec.choices),
-        writable=spec.writable,
-    )
+def plugs(count: int) -> None:
+    """Store so many gateways, each with one plug that has a sensor: `SPECS`."""
+    specs = [DeviceSpec(f"d{number}", f"Device {number:04}", SPECS) for number in range(count)]
+    gateways([(f"http://127.0.0.1/{spec.vendor_id}", [spec]) for spec in specs])
 
 
 def history(moments: int, start: datetime, step: timedelta) -> None:

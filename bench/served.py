@@ -41,5 +41,5 @@ def counting_texts(as_text: Callable[[EventRow], str]) -> Callable[[EventRow], s
 
 
 for log in (PostgresLog, SqliteLog):
-    log.read = counting_reads(log.read)  # type: ignore[method-assign]  # only here, to count
+    log.read = counting_reads(log.read)
 subscriber._as_text = counting_texts(subscriber._as_text)

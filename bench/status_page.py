@@ -18,7 +18,6 @@ from django.utils import timezone
 from bench import home
 from bench.table import Row, is_quick, show
 from core.models import Observation
-from core.readings import DeviceSpec
 
 DEVICES = 1000
 PAGES = {"the first page": "/", "the last page": "/?page=20"}
@@ -34,10 +33,7 @@ FEW_MOMENTS = 10
 def main() -> None:
     quick = is_quick()
     rounds, many_moments = (5, 100) if quick else (15, 1000)
-    specs = [
-        DeviceSpec(f"d{number}", f"Device {number:04}", home.SPECS) for number in range(DEVICES)
-    ]
-    home.gateways([(f"http://127.0.0.1/{spec.vendor_id}", [spec]) for spec in specs])
+    home.plugs(DEVICES)
     now = timezone.now()
     home.history(FEW_MOMENTS, now - timedelta(days=1), timedelta(days=1) / FEW_MOMENTS)
     home.heard()

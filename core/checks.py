@@ -163,9 +163,7 @@ def network_messages(network: Network) -> Iterator[checks.CheckMessage]:
 
 
 def is_within(network: Network, other: Network) -> bool:
-    if network.version != other.version:
-        return False
-    return network.subnet_of(other)  # type: ignore[arg-type]  # the same version
+    return network.network_address in other and network.prefixlen >= other.prefixlen
 
 
 def check_feeds(app_configs: Sequence[AppConfig] | None, **options: Any) -> Messages:

@@ -1,6 +1,6 @@
 """Where collected static files go: under a name with the hash of their content, and compressed."""
 
-from whitenoise.storage import (  # type: ignore[import-untyped]
+from whitenoise.storage import (
     CompressedManifestStaticFilesStorage,
 )
 

@@ -8,10 +8,10 @@ PATIENCE_SECONDS = 60.0
 Found = TypeVar("Found")
 
 
-def wait_until(condition: Callable[[], Found]) -> Found:
+def wait_until(condition: Callable[[], Found], seconds: float = PATIENCE_SECONDS) -> Found:
     """What the condition returns, as soon as it is true. AssertionError if it never is."""
-    until = time.monotonic() + PATIENCE_SECONDS
+    until = time.monotonic() + seconds
     while not (found := condition()):
-        assert time.monotonic() < until, f"not within {PATIENCE_SECONDS:g} s"
+        assert time.monotonic() < until, f"not within {seconds:g} s"
         time.sleep(0.01)
     return found

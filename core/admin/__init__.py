@@ -13,8 +13,8 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-import core.admin.people  # noqa: F401 (registers its own)
 from core import formatting
+from core.admin import people as people
 from core.admin.lists import Base, OfOne, ReadOnly
 from core.admin.publishing import PublishingAdmin
 from core.forms.versioned import VersionedForm

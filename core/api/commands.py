@@ -109,9 +109,8 @@ class CommandResource(Resource):
 
 
 class CommandList(CommandResource):
-    @property
-    def query(self) -> type[Query]:  # type: ignore[override]  # by method; elsewhere of the class
-        return WaitQuery if self.request.method == "POST" else CommandQuery
+    def query_of(self, request: Request) -> type[Query]:
+        return WaitQuery if request.method == "POST" else CommandQuery
 
     @extend_schema(
         operation_id="list_commands",

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from django.core.exceptions import FieldDoesNotExist
 from django.core.exceptions import ValidationError as Invalid
-from django.db.models import Model, Q, QuerySet
+from django.db.models import Field, Model, Q, QuerySet
 from rest_framework import serializers
 from rest_framework.exceptions import NotFound
 
@@ -121,4 +121,6 @@ def _value(model: type[Model], name: str, value: Any) -> Any:
         field = model._meta.pk if name == "pk" else model._meta.get_field(name)
     except FieldDoesNotExist:  # an annotation, which is a number
         return int(value)
-    return field.to_python(value)  # type: ignore[union-attr]  # a field of the row itself has it
+    if not isinstance(field, Field):
+        raise TypeError(name)
+    return field.to_python(value)

@@ -49,7 +49,11 @@ class Resource(APIView):
         if method not in self.http_method_names or not hasattr(self, method):
             self.http_method_not_allowed(request, *args, **kwargs)
         self.access = access_of_request(request)
-        self.wanted = parse_query(self.query, request)
+        self.wanted = parse_query(self.query_of(request), request)
+
+    def query_of(self, request: Request) -> type[Query]:
+        """Return the parameters of a request; where they go by its method, a resource says so."""
+        return self.query
 
     @property
     def has_log_in(self) -> bool:

@@ -8,7 +8,7 @@ from django.db import models
 
 from core.models.device import Device
 from core.models.freshness import Freshness, freshness
-from core.readings import Kind, Value, clean_value, rounded
+from core.readings import AttributeSpec, Kind, Value, clean_value, rounded
 
 MOVES_DAILY = frozenset({"temperature", "humidity", "pressure", "illuminance"})
 """Names of attributes that change within any day. If a hub repeats the same measurement of one, the
@@ -80,6 +80,21 @@ class Attribute(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @classmethod
+    def of(cls, device: Device, spec: AttributeSpec) -> Self:
+        """Make one, not stored yet, as its vendor describes it."""
+        return cls(
+            device=device,
+            name=spec.name,
+            kind=spec.kind,
+            unit=spec.unit,
+            minimum=spec.minimum,
+            maximum=spec.maximum,
+            step=spec.step,
+            choices=list(spec.choices),
+            writable=spec.writable,
+        )
 
     @property
     def value(self) -> Value | None:

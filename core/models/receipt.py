@@ -46,7 +46,7 @@ class Receipt(models.Model):
     )
     sentence = models.CharField(max_length=500)
     problem = models.BooleanField(default=False, help_text="No decision could be made")
-    # As core/tasks/decisions/situations.py writes it.
+    # As core/tasks/decisions/inputs.py writes it.
     inputs = models.JSONField(help_text="What it was made from")
     # As core/tasks/decisions/plans.py writes it.
     choice = models.JSONField(

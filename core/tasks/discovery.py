@@ -212,22 +212,8 @@ def _store_attributes(device: Device, specs: tuple[AttributeSpec, ...]) -> list[
             f"{device} has {len(left_out):,} attributes more than a device may have "
             f"({settings.MOST_ATTRIBUTES:,}, MOST_ATTRIBUTES): they are left out."
         )
-    attributes = [
-        Attribute(
-            device=device,
-            name=spec.name,
-            kind=spec.kind,
-            unit=spec.unit,
-            minimum=spec.minimum,
-            maximum=spec.maximum,
-            step=spec.step,
-            choices=list(spec.choices),
-            writable=spec.writable,
-        )
-        for spec in by_name.values()
-    ]
     Attribute.objects.bulk_create(
-        attributes,
+        [Attribute.of(device, spec) for spec in by_name.values()],
         update_conflicts=True,
         unique_fields=["device", "name"],
         update_fields=["kind", "unit", "minimum", "maximum", "step", "choices", "writable"],

@@ -13,7 +13,7 @@ from core.planning.forecast import Outlook
 from core.readings import Source
 from core.rules import Decision, Rule, Situation, Undecided
 from core.tasks.decisions import plans
-from core.tasks.decisions.situations import read_inputs
+from core.tasks.decisions.inputs import read_inputs
 
 Candidate = tuple[str, tuple[Window, ...], float | None]
 """Its name, when the device would run, what that was expected to cost (None: unknown)."""

@@ -13,7 +13,7 @@ from threading import Thread
 from django.conf import settings
 from django.core.mail import EmailMessage
 from django.db import transaction
-from sesame.tokens import create_token, parse_token  # type: ignore[import-untyped]
+from sesame.tokens import create_token, parse_token
 
 from core.models import User
 from core.models.connections import release_connection

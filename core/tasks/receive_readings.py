@@ -254,15 +254,9 @@ class _Message:
                 f"{item.device} has as many attributes as it may have (MOST_ATTRIBUTES)"
             )
         self.attribute_counts[device.pk] = count + 1
-        self.attributes[device.pk, item.attribute] = Attribute.objects.create(
-            device=device,
-            name=spec.name,
-            kind=spec.kind,
-            unit=spec.unit,
-            minimum=spec.minimum,
-            maximum=spec.maximum,
-            choices=list(spec.choices),
-        )
+        attribute = Attribute.of(device, spec)
+        attribute.save(force_insert=True)
+        self.attributes[device.pk, item.attribute] = attribute
         self.outbox.changed_pks(Device, [device.pk])
 
     def _of(self, attribute: Attribute, item: PushedItem) -> PushedReading:

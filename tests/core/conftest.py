@@ -18,6 +18,7 @@ from core.simulator import Simulator
 from core.tasks import gateways, poll
 from core.tasks.orders import send
 from tests.core.live.web_server import Web
+from tests.core.workers import RABBITMQ, answers
 
 CHROMIUM = (
     shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -184,3 +185,10 @@ def device(chromium, transactional_db, simulator):
     found = gateways.add("shelly", simulator.address(0))
     poll.poll_devices(found.gateway.pk)
     return found.gateway.devices.get()
+
+
+@pytest.fixture
+def rabbitmq():
+    if not answers(RABBITMQ):
+        pytest.skip(f"RabbitMQ does not answer at {RABBITMQ}")
+    return RABBITMQ

@@ -22,7 +22,8 @@ from core.tasks.orders import send
 from core.tasks.orders.at_once import send_at_once
 from core.tasks.receive_readings import receive_readings
 from tests.core.tasks.homes import make_device, make_gateway
-from tests.core.workers import RABBITMQ, REDIS, Site, answers, site, wait_until
+from tests.core.workers import RABBITMQ, REDIS, Site, answers, site
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 BROKERS = {"rabbitmq": RABBITMQ, "redis": REDIS}
@@ -33,13 +34,6 @@ def broker_url(request):
     if not answers(BROKERS[request.param]):
         pytest.skip(f"No broker answers at {BROKERS[request.param]}")
     return BROKERS[request.param]
-
-
-@pytest.fixture
-def rabbitmq():
-    if not answers(RABBITMQ):
-        pytest.skip(f"RabbitMQ does not answer at {RABBITMQ}")
-    return RABBITMQ
 
 
 @pytest.fixture(scope="module")

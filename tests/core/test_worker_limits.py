@@ -14,16 +14,10 @@ from core.models import Gateway, Run
 from core.models.run import Outcome
 from core.simulator import Fault, Simulator
 from core.tasks import gateways
-from tests.core.workers import RABBITMQ, answers, site, wait_until
+from tests.core.workers import RABBITMQ, site
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture
-def rabbitmq():
-    if not answers(RABBITMQ):
-        pytest.skip(f"RabbitMQ does not answer at {RABBITMQ}")
-    return RABBITMQ
 
 
 @pytest.fixture

@@ -4,8 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 from uuid import uuid4
@@ -19,7 +18,6 @@ from tests.conftest import OTHERS
 
 RABBITMQ = os.environ.get("TEST_RABBITMQ_URL", "amqp://guest:guest@127.0.0.1:5672//")
 REDIS = os.environ.get("TEST_CELERY_REDIS_URL", "redis://127.0.0.1:6379/7")
-LONGEST_SECONDS = 60
 
 
 class Site:
@@ -114,10 +112,3 @@ def answers(broker_url: str) -> bool:
     except Exception:  # whatever a transport raises
         return False
     return True
-
-
-def wait_until(what: Callable[[], Any], seconds: float = LONGEST_SECONDS) -> None:
-    until = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < until, "it did not come"
-        time.sleep(0.05)

@@ -4,7 +4,6 @@ A real mail server on this machine takes them.
 """
 
 import random
-import socket
 import tempfile
 from collections import Counter
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from time import sleep
 from aiosmtpd.controller import Controller
 
 from core.models import Invitation, User
+from tests.deployment import free_port
 from tests.soak.kills import start
 
 LONGEST_SECONDS = 900
@@ -68,13 +68,6 @@ def kill_inviting(people: int, kills: int, database_url: str, seed: int = 7) -> 
         mails.faults.append(said)
     _compare(mails)
     return mails
-
-
-def free_port() -> int:
-    """Return a port that nothing listens at: the mail server takes no 0."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 def _kill_in_the_middle(process, mails, dice):

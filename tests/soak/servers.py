@@ -3,13 +3,15 @@
 import os
 import shutil
 import signal
-import socket
 import subprocess
+from abc import ABC, abstractmethod
 from glob import glob
 from pathlib import Path
 from typing import Self
 
-from tests.core.workers import answers, wait_until
+from tests.core.workers import answers
+from tests.deployment import free_port
+from tests.waiting import wait_until
 
 RABBITMQ = "/usr/lib/rabbitmq/bin/rabbitmq-server"
 START_SECONDS = 90
@@ -19,12 +21,6 @@ class Missing(Exception):
     """Says which program is not installed."""
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
-
-
 def _found(pattern: str, what: str) -> str:
     found = sorted(glob(pattern))
     if not found:
@@ -32,7 +28,24 @@ def _found(pattern: str, what: str) -> str:
     return found[-1]
 
 
-class OwnPostgreSQL:
+class Server(ABC):
+    """Runs until the end of a block."""
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @abstractmethod
+    def start(self) -> None: ...
+
+    @abstractmethod
+    def stop(self) -> None: ...
+
+
+class OwnPostgreSQL(Server):
     """A cluster in a folder. It refuses to run as root, so root runs it as `postgres`."""
 
     def __init__(self, folder: Path) -> None:
@@ -50,13 +63,6 @@ class OwnPostgreSQL:
     @property
     def url(self) -> str:
         return f"postgres://postgres@127.0.0.1:{self.port}/postgres"
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
 
     def start(self) -> None:
         options = f"-p {self.port} -c listen_addresses=127.0.0.1 -k {self.folder}"
@@ -81,7 +87,7 @@ class OwnPostgreSQL:
             raise RuntimeError(f"{program}: {self.output.read_text()}")
 
 
-class OwnRabbitMQ:
+class OwnRabbitMQ(Server):
     """A node in a folder. Its messages survive a stop."""
 
     def __init__(self, folder: Path) -> None:
@@ -94,13 +100,6 @@ class OwnRabbitMQ:
     @property
     def url(self) -> str:
         return f"amqp://guest:guest@127.0.0.1:{self.port}//"
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
 
     def start(self) -> None:
         environment = os.environ | {

@@ -13,7 +13,6 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -23,6 +22,7 @@ from typing import Any
 from django.conf import settings
 
 from tests.soak.servers import OwnPostgreSQL, OwnRabbitMQ
+from tests.waiting import wait_until
 
 WORKERS, BEATS = 4, 2
 SLOT_MINUTES = "0.1"
@@ -217,7 +217,9 @@ def _prove(seconds: float) -> Torment:
         # What is left they do by themselves: a run that ends shows that they are well.
         done = Run.objects.filter(outcome="done", task="poll")
         before = done.count()
-        if not _comes_true(lambda: done.count() >= before + 2):
+        try:
+            wait_until(lambda: done.count() >= before + 2, PATIENCE_SECONDS)
+        except AssertionError:
             torment.faults.append("after it all no slot was polled any more")
         torment.faults += processes.stop()
         orders, polls = sending.Orders(), polling.Polls()
@@ -295,15 +297,6 @@ def _move(homes: Any, ending: threading.Event) -> None:
     dice = random.Random(3)
     while not ending.wait(0.5):
         homes.move(dice.randrange(len(homes.sizes)))
-
-
-def _comes_true(what: Callable[[], bool]) -> bool:
-    until = time.monotonic() + PATIENCE_SECONDS
-    while time.monotonic() < until:
-        if what():
-            return True
-        time.sleep(0.2)
-    return False
 
 
 if __name__ == "__main__":

@@ -16,7 +16,8 @@ from core.planning.forecast import Outlook
 from core.readings import Source, Unacceptable
 from core.rules import Decision, Rule
 from core.tasks import runs
-from core.tasks.decisions.situations import DeviceState, Json, Round, inputs_of
+from core.tasks.decisions.inputs import Json, inputs_of
+from core.tasks.decisions.situations import DeviceState, Round
 
 logger = logging.getLogger(__name__)
 

@@ -2,7 +2,7 @@
 
 from bisect import bisect_right
 from collections.abc import Collection, Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from django.db import transaction
 from django.db.models import F, OuterRef, Q, Subquery
@@ -14,6 +14,7 @@ from core.models import Calibration, FeedSource, Forecast, Measurement, Series
 from core.planning.calibration import CALIBRATED_EVERY, may_be_calibrated
 from core.planning.learner import EVERY, LEARNS_FOR, Learner
 from core.tasks.forecasts.regions import Region
+from core.tasks.polling.clock import AHEAD
 
 SERIES_A_FETCH = 1
 """Learning takes a second or more, and decisions wait for it: the others follow one by one."""
@@ -117,7 +118,7 @@ def _store(series: Series, now: datetime, learnt: dict[str, object]) -> None:
         if Calibration.objects.filter(series=series, fitted_at__gt=since, fitted_at__lte=now):
             return
         # What a clock that ran ahead made would take the place of this one when its time comes.
-        Calibration.objects.filter(series=series, fitted_at__gt=now + timedelta(minutes=5)).delete()
+        Calibration.objects.filter(series=series, fitted_at__gt=now + AHEAD).delete()
         Calibration.objects.create(series=series, fitted_at=now, learnt=learnt)
         FeedSource.objects.filter(pk=series.source_id).update(
             history_version=F("history_version") + 1

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 from core.planning import Job, Window, WindowPlan
 from core.planning.precedence import Limits
 from core.rules import Situation
-from core.tasks.decisions.situations import FIELDS, STORED_APART, facts_json, read_facts
+from core.tasks.decisions.inputs import FIELDS, STORED_APART, facts_json, read_facts
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
