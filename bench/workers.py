@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from uuid import uuid4
 
 import psycopg
@@ -23,6 +23,8 @@ from bench.table import Row, is_quick, show
 
 BROKER = os.environ.get("BENCH_RABBITMQ_URL") or "amqp://guest:guest@127.0.0.1:5672//"
 LONGEST_SECONDS = 300
+MOST_SIMULATED = 10_000
+"""Devices of one simulator."""
 GAIN = 1.6
 """Of two processes over one, where nothing else is the limit."""
 
@@ -31,16 +33,19 @@ def main() -> None:
     quick = is_quick()
     count = 2_000 if quick else 10_000
     with simulator(count, LATENCY) as address:
-        fill(address, count)
+        fill([address], count)
         command = min(poll(count).seconds for _ in range(2))
-        taken = {number: with_workers(number, count) for number in (1, 2, 4)}
+        with_workers(4, count)  # batches are as large as the runs before say
+        taken = {number: min(with_workers(number, count) for _ in range(2)) for number in (1, 2, 4)}
     show(f"Workers, PostgreSQL, {count:,} gateways at 150 ms", shared(count, command, taken))
 
     counts = (200, 1_000, 4_000) if quick else (1_000, 10_000, 100_000)
     polls = {}
     for devices in counts:
-        with simulator(devices, 0.0) as address:
-            fill(address, devices)
+        each = min(devices, MOST_SIMULATED)
+        with ExitStack() as running:
+            simulators = [simulator(each, 0.0) for _ in range(devices // each)]
+            fill([running.enter_context(one) for one in simulators], each)
             polls[devices] = poll(devices)
     show("What a device costs, PostgreSQL, at 0 ms", costs(polls))
 
@@ -79,12 +84,13 @@ def costs(polls: dict[int, Poll]) -> list[Row]:
     return rows
 
 
-def fill(address: str, count: int) -> None:
-    """Store so many gateways in place of those there are, and poll once."""
+def fill(addresses: Sequence[str], count: int) -> None:
+    """Store so many gateways of each simulator in place of those there are, and poll once."""
     with psycopg.connect(os.environ["DATABASE_URL"]) as database:
         database.execute("TRUNCATE core_gateway, core_run CASCADE")
-    program("template_loop", address, count, 0)
-    poll(count)
+    for address in addresses:
+        program("template_loop", address, count, 0)
+    poll(len(addresses) * count)
 
 
 def with_workers(number: int, count: int) -> float:
