@@ -251,7 +251,9 @@ class ExplanationShown(Described):
     sentence = serializers.CharField()
     inputs = serializers.DictField(
         help_text="What it was made from; `others` are the other devices that the rule looks at, "
-        "by ID: those that you may see."
+        "by ID: those that you may see. `past` is there where the rule looks back: by attribute, "
+        "how many seconds, and stretches: from when to when, in seconds before the decision, and "
+        "the value, or its lowest and its highest."
     )
     is_replayed = serializers.BooleanField(allow_null=True)
     candidates = Candidate(many=True)

@@ -10,6 +10,9 @@ from typing import Any
 
 from core.readings import yes_or_no
 
+LONGEST_PAST = 24 * 60
+"""Minutes: further back no rule looks."""
+
 
 def option(default: Any, help: str, unit: str = "", choices: Sequence[str] = ()) -> Any:
     """A field of Options, with what forms and commands say about it."""
@@ -27,6 +30,17 @@ def attribute_option(default: str, help: str, of: str) -> Any:
     A rule is only set if that device has it.
     """
     return field(default=default, metadata={"help": help, "attribute_of": of})
+
+
+def past_option(default: float, help: str) -> Any:
+    """A field of Options, of type float: so many minutes of the past a rule is told of."""
+    return field(default=default, metadata={"help": help, "unit": "min", "past": True})
+
+
+def past_options(options: type[Any]) -> dict[str, float]:
+    """Return the options that say how many minutes of the past are looked at, with defaults."""
+    looking = [field for field in fields(options) if field.metadata.get("past")]
+    return {field.name: float(str(field.default)) for field in looking}
 
 
 def device_options(options: type[Any]) -> list[str]:
@@ -77,7 +91,10 @@ def _read(option: Any, written: object) -> object:
         return _read_bool(option.name, written)
     is_number_like = isinstance(written, int | float | str) and not isinstance(written, bool)
     if kind in (int, float) and is_number_like:
-        return _read_number(option.name, kind, written)
+        number = _read_number(option.name, kind, written)
+        if option.metadata.get("past") and not 0 <= number <= LONGEST_PAST:
+            raise ValueError(f"{option.name}: {number:g} is not between 0 and {LONGEST_PAST}.")
+        return number
     if kind is str and isinstance(written, str):
         allowed = option.metadata.get("choices")
         if allowed and written not in allowed:

@@ -14,6 +14,10 @@ made by `device_option`, of type int: `situation.other(options.NAME).value("wet"
 also decides when that device tells something new. An option made by `attribute_option` names an
 attribute of that device: `other.value(options.NAME)`. Then it is told no others of it, so that
 receipts hold what was looked at and nothing else.
+
+A rule that looks at the last minutes says how many: `PAST_MINUTES = 10`, or an option made by
+`past_option`. Then it may ask `situation.was("temperature", above=25, for_minutes=10)`, and the
+same of another device. What nobody knows is never so: of a silence, the answer is no.
 """
 
 import hashlib
@@ -29,22 +33,32 @@ from typing import Any
 from core import feeds, plug_in, plug_ins
 from core.feeds import Signal, Slot
 from core.feeds import option as option  # for the files of rules
+from core.feeds._options import (
+    LONGEST_PAST,
+    attribute_options,
+    device_options,
+    past_options,
+    read_options,
+)
 from core.feeds._options import attribute_option as attribute_option
-from core.feeds._options import attribute_options, device_options, read_options
 from core.feeds._options import device_option as device_option
+from core.feeds._options import past_option as past_option
 from core.feeds._options import read_pairs as read_pairs  # for those who type options
 from core.planning import WindowPlan
 from core.planning.forecast import REPLAYED, Outlook, Outlooks
 from core.planning.precedence import Limits
 from core.readings import Value
+from core.rules._past import Past
 
 
 @dataclass(frozen=True, slots=True)
 class Other:
-    """Another device that an option names: its fresh values by attribute name."""
+    """Another device that an option names: its fresh values by attribute name, and what they were
+    in the minutes that the rule looks back."""
 
     name: str
     values: Mapping[str, Value]
+    past: Mapping[str, Past] = field(default_factory=dict)
 
     def value(self, attribute: str) -> Value:
         """Raises Undecided if it has no such attribute, or it was not read lately."""
@@ -52,6 +66,46 @@ class Other:
             shown = attribute.replace("_", " ")
             raise Undecided(f"no fresh value of {shown} is known of {self.name}")
         return self.values[attribute]
+
+    def since(
+        self,
+        attribute: str,
+        *,
+        above: float | None = None,
+        below: float | None = None,
+        equal: Value | None = None,
+        after: datetime | None = None,
+    ) -> datetime | None:
+        """Return since when an attribute is so without a break, as far back as is looked; None if
+        it is not so now. What is not known is a break; what was before `after` is not looked at.
+
+        Raises Undecided as value() does.
+        """
+        self.value(attribute)
+        return self._past(attribute).since(above=above, below=below, equal=equal, after=after)
+
+    def was(
+        self,
+        attribute: str,
+        *,
+        for_minutes: float,
+        above: float | None = None,
+        below: float | None = None,
+        equal: Value | None = None,
+    ) -> bool:
+        """Whether it is known to have been so for all of the last minutes. Raises Undecided."""
+        since = self.since(attribute, above=above, below=below, equal=equal)
+        lasts, past = timedelta(minutes=for_minutes), self._past(attribute)
+        if lasts > past.looked_back:
+            told = past.looked_back / timedelta(minutes=1)
+            raise LookupError(
+                f"it asks for {for_minutes:g} min of {attribute} and is told {told:g}: "
+                "its file says how many"
+            )
+        return since is not None and past.stretches[-1].ends_at - since >= lasts
+
+    def _past(self, attribute: str) -> Past:
+        return self.past.get(attribute, Past(timedelta()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +128,8 @@ class Situation:
     limits: the device's own least times on and off, which a plan had better respect.
     others: the devices that options of its rule or its guard name, by number; one that was removed
         is left out.
+    past: what fresh values were in the minutes that its rule or its guard looks back, by attribute
+        name.
     """
 
     now: datetime
@@ -90,6 +146,24 @@ class Situation:
     held_off_until: datetime | None = None
     limits: Limits = Limits()
     others: Mapping[int, Other] = field(default_factory=dict)
+    past: Mapping[str, Past] = field(default_factory=dict)
+
+    def was(
+        self,
+        attribute: str,
+        *,
+        for_minutes: float,
+        above: float | None = None,
+        below: float | None = None,
+        equal: Value | None = None,
+    ) -> bool:
+        """Whether the device is known to have been so for all of the last minutes.
+
+        Raises Undecided if there is no fresh value. `situation.other(number)` has the same.
+        """
+        return self.other(0).was(
+            attribute, for_minutes=for_minutes, above=above, below=below, equal=equal
+        )
 
     def other(self, number: int) -> Other:
         """Return the device that an option names; 0 is this device itself.
@@ -97,7 +171,7 @@ class Situation:
         Raises Undecided if it was removed.
         """
         if not number:
-            return Other(self.device, self.values)
+            return Other(self.device, self.values, self.past)
         if number not in self.others:
             raise Undecided(f"device {number}, which it looks at, is not there any more")
         return self.others[number]
@@ -182,6 +256,8 @@ class Rule:
     reacts: bool = False
     """Whether it decides as soon as the device tells something new, at most once a minute, and not
     only each slot: its file says `REACT = True`."""
+    past_minutes: float = 0
+    """How far it looks back whatever its options: its file says `PAST_MINUTES`."""
 
     def signals(self, options: Any) -> tuple[Signal, ...]:
         """The signals it looks at, the most wanted first."""
@@ -198,14 +274,37 @@ class Rule:
 
         Options that would be refused are not read here: that is told where the rule is asked.
         """
+        found = self._named(written)
+        found.pop(0, None)
+        return found
+
+    def _named(self, written: Mapping[str, object]) -> dict[int, frozenset[str]]:
+        """As named(), with 0 for the device itself where an option leaves it at that."""
         found: dict[int, frozenset[str]] = {}
         for place in self.device_options:
-            number = str(written.get(place, ""))
-            if re.fullmatch("[0-9]{1,18}", number) and int(number):
+            number = str(written.get(place) or 0)
+            if re.fullmatch("[0-9]{1,18}", number):
                 defaults = attribute_options(self.options, place)
                 names = frozenset(str(written.get(name, text)) for name, text in defaults.items())
                 found[int(number)] = both(found.get(int(number)), names)
         return found
+
+    def looks_back(self, written: Mapping[str, object]) -> timedelta:
+        """Return how much of the past it is told, by stored options."""
+        minutes = [self.past_minutes]
+        for name, default in past_options(self.options).items():
+            try:
+                minutes.append(float(str(written.get(name, default))))
+            except ValueError:
+                continue  # told where the rule is asked, as above
+        return timedelta(minutes=max(0, min(max(minutes), LONGEST_PAST)))
+
+    def remembered(self, written: Mapping[str, object]) -> dict[int, frozenset[str]]:
+        """Return of which devices it is told the past, as named() does; 0 is the device itself.
+
+        Without options that name a device, that is all of the device itself.
+        """
+        return self._named(written) if self.device_options else {0: frozenset()}
 
     def read(self, written: Mapping[str, object]) -> Any:
         """Make options from what was stored or typed, by name; left out, or "", is the default.
@@ -276,6 +375,7 @@ def load(name: str) -> Rule:
         signals_of=getattr(module, "SIGNALS", (Signal.CARBON_INTENSITY,)),
         is_guard=getattr(module, "GUARD", False),
         reacts=getattr(module, "REACT", False),
+        past_minutes=getattr(module, "PAST_MINUTES", 0),
     )
 
 

@@ -1,13 +1,23 @@
 """On or off when an attribute of this or another device is above or below a limit, or is a value.
 
 Between the limit and the hysteresis it stays as it is, so that a value that wavers switches
-nothing. Where the value is not known, nothing is decided.
+nothing. Where the value is not known, nothing is decided; a time in which nothing was heard does
+not count towards its minutes.
 """
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 from core.readings import Value, yes_or_no
-from core.rules import Decision, Situation, Undecided, attribute_option, device_option, option
+from core.rules import (
+    Decision,
+    Situation,
+    Undecided,
+    attribute_option,
+    device_option,
+    option,
+    past_option,
+)
 
 SIGNALS = ()
 REACT = True
@@ -26,6 +36,7 @@ class Options:
         1, "How far the value has to go back past the limit to end it, in its unit"
     )
     value: str = option("on", "For is: on, off, or a word of the attribute")
+    minutes: float = past_option(0, "For how long it has to be so first; 0: not at all")
     then: str = option(
         "on", "What this device is while it is so; else the opposite", "", ["on", "off"]
     )
@@ -46,7 +57,34 @@ def decide(situation: Situation) -> Decision:
         is_so, compared = _is(value, options.value, shown)
     else:
         is_so, compared = _beyond(situation, value, shown)
+    if is_so and options.minutes and not _was_so(situation):
+        return _after_its_minutes(situation, value, f"the {shown} {compared}")
     return Decision(is_so == (options.then == "on"), f"the {shown} {compared}")
+
+
+def _was_so(situation: Situation) -> bool:
+    """Whether the device already is as it is to be while it is so: then it stays as it is."""
+    wanted: bool = situation.options.then == "on"
+    return situation.is_on == wanted
+
+
+def _after_its_minutes(situation: Situation, value: Value, said: str) -> Decision:
+    """Once it is so for long enough it counts."""
+    options, now = situation.options, situation.now
+    since = situation.other(options.device).since(
+        options.attribute,
+        above=options.limit if options.test == "above" else None,
+        below=options.limit if options.test == "below" else None,
+        equal=value if options.test == "is" else None,
+    )
+    since = since or now
+    ends_at, wanted = since + timedelta(minutes=options.minutes), options.then == "on"
+    if ends_at <= now:
+        return Decision(wanted, f"{said} for {options.minutes:g} min")
+    lasted = (now - since) / timedelta(minutes=1)
+    return Decision(
+        not wanted, f"{said} for {int(lasted)} of {options.minutes:g} min", until=ends_at
+    )
 
 
 def _is(value: Value, wanted: str, shown: str) -> tuple[bool, str]:
@@ -67,12 +105,11 @@ def _beyond(situation: Situation, value: Value, shown: str) -> tuple[bool, str]:
     options = situation.options
     if isinstance(value, bool | str):
         raise Undecided(f"the {shown} is no number: compare it with is")
-    was_so = situation.is_on == (options.then == "on")
     sign = 1 if options.test == "above" else -1
     beyond = sign * (value - options.limit)
     if beyond > 0:
         return True, f"is {value:.4g}, {options.test} {options.limit:g}"
-    if was_so and beyond >= -options.hysteresis:
+    if _was_so(situation) and beyond >= -options.hysteresis:
         end = options.limit - sign * options.hysteresis
         return True, f"is {value:.4g}, between {options.limit:g} and {end:g}: it stays as it is"
     return False, f"is {value:.4g}, not {options.test} {options.limit:g}"

@@ -13,7 +13,7 @@ from core.planning.forecast import Outlook
 from core.readings import Source
 from core.rules import Decision, Rule, Situation, Undecided
 from core.tasks.decisions import plans
-from core.tasks.decisions.inputs import read_inputs
+from core.tasks.decisions.inputs import read_inputs, read_past
 
 Candidate = tuple[str, tuple[Window, ...], float | None]
 """Its name, when the device would run, what that was expected to cost (None: unknown)."""
@@ -113,7 +113,10 @@ class Explanation:
         yield "From"
         yield from _values_in_words(inputs["values"], at)
         for pk, other in inputs.get("others", {}).items():
-            yield from _values_in_words(other["values"], at, f"{other['name']} ({pk}), ")
+            whose = f"{other['name']} ({pk}), "
+            yield from _values_in_words(other["values"], at, whose)
+            yield from self._past(other.get("past", {}), whose)
+        yield from self._past(inputs.get("past", {}))
         for part, asked in inputs["asked"].items():
             options = ", ".join(f"{name}={value}" for name, value in asked["options"].items())
             yield f"  {part}: {asked['rule']}, {options or 'its usual options'}"
@@ -125,6 +128,18 @@ class Explanation:
             before = plans.unpack(inputs["plan"])
             windows, delivered = self._windows(before.windows), inputs["delivered"]
             yield f"  the plan before: {windows}; {delivered:.0f} min of it delivered"
+
+    def _past(self, stored: dict[str, Any], whose: str = "") -> Iterator[str]:
+        for name, past in read_past(stored, self.receipt.decided_at).items():
+            minutes = past.looked_back / timedelta(minutes=1)
+            yield f"  {whose}{name.replace('_', ' ')} of the last {minutes:g} min:"
+            for stretch in past.stretches:
+                starts_at = stretch.starts_at.astimezone(self.zone)
+                ends_at = stretch.ends_at.astimezone(self.zone)
+                values = dict.fromkeys(
+                    formatting.value_text(value) for value in (stretch.lowest, stretch.highest)
+                )
+                yield f"    {starts_at:%H:%M:%S} to {ends_at:%H:%M:%S}: {' to '.join(values)}"
 
     def _choices(self) -> Iterator[str]:
         candidates = self.candidates()

@@ -28,7 +28,7 @@ from core.tasks.listening.connection import Connection, Heard, Listened
 from core.tasks.listening.inbox import Inbox
 from core.tasks.listening.reactions import Reactions
 from core.tasks.polling.record import record
-from core.tasks.react import react_in_time
+from core.tasks.react import overdue, react_in_time
 from core.tasks.runs import AlreadyRunning, HeldLease, LeaseLost
 
 logger = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ class Listener:
         self.connections: dict[int, Connection] = {}
         """By the key of the gateway."""
         self._inbox = Inbox()
-        self._reactions = Reactions(react_in_time)
+        self._reactions = Reactions(react_in_time, overdue)
         self._stopping = threading.Event()
         self._noted: set[int] = set()
         self._looked_at = self._noted_at = float("-inf")

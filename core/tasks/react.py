@@ -2,18 +2,19 @@
 slot.
 
 Only a device whose rule or guard says `REACT = True` is decided about, and at most once a minute:
-when it tells something itself, or another device does that an option names.
+when it tells something itself, when another device does that an option names, and when the time is
+over for which it was decided, such as the ten minutes that a value has to last.
 """
 
 from collections.abc import Collection
 from datetime import timedelta
 
 from django.conf import settings
-from django.db.models import Q
+from django.db.models import F, Q
 from django.utils import timezone
 
 from core import rules
-from core.models import Device, DeviceCommand
+from core.models import Device, DeviceCommand, Receipt
 from core.models.device import DeviceQuerySet
 from core.tasks.decide import decide_again
 from core.tasks.messages import hand_over
@@ -41,6 +42,19 @@ def worth_deciding(device_pks: Collection[int]) -> DeviceQuerySet:
     now = timezone.now()
     just_now = Q(decided_at__gt=now - LEAST_PAUSE, decided_at__lte=now)
     return reacting(device_pks).exclude(just_now)
+
+
+def overdue() -> list[int]:
+    """Return devices whose last decision, by a rule that reacts, held until now and no longer.
+
+    One query, of as many rows as there are devices with a rule.
+    """
+    now = timezone.now()
+    over = Receipt.objects.current().filter(
+        rule__in=rules.reacting(), until__lte=now, until__gt=F("repeated_at")
+    )
+    ruled = over.filter(device__in=Device.objects.ruled())
+    return list(ruled.order_by("until").values_list("device", flat=True)[:MOST_AT_ONCE])
 
 
 def ask_workers_to_react(device_pks: Collection[int]) -> None:

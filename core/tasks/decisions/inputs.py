@@ -13,6 +13,7 @@ from core.planning import WindowPlan
 from core.planning.precedence import Limits
 from core.readings import Value
 from core.rules import Other, Rule, Situation
+from core.rules._past import Past, Stretch
 from core.tasks.decisions import plans
 from core.tasks.decisions.situations import DeviceState, Round, outlooks_as_of
 from core.tasks.forecasts.as_of import AsOf
@@ -60,9 +61,9 @@ CODECS: dict[Any, Codec] = {
 }
 
 # Stored in other ways: `now` and `device` are columns of the receipt, `values` and those of
-# `others` carry their times, `outlooks` are looked up again by region, `options` are those of the
-# rule that was asked.
-STORED_APART = {"now", "device", "values", "others", "outlooks", "options"}
+# `others` carry their times, `past` is there where a rule looks back, `outlooks` are looked up
+# again by region, `options` are those of the rule that was asked.
+STORED_APART = {"now", "device", "values", "others", "past", "outlooks", "options"}
 
 
 def _codecs() -> dict[str, Codec]:
@@ -118,6 +119,41 @@ def _read_values(stored: Json) -> dict[str, Value]:
     return {name: value for name, (value, _) in stored.items() if value is not None}
 
 
+def _past_json(past: Mapping[str, Past], now: datetime) -> Json:
+    """By attribute: how many seconds were looked back, and the stretches. Each is from when to
+    when, in seconds before the decision, and its value, or its lowest and its highest."""
+    return {
+        name: {
+            "seconds": one.looked_back.total_seconds(),
+            "stretches": [_stretch_json(stretch, now) for stretch in one.stretches],
+        }
+        for name, one in past.items()
+    }
+
+
+def _stretch_json(stretch: Stretch, now: datetime) -> list[Any]:
+    times = [(now - at).total_seconds() for at in (stretch.starts_at, stretch.ends_at)]
+    if stretch.lowest == stretch.highest:
+        return [*times, stretch.lowest]
+    return [*times, stretch.lowest, stretch.highest]
+
+
+def read_past(stored: Json, now: datetime) -> dict[str, Past]:
+    return {
+        name: Past(
+            timedelta(seconds=one["seconds"]),
+            tuple(_read_stretch(stretch, now) for stretch in one["stretches"]),
+        )
+        for name, one in stored.items()
+    }
+
+
+def _read_stretch(stored: Sequence[Any], now: datetime) -> Stretch:
+    first, last, *values = stored
+    starts_at, ends_at = now - timedelta(seconds=first), now - timedelta(seconds=last)
+    return Stretch(starts_at, ends_at, values[0], values[-1])
+
+
 def inputs_of(state: DeviceState, this_round: Round, asked: Mapping[str, tuple[str, Any]]) -> Json:
     """Write down all that a decision was made from, for its receipt.
 
@@ -125,19 +161,33 @@ def inputs_of(state: DeviceState, this_round: Round, asked: Mapping[str, tuple[s
     of the rule and its options as they are stored.
     """
     others = {
-        str(pk): {"name": state.situation.others[pk].name, "values": _values_json(rows)}
+        str(pk): _other_json(state.situation.others[pk], rows, this_round.at)
         for pk, rows in state.looked_at.items()
     }
+    past = _past_json(state.situation.past, this_round.at)
     regions = this_round.used.get(state.device.pk, {})
     return {
         "values": _values_json(state.fresh),
         **({"others": others} if others else {}),
+        **({"past": past} if past else {}),
         **facts_json(state.situation),
         "asked": {
             part: {"rule": name, "options": options} for part, (name, options) in asked.items()
         },
         "regions": {str(signal): list(region) for signal, region in regions.items()},
     }
+
+
+def _other_json(other: Other, rows: Mapping[str, Attribute], now: datetime) -> Json:
+    stored: Json = {"name": other.name, "values": _values_json(rows)}
+    if other.past:
+        stored["past"] = _past_json(other.past, now)
+    return stored
+
+
+def _read_other(stored: Json, now: datetime) -> Other:
+    past = read_past(stored.get("past", {}), now)
+    return Other(stored["name"], _read_values(stored["values"]), past)
 
 
 def read_inputs(inputs: Json, device: str, at: datetime, part: str) -> tuple[Rule, Situation]:
@@ -155,10 +205,8 @@ def read_inputs(inputs: Json, device: str, at: datetime, part: str) -> tuple[Rul
         now=at,
         device=device,
         values=_read_values(inputs["values"]),
-        others={
-            int(pk): Other(other["name"], _read_values(other["values"]))
-            for pk, other in inputs.get("others", {}).items()
-        },
+        others={int(pk): _read_other(other, at) for pk, other in inputs.get("others", {}).items()},
+        past=read_past(inputs.get("past", {}), at),
         outlooks=outlooks_as_of(AsOf(at), regions),
         options=options,
         **read_facts(inputs),

@@ -8,7 +8,7 @@ To give rules a new thing to know: add a field with a default to `core.rules.Sit
 in `Round._state`. Receipts write and read it by its type: core/tasks/decisions/inputs.py.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -35,12 +35,16 @@ from core.planning.forecast import Outlook
 from core.planning.precedence import Limits
 from core.readings import Source, Value
 from core.rules import Other, Rule, Situation
+from core.rules._past import Past
 from core.tasks.decisions import plans
+from core.tasks.decisions.recent_past import Wanted, recent_past
 from core.tasks.forecasts.as_of import AsOf
 from core.tasks.forecasts.regions import Region, region_for
 
 LOOK_AHEAD = timedelta(hours=48)
 HOUR = timedelta(hours=1)
+
+Pasts = Mapping[str, Past]
 
 
 @dataclass(frozen=True)
@@ -99,11 +103,29 @@ class Round:
             # A device may be both: each has attributes of its own in memory, and all go back.
             rows = [*self._attributes.values(), *self._other_attributes.values()]
             _go_back(everybody, rows, self._switches, at)
+        self._memories = {device.pk: _memory(device) for device in devices}
+        self._past = recent_past(self._wanted(), at)
         load_plans = _plans if is_live else _earlier_plans
         self._held_off = _held_off(self._attributes, at)
         self._counts, self._timers = _commands(self._switches, at)
         self._plans = load_plans(self._attributes, self._switches, at)
         self.states = [self._state(device) for device in devices]
+
+    def _wanted(self) -> Iterator[Wanted]:
+        """Yield the attributes whose past is looked at."""
+        for pk, (lasts, names_of) in self._memories.items():
+            for other, names in names_of.items() if lasts else ():
+                rows = self._other_attributes.get(other, ()) if other else self._attributes[pk]
+                for row in _fresh(_only(rows, names), self.at).values():
+                    yield Wanted(row, lasts)
+
+    def _past_of(self, device: Device, number: int, fresh: Mapping[str, Attribute]) -> Pasts:
+        """Return the past of its own attributes, for 0, or of those of another device."""
+        lasts, names_of = self._memories[device.pk]
+        if not lasts or number not in names_of:
+            return {}
+        rows = _only(fresh.values(), names_of[number])
+        return {row.name: self._past[row.pk, lasts] for row in rows}
 
     def _state(self, device: Device) -> DeviceState:
         attributes, switch = self._attributes[device.pk], self._switches.get(device.pk)
@@ -128,8 +150,10 @@ class Round:
             held_off_until=held_off.until,
             limits=_limits(device),
             others={
-                pk: Other(str(self._others[pk]), _values(rows)) for pk, rows in looked_at.items()
+                pk: Other(str(self._others[pk]), _values(rows), self._past_of(device, pk, rows))
+                for pk, rows in looked_at.items()
             },
+            past=self._past_of(device, 0, fresh),
         )
         return DeviceState(
             device=device,
@@ -189,6 +213,19 @@ def _named(device: Device) -> dict[int, frozenset[str]]:
             for pk, names in rules.load(name).named(options).items():
                 named[pk] = rules.both(named.get(pk), names)
     return named
+
+
+def _memory(device: Device) -> tuple[timedelta, dict[int, frozenset[str]]]:
+    """Return how far its rule and its guard look back, and at what, as `Rule.remembered()` does."""
+    lasts, remembered = timedelta(), dict[int, frozenset[str]]()
+    for name, options in ((device.rule, device.options), (device.guard, device.guard_options)):
+        if name and not rules.problem_of(name):
+            rule = rules.load(name)
+            back = rule.looks_back(options)
+            for pk, names in rule.remembered(options).items() if back else ():
+                remembered[pk] = rules.both(remembered.get(pk), names)
+            lasts = max(lasts, back)
+    return lasts, remembered
 
 
 def _only(attributes: Iterable[Attribute], names: frozenset[str]) -> list[Attribute]:

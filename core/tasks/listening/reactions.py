@@ -1,4 +1,5 @@
-"""Notes which devices say something new, and reacts to it in a thread of its own.
+"""Notes which devices say something new, and reacts to it in a thread of its own. It also sees that
+the time is over for which something was decided, when nothing new is said.
 
 Deciding may fetch forecasts and send orders, which takes seconds: what is heard is stored
 meanwhile. With Celery a worker decides instead.
@@ -7,6 +8,7 @@ meanwhile. With Celery a worker decides instead.
 import logging
 import threading
 from collections.abc import Callable, Collection, Iterable
+from time import monotonic
 
 from django.db import Error as DatabaseError
 
@@ -18,6 +20,8 @@ from core.tasks.polling.record import GatewayAnswer
 logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.5
+OVERDUE_SECONDS = 5.0
+"""How soon it is seen that the time of a decision is over."""
 MOST_AT_ONCE = 500
 """Devices decided about together."""
 
@@ -27,10 +31,15 @@ DeviceKey = tuple[int, str]
 
 class Reactions:
     """`react` is given keys of devices that say something new, and returns those that have to wait:
-    they are given to it again."""
+    they are given to it again. `overdue` returns keys of devices to be given to it unasked."""
 
-    def __init__(self, react: Callable[[Collection[int]], set[int]]) -> None:
-        self._react = react
+    def __init__(
+        self,
+        react: Callable[[Collection[int]], set[int]],
+        overdue: Callable[[], Collection[int]] = tuple,
+    ) -> None:
+        self._react, self._overdue = react, overdue
+        self._overdue_at = monotonic()
         self._latest: dict[DeviceKey, dict[str, Value | None]] = {}
         self._changed: set[DeviceKey] = set()
         self._waiting: set[int] = set()
@@ -87,6 +96,9 @@ class Reactions:
             with self._lock:
                 self._changed |= changed
             raise
+        if monotonic() - self._overdue_at >= OVERDUE_SECONDS:
+            self._overdue_at = monotonic()
+            self._waiting |= set(self._overdue())
         if self._waiting:
             self._waiting = self._react(self._waiting)
 
