@@ -8,6 +8,7 @@ from django.http import HttpRequest
 
 from core.admin.lists import Base
 from core.models import Membership, User
+from core.tasks import people
 
 if TYPE_CHECKING:
     from django.contrib.admin.options import BaseModelAdmin as Admin
@@ -60,6 +61,11 @@ class PersonAdmin(NotOfSuperusers, UserAdmin):  # type: ignore[type-arg]  # gene
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         fields = super().get_readonly_fields(request, obj)
         return fields if is_superuser(request) else (*fields, "is_superuser")
+
+    def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        if not obj.is_active:
+            people.remove(obj)
 
 
 @admin.register(Membership)

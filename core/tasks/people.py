@@ -2,7 +2,10 @@
 
 from collections.abc import Sequence
 
+from django.contrib.auth import SESSION_KEY
+from django.contrib.sessions.models import Session
 from django.db import transaction
+from django.utils import timezone
 
 from core.models import Gateway, Membership, Role, User
 from core.tasks import tokens
@@ -22,8 +25,16 @@ def let_in(user: User) -> None:
 
 
 def remove(user: User) -> None:
-    """Let somebody in no more: the account is closed and its tokens end. Its name stays in the
-    history of what it ordered."""
+    """Let somebody in no more: the account is closed, and its tokens and log-ins end, also for the
+    case that it is opened again. Its name stays in the history of what it ordered."""
     with transaction.atomic():
         User.objects.filter(pk=user.pk).update(is_active=False)
         tokens.revoke_all(user)
+        _end_log_ins(user)
+
+
+def _end_log_ins(user: User) -> None:
+    """Read every session that is not over, for whose it is stands in its text alone."""
+    sessions = Session.objects.filter(expire_date__gt=timezone.now()).iterator(chunk_size=500)
+    ended = [one.pk for one in sessions if one.get_decoded().get(SESSION_KEY) == str(user.pk)]
+    Session.objects.filter(pk__in=ended).delete()

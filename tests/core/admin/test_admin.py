@@ -255,3 +255,22 @@ def test_a_list_counts_only_so_far(monkeypatch):
     for number in range(5):
         make_gateway(f"Hub {number}", f"http://127.0.0.1:{number + 1}")
     assert BoundedPaginator(Gateway.objects.all(), 2).count == 3
+
+
+def test_an_account_closed_here_has_no_log_in_when_it_is_opened_again(admin):
+    anna = User.objects.create(username="anna")
+    browser = Client()
+    browser.force_login(anna)
+    page = reverse("admin:core_user_change", args=[anna.pk])
+    data = {
+        "username": "anna",
+        "date_joined_0": "2026-01-01",
+        "date_joined_1": "00:00",
+        "membership-TOTAL_FORMS": 0,
+        "membership-INITIAL_FORMS": 0,
+    }
+    assert admin.post(page, data).status_code == 302
+    assert admin.post(page, data | {"is_active": "on"}).status_code == 302
+    anna.refresh_from_db()
+    assert anna.is_active
+    assert browser.get("/password/").status_code == 302
