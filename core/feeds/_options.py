@@ -19,9 +19,17 @@ def option(default: Any, help: str, unit: str = "", choices: Sequence[str] = ())
     return field(default=default, metadata={"help": help, "unit": unit, "choices": tuple(choices)})
 
 
-def device_option(help: str) -> Any:
-    """A field of Options, of type int, that names a device by its number; 0: none is named."""
-    return field(default=0, metadata={"help": help, "device": True})
+def device_option(help: str, nobody: str = "this device") -> Any:
+    """A field of Options, of type int, that names a device by its number.
+
+    0 is `nobody`: the device of the rule itself, unless that is said in other words.
+    """
+    return field(default=0, metadata={"help": help, "device": True, "nobody": nobody})
+
+
+def may_be_itself(option: Any) -> bool:
+    """Whether 0, in an option that names a device, is the device itself."""
+    return bool(option.metadata["nobody"] == "this device")
 
 
 def attribute_option(default: str, help: str, of: str) -> Any:

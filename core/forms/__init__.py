@@ -263,7 +263,7 @@ def _device_field(option: Any, devices: DeviceQuerySet, stored: str) -> forms.Fi
     A stored one that is not among them is a choice too, so that no other takes its place unseen.
     """
     found = devices.select_related("gateway").order_by("name", "pk")[:MOST_DEVICES]
-    choices = [("", "this device")]
+    choices = [("", option.metadata["nobody"])]
     choices += [(str(one.pk), f"{one} ({one.gateway}, {one.pk})") for one in found]
     if stored not in ("0", *(pk for pk, _ in choices)):
         choices.append((stored, f"device {stored}"))

@@ -18,12 +18,16 @@ receipts hold what was looked at and nothing else.
 A rule that looks at the last minutes says how many: `PAST_MINUTES = 10`, or an option made by
 `past_option`. Then it may ask `situation.was("temperature", above=25, for_minutes=10)`, and the
 same of another device. What nobody knows is never so: of a silence, the answer is no.
+
+Where another device measures what this one draws, such as the meter of the home, a file has
+`metered(options, value)`: what that would show if this device ran too. Backtests ask for it, since
+what was stored then does not have it.
 """
 
 import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, is_dataclass, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import cache
 from pathlib import Path
@@ -37,6 +41,7 @@ from core.feeds._options import (
     LONGEST_PAST,
     attribute_options,
     device_options,
+    may_be_itself,
     past_options,
     read_options,
 )
@@ -258,6 +263,8 @@ class Rule:
     only each slot: its file says `REACT = True`."""
     past_minutes: float = 0
     """How far it looks back whatever its options: its file says `PAST_MINUTES`."""
+    metered: Callable[[Any, float], float] | None = None
+    """What a meter that an option names shows if the device runs too; None: none does."""
 
     def signals(self, options: Any) -> tuple[Signal, ...]:
         """The signals it looks at, the most wanted first."""
@@ -281,10 +288,12 @@ class Rule:
     def _named(self, written: Mapping[str, object]) -> dict[int, frozenset[str]]:
         """As named(), with 0 for the device itself where an option leaves it at that."""
         found: dict[int, frozenset[str]] = {}
-        for place in self.device_options:
-            number = str(written.get(place) or 0)
-            if re.fullmatch("[0-9]{1,18}", number):
-                defaults = attribute_options(self.options, place)
+        named = [one for one in fields(self.options) if one.metadata.get("device")]
+        for place in named:
+            number = str(written.get(place.name) or 0)
+            is_named = re.fullmatch("[0-9]{1,18}", number) is not None
+            if is_named and (int(number) or may_be_itself(place)):
+                defaults = attribute_options(self.options, place.name)
                 names = frozenset(str(written.get(name, text)) for name, text in defaults.items())
                 found[int(number)] = both(found.get(int(number)), names)
         return found
@@ -376,6 +385,7 @@ def load(name: str) -> Rule:
         is_guard=getattr(module, "GUARD", False),
         reacts=getattr(module, "REACT", False),
         past_minutes=getattr(module, "PAST_MINUTES", 0),
+        metered=getattr(module, "metered", None),
     )
 
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
+from core.feeds._options import may_be_itself
 from core.models import Device
 from core.models.device import DeviceQuerySet
 from core.rules import Rule
@@ -47,9 +48,12 @@ def attribute_names(rule: Rule, options: Any, own: Device) -> dict[str, str]:
     and the attributes that there are, for one that the device does not have.
     """
     found: dict[str, str] = {}
-    for option in fields(rule.options):
+    by_name = {option.name: option for option in fields(rule.options)}
+    for option in by_name.values():
         if of := option.metadata.get("attribute_of"):
             number = getattr(options, of)
+            if not number and not may_be_itself(by_name[of]):
+                continue
             device = Device.objects.present().get(pk=number) if number else own
             found[option.name] = _stored_name(option.name, getattr(options, option.name), device)
     return found

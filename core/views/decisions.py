@@ -134,7 +134,7 @@ def _option(option: Any, value: object, is_given: bool) -> Option:
     metadata = option.metadata
     shown = formatting.option_text(value, metadata.get("unit", ""))
     if metadata.get("device"):
-        shown = _device_text(value)
+        shown = _device_text(value, metadata["nobody"])
     return Option(
         formatting.option_label(option.name),
         shown,
@@ -143,9 +143,9 @@ def _option(option: Any, value: object, is_given: bool) -> Option:
     )
 
 
-def _device_text(pk: Any) -> str:
+def _device_text(pk: Any, nobody: str) -> str:
     if not pk:
-        return "this device"
+        return nobody
     named = Device.objects.present().filter(pk=pk).first()
     return str(named) if named else f"device {pk}, which is not there any more"
 

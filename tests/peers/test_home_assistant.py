@@ -21,12 +21,13 @@ from django.conf import settings
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from core import rules
 from core.models import Attribute, Device, Gateway, Observation, Receipt
 from core.models.device_command import State
 from core.net.errors import ApiError, ApiRefused
 from core.net.http import Http, bearer
 from core.readings import Kind, Source, Value
-from core.tasks import decide, gateways, poll
+from core.tasks import decide, gateways, poll, react
 from core.tasks.explain import explain
 from core.tasks.orders import send
 from core.vendors.home_assistant import Client
@@ -696,3 +697,126 @@ def test_home_assistant_that_restarts_is_listened_to_again(gateway, peer):
         turn_until(is_listened_to)
         switched_by_somebody(RELAY, "turn_on")
         turn_until(lambda: attribute(gateway, HEATER, "on").value is True)
+
+
+# Rules that look at its other devices, and at their past
+
+THERMOMETER, WINDOW = "sensor.attic", "binary_sensor.attic_window"
+AIRING = '''"""On while it is warm for two minutes and the window is shut."""
+
+from dataclasses import dataclass
+
+from core.rules import Decision, device_option
+
+SIGNALS = ()
+PAST_MINUTES = 2
+
+
+@dataclass(frozen=True)
+class Options:
+    thermometer: int = device_option("Whose temperature")
+    window: int = device_option("Which window")
+
+
+def decide(situation):
+    warm = situation.other(situation.options.thermometer)
+    is_warm = warm.was("temperature", above=25, for_minutes=2)
+    is_open = situation.other(situation.options.window).value("window")
+    return Decision(is_warm and not is_open, f"warm: {is_warm}, open: {is_open}")
+'''
+
+
+def shows(vendor_id: str, state: str, **attributes: str) -> None:
+    """Have Home Assistant show a state, as an integration of its own would."""
+    authorized().post(f"/api/states/{vendor_id}", {"state": state, "attributes": attributes})
+
+
+def thermometer_shows(degrees: float) -> None:
+    shows(THERMOMETER, str(degrees), device_class="temperature", unit_of_measurement="°C")
+    assert becomes(THERMOMETER, "temperature", degrees)
+
+
+def window_is(state: str) -> None:
+    shows(WINDOW, state, device_class="window")
+    assert becomes(WINDOW, "window", state == "on")
+
+
+@pytest.fixture
+def attic(transactional_db) -> Gateway:
+    """A home with a thermometer at 20 °C and a window that is shut."""
+    thermometer_shows(20)
+    window_is("off")
+    added = gateways.add("home_assistant", needed("HA_URL"), needed("HA_TOKEN")).gateway
+    poll.poll_devices()
+    return added
+
+
+def with_rule(gateway: Gateway, rule: str, **options: object) -> Device:
+    heater = Device.objects.get(gateway=gateway, vendor_id=HEATER)
+    return gateways.set_rule(heater.pk, rule, options)
+
+
+def decided(device: Device, after: timedelta) -> str:
+    """What is said of it after a poll, so much later."""
+    with time_machine.travel(timezone.now() + after):
+        poll.poll_devices(force=True)
+        decide.decide()
+    device.refresh_from_db()
+    return device.decision
+
+
+def all_agree() -> bool:
+    receipts = list(Receipt.objects.all())
+    return bool(receipts) and all(explain(receipt.pk).agrees for receipt in receipts)
+
+
+def test_a_thermometer_switches_after_ten_minutes_above_its_limit(attic):
+    thermometer = Device.objects.get(vendor_id=THERMOMETER)
+    heater = with_rule(attic, "when", device=thermometer.pk, limit=25, minutes=10)
+    assert "not above 25" in decided(heater, timedelta(minutes=1))
+    thermometer_shows(26)
+    for minutes in (5, 9):
+        assert f"above 25 for {minutes} of 10 min" in decided(heater, timedelta(minutes=minutes))
+        assert becomes(HEATER, "on", False)
+    sentence = decided(heater, timedelta(minutes=10, seconds=5))
+    assert "above 25 for 10 min" in sentence
+    assert becomes(HEATER, "on", True)
+    thermometer_shows(23.5)
+    assert "not above 25" in decided(heater, timedelta(minutes=11))
+    assert becomes(HEATER, "on", False)
+    assert all_agree()
+
+
+def test_a_rule_over_two_devices(attic, monkeypatch, tmp_path):
+    (tmp_path / "airing.py").write_text(AIRING)
+    monkeypatch.setattr(rules, "__path__", [*rules.__path__, str(tmp_path)])
+    numbers = {
+        name: Device.objects.get(vendor_id=vendor_id).pk
+        for name, vendor_id in (("thermometer", THERMOMETER), ("window", WINDOW))
+    }
+    heater = with_rule(attic, "airing", **numbers)
+    thermometer_shows(27)
+    assert "warm: False, open: False" in decided(heater, timedelta(minutes=1))
+    assert "warm: True, open: False" in decided(heater, timedelta(minutes=3))
+    assert becomes(HEATER, "on", True)
+    window_is("on")
+    assert "warm: True, open: True" in decided(heater, timedelta(minutes=4))
+    assert becomes(HEATER, "on", False)
+    assert all_agree()
+
+
+def test_when_the_time_is_over_it_switches_though_nothing_new_is_told(attic, monkeypatch):
+    """By the clock, and what Home Assistant tells by itself: twelve seconds above the limit."""
+    monkeypatch.setattr(react, "LEAST_PAUSE", timedelta(seconds=2))
+    thermometer = Device.objects.get(vendor_id=THERMOMETER)
+    with_rule(attic, "when", device=thermometer.pk, limit=25, minutes=0.2)
+    with until() as turn_until:
+        is_listened_to = Gateway.objects.filter(listened_until__gt=Now()).exists
+        turn_until(is_listened_to)
+        began = time.monotonic()
+        thermometer_shows(28)
+        turn_until(lambda: attribute(attic, HEATER, "on").value is True)
+        seconds = time.monotonic() - began
+    print(f"above the limit to switched: {seconds:.1f} s")
+    assert 12 <= seconds < 24
+    assert all_agree()

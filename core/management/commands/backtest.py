@@ -43,12 +43,12 @@ class Command(Base):
         days, every, zone = (options["since"], options["until"]), options["every"], options["zone"]
         try:
             rule = rules.load(options["rule"])
-            chosen = backtest.read_options(rule, rules.read_pairs(options["options"]))
+            chosen, named = backtest.read_options(rule, rules.read_pairs(options["options"]))
             settings = backtest.settings_of(rule, chosen, *days, every, zone)
             source = [options[name] for name in ("file", "region", "currency")]
-            histories = backtest.load_histories(settings, *source)
+            histories, others = backtest.load(settings, named, *source)
             with self.progress("decision") as progress:
-                result = backtest.backtest(settings, histories, progress)
+                result = backtest.backtest(settings, histories, progress, others)
             if options["svg"]:
                 options["svg"].write_text(svg.draw_svg(result, histories), encoding="utf-8")
         except (LookupError, ValueError, OSError) as error:

@@ -1,6 +1,6 @@
 """Run a rule over the past: the code that decides today, which sees only what was there then."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from pathlib import Path
@@ -15,8 +15,10 @@ from core.rules import Rule
 from core.tasks import scorecard
 from core.tasks.backtesting import past
 from core.tasks.backtesting.device import BacktestSettings, ReplayedDevice
+from core.tasks.backtesting.others import OtherDevices, others_named
 from core.tasks.backtesting.past import ForecastKind, SignalHistory
 from core.tasks.decisions import plans
+from core.tasks.device_options import Options, with_numbers
 from core.tasks.forecasts.regions import Region, region_for
 from core.tasks.scorecard import (
     Json,
@@ -75,6 +77,10 @@ class BacktestResult:
     warned: WarningScore | None = None
     forecasts: ForecastKind = ForecastKind.NONE
     origin: str = ""
+    looked_at: Sequence[str] = ()
+    """The names of the other devices."""
+    bought: float | None = None
+    """In kWh: of what the device used, by a meter that it looks at. None: it looks at none."""
 
     @property
     def compared(self) -> list[BacktestJob]:
@@ -120,11 +126,18 @@ class BacktestResult:
             "cost": self.cost,
             "cost_at_the_mean": self.spread,
         }
+        if self.bought is not None:
+            result |= {"kwh_used": self.used, "kwh_bought": self.bought}
         if self.jobs:
             result |= {"sum": self._sums(), "jobs": [_job_json(job) for job in self.jobs]}
         if self.warned:
             result["guard"] = warned_json(self.warned)
         return result
+
+    @property
+    def used(self) -> float:
+        """In kWh, at the watts of its options."""
+        return score.minutes_of(self.on) / 60 * self.settings.watts / 1000
 
     def in_words(self) -> str:
         settings = self.settings
@@ -139,12 +152,23 @@ class BacktestResult:
             lines.append(f"no decision was possible at {counted(self.undecided, 'tick')}")
         if self.waited:
             lines.append(f"a switch had to wait at {counted(self.waited, 'tick')}")
-        if settings.rule.signals(settings.options):
+        if self.looked_at:
+            lines.append(f"by what is stored of {', '.join(self.looked_at)}")
+        if settings.rule.signals(settings.options) and not self.is_without_forecasts:
             lines.append(f"{self.forecasts} ({self.origin})" if self.origin else self.forecasts)
         lines += self._jobs_words() if self.jobs else self._mean_words()
+        if self.bought is not None:
+            own = self.used - self.bought
+            share = own / self.used if self.used else 0
+            lines.append(f"{self.used:,.1f} kWh, {own:,.1f} of them ({share:.0%}) left over")
         if self.warned:
             lines.append(warned_words(self.warned))
         return "\n".join(lines)
+
+    @property
+    def is_without_forecasts(self) -> bool:
+        """Whether it went by other devices alone."""
+        return bool(self.looked_at) and self.forecasts is ForecastKind.NONE
 
     def _sums(self) -> Json:
         return {
@@ -185,12 +209,13 @@ def backtest(
     settings: BacktestSettings,
     histories: Mapping[Signal, SignalHistory],
     progress: Progress | None = None,
+    others: OtherDevices | None = None,
 ) -> BacktestResult:
-    """Replay a rule and score what it did, by the first of the histories.
+    """Replay a rule and score what it did, by the first of the histories, if there is one.
 
     Raises ValueError if the rule sets something else than a switch, and whatever the rule raises.
     """
-    device = ReplayedDevice(settings, histories)
+    device = ReplayedDevice(settings, histories, others)
     ticks = (settings.until - settings.since) // settings.every
     for tick in range(ticks):
         device.tick(settings.since + tick * settings.every)
@@ -198,10 +223,15 @@ def backtest(
             progress(tick, ticks)
     switches = len(device.switched)
     device.stop(settings.until)
-    first = next(iter(histories.values()))
     result = BacktestResult(
         settings, ticks, device.undecided, switches, device.waited, device.on, device.held
     )
+    if others is not None:
+        result.looked_at = others.names
+        result.bought = device.bought if settings.rule.metered else None
+    first = next(iter(histories.values()), None)
+    if first is None:
+        return result
     result.forecasts, result.origin = first.kind, first.origin
     rows = [row for row in device.rows if _is_within(row, settings)]
     for row in rows:
@@ -229,7 +259,7 @@ def _at_the_mean(
     slots = measured.between(settings.since, settings.until)
     spans = score.joined(Window(slot.starts_at, slot.ends_at) for slot in slots)
     ran = [window for span in spans for window in score.within(on, span.starts_at, span.ends_at)]
-    if not slots or not ran:
+    if not slots or not ran or not measured.signal.is_cost:
         return "", None, None
     weights = [(slot.ends_at - slot.starts_at) / score.MINUTE for slot in slots]
     weighted = [slot.value * weight for slot, weight in zip(slots, weights, strict=True)]
@@ -262,19 +292,37 @@ def _job_json(row: BacktestJob) -> Json:
     }
 
 
+def load(
+    settings: BacktestSettings,
+    written: Mapping[str, object],
+    file: Path | None,
+    region: str,
+    currency: str,
+) -> tuple[dict[Signal, SignalHistory], OtherDevices | None]:
+    """Return what a rule's signals were, and the devices that its options, as written, name.
+
+    Raises LookupError, ValueError, OSError with what is wrong.
+    """
+    others = others_named(settings.rule, written, settings.since, settings.until)
+    return load_histories(settings, file, region, currency, others is not None), others
+
+
 def load_histories(
     settings: BacktestSettings,
     file: Path | None = None,
     region: str = "",
     currency: str = "",
+    is_optional: bool = False,
 ) -> dict[Signal, SignalHistory]:
-    """Return what a rule's signals were.
+    """Return what a rule's signals were; where they are optional, it may be none.
 
     From a file, of the first signal that the rule looks at; or of each that is stored, of the
     region "feed:region" or else where FEEDS says. Raises LookupError, ValueError, OSError with what
     is wrong.
     """
     signals = settings.rule.signals(settings.options)
+    if file and not signals:
+        raise ValueError(f"{settings.rule.name} looks at no price and no forecast: take no file.")
     if file:
         unit = signals[0].unit
         if unit.startswith("/"):
@@ -299,29 +347,29 @@ def load_histories(
                 found[signal] = past.from_database(source, signal, settings.since, settings.until)
         except LookupError as error:
             problems.append(str(error))
-    if not found:
+    if not found and not is_optional:
         raise LookupError(problems[-1])
     return found
 
 
-def read_options(rule: Rule, written: Mapping[str, object]) -> Any:
-    """Read options as `Rule.read()`, and refuse those of which nothing is known in a backtest.
+def read_options(rule: Rule, written: Mapping[str, object]) -> tuple[Any, Options]:
+    """Read options as `Rule.read()`; return them, and what was written with the numbers of devices.
 
-    Raises ValueError with a sentence.
+    Raises ValueError with a sentence, also where a backtest has nothing to go by.
     """
-    naming = [name for name in rule.device_options if str(written.get(name, "")) not in ("", "0")]
-    if naming:
+    numbered = with_numbers(rule, written, Device.objects.present())
+    options = rule.read(numbered)
+    if rule.signals(options) or rule.named(numbered):
+        return options, numbered
+    if rule.device_options:
         raise ValueError(
-            f"{naming[0]}: a backtest knows no other devices. To see what a device that is there "
-            "would have decided: python manage.py do_something_awesome --as-of TIME --dry-run"
+            f"{rule.device_options[0]}: a backtest's own device is a switch and nothing else. Name "
+            f"one whose history is stored: {rule.device_options[0]}=NAME"
         )
-    options = rule.read(written)
-    if not rule.signals(options):
-        raise ValueError(
-            f"{rule.name} looks at no price and no forecast, so that a backtest has nothing to "
-            "measure it by."
-        )
-    return options
+    raise ValueError(
+        f"{rule.name} looks at no price and no forecast, so that a backtest has nothing to "
+        "measure it by."
+    )
 
 
 def settings_of(

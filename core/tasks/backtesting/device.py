@@ -1,9 +1,10 @@
 """A device for backtests: it obeys at once, and remembers what the database would have of it."""
 
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
+from functools import partial
 from typing import Any
 
 from core import rules
@@ -12,7 +13,8 @@ from core.models import Plan
 from core.planning import Window, precedence, score
 from core.planning.precedence import HOUR, Limits
 from core.readings import Source
-from core.rules import Decision, Rule, Situation
+from core.rules import Decision, Other, Rule, Situation
+from core.tasks.backtesting.others import OtherDevices, with_load
 from core.tasks.backtesting.past import SignalHistory
 from core.tasks.decisions import plans
 
@@ -42,14 +44,18 @@ class BacktestSettings:
 class ReplayedDevice:
     """A device that a rule switches, tick by tick.
 
+    `others` are those that options of the rule name, None if they name none.
     `on` is when it ran, `held` when its rule held it off as a guard, `rows` its plans, one a
     deadline, not saved; `informed` the deadlines of those that were planned by any data.
     """
 
     def __init__(
-        self, settings: BacktestSettings, histories: Mapping[Signal, SignalHistory]
+        self,
+        settings: BacktestSettings,
+        histories: Mapping[Signal, SignalHistory],
+        others: OtherDevices | None = None,
     ) -> None:
-        self.settings, self.histories = settings, histories
+        self.settings, self.histories, self.others = settings, histories, others
         self.is_on = False
         self.changed_at: datetime | None = None
         self.switched: list[datetime] = []
@@ -61,9 +67,31 @@ class ReplayedDevice:
         self.rows: list[Plan] = []
         self.informed: set[datetime] = set()
         self.undecided = self.waited = 0
+        self.bought = 0.0
+        """In kWh: of what it used, by a meter that it looks at."""
 
     def tick(self, now: datetime) -> None:
-        """Decide and switch. Raises ValueError if the rule sets something else than a switch."""
+        """Decide and switch, and count what is bought until the next tick. Raises what _decide()
+        does."""
+        self._decide(now)
+        if self.is_on and self.others and self.settings.rule.metered:
+            self._count_bought(self.others.at(now), self.settings.rule.metered)
+
+    def _count_bought(
+        self, others: Mapping[int, Other], metered: Callable[[Any, float], float]
+    ) -> None:
+        hours = self.settings.every / HOUR
+        for other in others.values():
+            for value in other.values.values():
+                if isinstance(value, bool | str):
+                    continue
+                loaded = metered(self.settings.options, value)
+                # Where more load makes the number smaller, what is fed in is positive.
+                before, after = (value, loaded) if loaded > value else (-value, -loaded)
+                self.bought += (max(0.0, after) - max(0.0, before)) * hours / 1000
+
+    def _decide(self, now: datetime) -> None:
+        """Raises ValueError if the rule sets something else than a switch."""
         try:
             decision = self._decision(now)
         except rules.Undecided:
@@ -110,7 +138,16 @@ class ReplayedDevice:
             held_off_since=self.held_off_since,
             held_off_until=self.held_off_until,
             limits=settings.limits,
+            others=self._others(now),
         )
+
+    def _others(self, now: datetime) -> Mapping[int, Other]:
+        if self.others is None:
+            return {}
+        found, metered = self.others.at(now), self.settings.rule.metered
+        if metered is None or not self.is_on or self.changed_at is None:
+            return found
+        return with_load(partial(metered, self.settings.options), found, self.changed_at)
 
     def _minutes(self, since: datetime, now: datetime) -> float:
         """Return how long it ran since then."""

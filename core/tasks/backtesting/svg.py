@@ -39,8 +39,11 @@ text { fill: var(--ink); font: 13px system-ui, sans-serif }
 def draw_svg(result: BacktestResult, histories: Mapping[Signal, SignalHistory]) -> str:
     """Return a drawing of the first signal, as strict XML with its own style.
 
-    It shows forecast and measurements, and when the device ran or was held off.
+    It shows forecast and measurements, and when the device ran or was held off. Raises ValueError
+    where there is no signal.
     """
+    if not histories:
+        raise ValueError("--svg: it looks at no price and no forecast that could be drawn.")
     history = next(iter(histories.values()))
     frame = _Frame(result, history)
     rule, zone = result.settings.rule.name, result.settings.zone

@@ -1,8 +1,11 @@
 """Read what attributes were in the last minutes: two queries, for however many devices."""
 
 import json
-from collections.abc import Collection, Iterable, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from operator import attrgetter, itemgetter
 from typing import Any, NamedTuple
 
 from django.db import connection
@@ -10,6 +13,7 @@ from django.db import connection
 from core.models import Attribute
 from core.models.attribute import as_value
 from core.planning.timeline import held
+from core.readings import Value
 from core.rules._past import Past, Stretch
 
 MOST_VALUES = 100
@@ -41,7 +45,6 @@ WITH wanted AS MATERIALIZED (
 SELECT place, MIN(observed_at), MIN(number), MAX(number), MIN(text), MAX(text) FROM told
 GROUP BY place, CASE WHEN newest < %(most)s THEN newest ELSE %(most)s END ORDER BY 1, 2
 """
-# One that is not over at that time was not known of then.
 SILENCES = """
 WITH wanted AS MATERIALIZED (
     SELECT place, pk, COALESCE((SELECT MAX(starts_at) FROM core_silence
@@ -50,7 +53,7 @@ WITH wanted AS MATERIALIZED (
 )
 SELECT wanted.place, starts_at, ends_at FROM wanted JOIN core_silence ON attribute_id = pk
     AND starts_at >= since AND starts_at < %(at)s
-WHERE ends_at <= %(at)s ORDER BY 1, 2
+ORDER BY 1, 2
 """
 
 
@@ -65,44 +68,91 @@ class Wanted(NamedTuple):
         return self.attribute.pk, self.lasts
 
 
+class Told(NamedTuple):
+    """From when on a value held, or several: the lowest and the highest."""
+
+    at: datetime
+    lowest: Value
+    highest: Value
+
+
+@dataclass(frozen=True)
+class Line:
+    """What was told of an attribute, and when nothing was, in order of time."""
+
+    told: Sequence[Told]
+    silences: Sequence[tuple[datetime, datetime]]
+
+    def latest(self, at: datetime) -> Told | None:
+        """Return what was told last, by then."""
+        place = bisect_right(self.told, at, key=attrgetter("at"))
+        return self.told[place - 1] if place else None
+
+    def silent_since(self, at: datetime) -> datetime | None:
+        """Return when the silence began that was not over then; None if there is none."""
+        place = bisect_left(self.silences, at, key=itemgetter(0))
+        if not place or self.silences[place - 1][1] <= at:
+            return None
+        return self.silences[place - 1][0]
+
+    def past(self, lasts: timedelta, at: datetime) -> Past:
+        """Return what it was until `at`. A silence that was not over then is not known yet."""
+        since = at - lasts
+        first = max(0, bisect_right(self.told, since, key=attrgetter("at")) - 1)
+        told = self.told[first : bisect_right(self.told, at, key=attrgetter("at"))]
+        gaps = [silence for silence in self.silences if since < silence[1] <= at]
+        # The line is drawn by places in `told`: what held may be words.
+        points = [(one.at, float(place)) for place, one in enumerate(told)]
+        stretches = []
+        for piece in held(points, gaps, since, at):
+            one = told[int(piece.value)]
+            stretches.append(Stretch(piece.start, piece.end, one.lowest, one.highest))
+        return Past(lasts, tuple(stretches))
+
+
 def recent_past(wanted: Iterable[Wanted], at: datetime) -> dict[tuple[int, timedelta], Past]:
     """Return what attributes were until `at`, by their keys and how far back is looked.
 
     They are fresh: the latest value of each holds.
     """
     rows = list({one.key: one for one in wanted}.values())
-    if not rows:
-        return {}
-    told, silences = _by_place(VALUES, rows, at), _by_place(SILENCES, rows, at)
-    return {
-        one.key: Past(one.lasts, _stretches(one, told[place], silences[place], at))
-        for place, one in enumerate(rows)
-    }
+    found = lines(rows, at, MOST_VALUES)
+    return {one.key: line.past(one.lasts, at) for one, line in zip(rows, found, strict=True)}
 
 
-def _stretches(
-    one: Wanted, told: Sequence[Any], silences: Sequence[Any], at: datetime
-) -> tuple[Stretch, ...]:
-    # The line is drawn by places in `told`: what held may be words.
-    points = [(_time(row[1]), float(place)) for place, row in enumerate(told)]
-    gaps = [(_time(starts_at), _time(ends_at)) for _, starts_at, ends_at in silences]
-    stretches = []
-    for piece in held(points, gaps, at - one.lasts, at):
-        _, _, least, most, first, last = told[int(piece.value)]
-        lowest = as_value(one.attribute.kind, least, first)
-        highest = as_value(one.attribute.kind, most, last)
+def lines(wanted: Sequence[Wanted], at: datetime, most: int) -> list[Line]:
+    """Read what was told of each until `at`, as far back as it is looked at, and what held then.
+
+    Of the oldest, beyond `most`, the lowest and the highest are one.
+    """
+    if not wanted:
+        return []
+    told = _by_place(VALUES, wanted, at, most)
+    silences = _by_place(SILENCES, wanted, at, most)
+    return [
+        Line(
+            list(_told(one.attribute.kind, told[place])),
+            [(_time(starts_at), _time(ends_at)) for _, starts_at, ends_at in silences[place]],
+        )
+        for place, one in enumerate(wanted)
+    ]
+
+
+def _told(kind: str, rows: Iterable[Any]) -> Iterator[Told]:
+    for _, at, least, most, first, last in rows:
+        lowest, highest = as_value(kind, least, first), as_value(kind, most, last)
+        # Of another kind once: nothing to compare with.
         if lowest is not None and highest is not None:
-            stretches.append(Stretch(piece.start, piece.end, lowest, highest))
-    return tuple(stretches)
+            yield Told(_time(at), lowest, highest)
 
 
-def _by_place(query: str, wanted: Collection[Wanted], at: datetime) -> list[list[Any]]:
+def _by_place(query: str, wanted: Collection[Wanted], at: datetime, most: int) -> list[list[Any]]:
     """Return the rows of each of those that are wanted, in order of time."""
     found: list[list[Any]] = [[] for _ in wanted]
     adapt = connection.ops.adapt_datetimefield_value
     pks = [one.attribute.pk for one in wanted]
     since = [adapt(at - one.lasts) for one in wanted]
-    parameters: dict[str, Any] = {"at": adapt(at), "most": MOST_VALUES}
+    parameters: dict[str, Any] = {"at": adapt(at), "most": most}
     if connection.vendor == "sqlite":
         parameters["wanted"] = json.dumps(list(zip(pks, since, strict=True)))
     else:

@@ -261,12 +261,13 @@ RANGE = ("--from", "2023-03-20", "--to", "2023-03-22")
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (("when", "device=Sensor"), "device: a backtest knows no other devices."),
-        (("when", "device=7"), "device: a backtest knows no other devices."),
-        (("when", "device=0"), "when looks at no price and no forecast"),
+        (("when", "device=Sensor"), "device: there is no device 'Sensor'"),
+        (("when", "device=0"), "device: a backtest's own device is a switch and nothing else"),
+        (("when",), "Name one whose history is stored: device=NAME"),
         (("schedule",), "schedule looks at no price and no forecast"),
     ],
 )
+@pytest.mark.django_db
 def test_what_a_backtest_cannot_know_is_refused(tmp_path, words, sentence):
     with pytest.raises(CommandError, match=sentence):
         say(*words, *RANGE, "--file", write(tmp_path / "a.csv", hourly(24)))
