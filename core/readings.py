@@ -64,7 +64,8 @@ class AttributeSpec:
 
     `unit` is the usual symbol (W, kWh, °C, %, V, A, Hz, lx). `minimum` and `maximum` bound what may
     be stored and ordered; `choices` are the words a choice can take. `step`: what is ordered is
-    rounded to so much, counted from `minimum`, or from 0.
+    rounded to so much, counted from `minimum`, or from 0. `tolerance`: the device itself may round
+    what is ordered by so much.
     """
 
     name: str
@@ -75,6 +76,7 @@ class AttributeSpec:
     choices: tuple[str, ...] = ()
     writable: bool = False
     step: float | None = None
+    tolerance: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,8 @@ class DeviceSpec:
     """One device behind a gateway, as discovery found it.
 
     `vendor_id` is the vendor's own id, unique in the gateway. `wakes_every` is for a device on
-    battery that sleeps, and cannot be reached until it wakes; None: it is always there.
+    battery that sleeps, and cannot be reached until it wakes; None: it is always there. Devices of
+    one gateway with the same `hardware` are one thing for people, called `hardware_name`.
     """
 
     vendor_id: str
@@ -90,6 +93,8 @@ class DeviceSpec:
     attributes: tuple[AttributeSpec, ...]
     model: str = ""
     wakes_every: timedelta | None = None
+    hardware: str = ""
+    hardware_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,6 +58,7 @@ def device_json(device: Device, attributes: Iterable[Attribute], now: datetime, 
             "name": str(device.gateway),
             "vendor": device.gateway.vendor,
         },
+        "hardware": hardware_json(device),
         "place": {
             "name": site.place_of(device),
             "latitude": latitude,
@@ -84,6 +85,14 @@ def public_device_json(
     shown = device_json(device, attributes, now, site)
     gateway = shown["gateway"] | {"name": device.gateway.public_name}
     return shown | {"place": place, "gateway": gateway}
+
+
+def hardware_json(device: Device) -> Json | None:
+    """Show of which hardware a device is a part; None if it is all of it. Devices of one gateway
+    with the same hardware are one thing for people."""
+    if not device.hardware:
+        return None
+    return {"id": device.hardware, "name": device.hardware_name}
 
 
 def hold_json(device: Device, now: datetime) -> Json | None:
@@ -417,8 +426,10 @@ def presence_json(device_pk: int, people: Iterable[Presence]) -> Json:
 
 
 def anonymous_device_json(body: Json) -> Json:
-    """Leave out what readers without a log-in do not see: its ID, and why a person holds it."""
+    """Leave out what readers without a log-in do not see: IDs, and why a person holds it."""
     shown = _without(body, "vendor_id")
+    hardware = body.get("hardware")  # not in events of before there was such a thing
+    shown["hardware"] = _without(hardware, "id") if hardware else None
     shown["hold"] = anonymous_hold_json(body["hold"])
     if body["decision"]:
         reason = public_sentence(body["decision"]["reason"])

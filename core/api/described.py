@@ -66,6 +66,11 @@ class GatewayOfDevice(Described):
     vendor = serializers.CharField()
 
 
+class HardwareOfDevice(Described):
+    id = serializers.CharField(required=False)
+    name = serializers.CharField(allow_blank=True)
+
+
 class PlaceOfDevice(Described):
     name = serializers.CharField(allow_blank=True)
     zone = serializers.CharField()
@@ -90,6 +95,12 @@ class DeviceShown(Described):
     model = serializers.CharField(allow_blank=True)
     vendor_id = serializers.CharField(required=False)
     gateway = GatewayOfDevice()
+    hardware = HardwareOfDevice(
+        allow_null=True,
+        help_text=(
+            "Devices of one gateway with the same are one thing, such as channels; null: it is one."
+        ),
+    )
     place = PlaceOfDevice()
     enabled = serializers.BooleanField()
     freshness = serializers.ChoiceField(choices=[state.value for state in Freshness])

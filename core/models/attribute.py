@@ -33,6 +33,9 @@ class Attribute(models.Model):
     minimum = models.FloatField(null=True, blank=True)
     maximum = models.FloatField(null=True, blank=True)
     step = models.FloatField(null=True, blank=True, help_text="Orders are rounded to it")
+    tolerance = models.FloatField(
+        null=True, blank=True, help_text="The device may round what is ordered by so much"
+    )
     choices = models.JSONField(default=list, blank=True)
     writable = models.BooleanField(default=False)
 
@@ -92,6 +95,7 @@ class Attribute(models.Model):
             minimum=spec.minimum,
             maximum=spec.maximum,
             step=spec.step,
+            tolerance=spec.tolerance,
             choices=list(spec.choices),
             writable=spec.writable,
         )

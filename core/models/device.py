@@ -75,11 +75,12 @@ class DeviceQuerySet(models.QuerySet["Device"]):
         return self.alias(rank=freshness_rank(now)).filter(Q(rank=rank))
 
     def matching(self, words: str) -> Self:
-        """Those in which each word occurs in name, place, model, vendor's id or gateway's name."""
+        """Those in which each word occurs in a name of theirs, place, model or vendor's id."""
         found = self
         for word in words.split():
             found = found.filter(
                 Q(name__icontains=word)
+                | Q(hardware_name__icontains=word)
                 | Q(place__icontains=word)
                 | Q(model__icontains=word)
                 | Q(vendor_id__icontains=word)
@@ -105,6 +106,13 @@ class Device(Evented):
     )
     name = models.CharField(max_length=120)
     model = models.CharField(max_length=120, blank=True)
+    hardware = models.CharField(
+        max_length=200,
+        blank=True,
+        editable=False,
+        help_text="The same for devices of the gateway that are one thing, such as its channels",
+    )
+    hardware_name = models.CharField(max_length=120, blank=True, editable=False)
     place = models.CharField(max_length=120, blank=True)
     latitude = models.FloatField(
         null=True, blank=True, validators=[MinValueValidator(-90), MaxValueValidator(90)]

@@ -201,8 +201,9 @@ class DeviceCommand(Evented):
         return self.state in OPEN
 
     def matches(self, number: float | None, text: str | None) -> bool:
-        """Whether these two columns hold the ordered value."""
-        return is_same((self.number, self.text), (number, text))
+        """Whether these two columns hold the ordered value, as far as the device rounds it."""
+        tolerance = self.attribute.tolerance or 0
+        return is_same((self.number, self.text), (number, text), tolerance)
 
     def is_as_before(self, number: float | None, text: str | None) -> bool:
         """Whether these two columns may hold the value from before it was sent.
@@ -232,15 +233,19 @@ class DeviceCommand(Evented):
         return self.state != before
 
 
-def is_same(one: tuple[float | None, str | None], other: tuple[float | None, str | None]) -> bool:
+def is_same(
+    one: tuple[float | None, str | None],
+    other: tuple[float | None, str | None],
+    tolerance: float = 0,
+) -> bool:
     """Whether two values (number, text) are the same.
 
-    Vendors round: numbers may differ by 0.5 %, at least by 0.2.
+    Vendors round: numbers may differ by 0.5 %, at least by 0.2, or by what is known of the device.
     """
     (number, text), (other_number, other_text) = one, other
     if number is None or other_number is None:
         return text == other_text and number == other_number
-    return abs(number - other_number) <= max(0.2, abs(number) * 0.005)
+    return abs(number - other_number) <= max(0.2, abs(number) * 0.005, tolerance)
 
 
 def with_step(steps: list[Any], now: datetime, state: str, error: str = "") -> list[Any]:

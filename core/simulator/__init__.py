@@ -25,11 +25,22 @@ from ipaddress import ip_address
 from typing import Self
 
 from core.simulator.connection import Connection
-from core.simulator.devices import KINDS, METER, PUMP, DeviceKind, SimulatedDevice
+from core.simulator.devices import KINDS, METER, PUMP, STRIP, DeviceKind, SimulatedDevice
 from core.simulator.faults import Fault
 from core.simulator.guard import Guard
+from core.simulator.lights import BLIND, LAMP, simulated
 
-__all__ = ["KINDS", "METER", "PUMP", "SimulatedDevice", "Fault", "Simulator"]
+__all__ = [
+    "BLIND",
+    "KINDS",
+    "LAMP",
+    "METER",
+    "PUMP",
+    "STRIP",
+    "SimulatedDevice",
+    "Fault",
+    "Simulator",
+]
 
 GOLDEN = 0.6180339887498949
 """The multiples of this, modulo 1, are scattered as evenly as can be."""
@@ -61,11 +72,12 @@ class Simulator:
         now = time.time()
         self.port, self.latency = port, latency
         self.guard = Guard(password)
-        self.devices = [SimulatedDevice(number, now, kinds) for number in range(devices)]
+        self.devices = [simulated(number, now, kinds) for number in range(devices)]
         self.connections: set[Connection] = set()
         for device in self.devices:
-            device.told = partial(self._told, device)
-        self._timers: dict[int, asyncio.TimerHandle] = {}
+            for channel in device.channels:
+                channel.told = partial(self._told, device)
+        self._timers: dict[SimulatedDevice, asyncio.TimerHandle] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self.spread(faults)
@@ -154,13 +166,14 @@ class Simulator:
         await server.wait_closed()
 
     def order(self, device: SimulatedDevice, on: bool, toggle_after: float | None) -> bool:
-        """Switch a device, as Switch.Set does. Called in the serving thread."""
-        if running := self._timers.pop(device.number, None):
+        """Switch a device, or a channel of one, as Switch.Set does. Called in the serving
+        thread."""
+        if running := self._timers.pop(device, None):
             running.cancel()
         device.timer = None
         if toggle_after is not None:
             device.timer = (time.time(), toggle_after)
-            self._timers[device.number] = asyncio.get_running_loop().call_later(
+            self._timers[device] = asyncio.get_running_loop().call_later(
                 toggle_after, self._revert, device
             )
         return device.order(on)
@@ -181,5 +194,5 @@ class Simulator:
                 connection.socket.notify()
 
     def _revert(self, device: SimulatedDevice) -> None:
-        del self._timers[device.number]
+        del self._timers[device]
         device.revert()

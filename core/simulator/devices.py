@@ -10,7 +10,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,11 @@ FIRST_MONDAY = 4 * 86_400
 
 @dataclass(frozen=True, slots=True)
 class DeviceKind:
-    """A kind of device, as a real model. `watts` is what it draws when it is on."""
+    """A kind of device, as a real model. `watts` is what it draws when it is on.
+
+    With further `channels` each is of a kind of its own; `channel` is what the first is called, if
+    people named it.
+    """
 
     name: str
     app: str
@@ -36,6 +40,16 @@ class DeviceKind:
     generation: int
     component: str
     watts: float = 0.0
+    channel: str | None = None
+    channels: tuple["DeviceKind", ...] = ()
+
+    @property
+    def component_id(self) -> int:
+        return int(self.component.partition(":")[2])
+
+    def further(self, component: str, name: str | None, watts: float = 0.0) -> "DeviceKind":
+        """Make the kind of another channel of the same hardware."""
+        return replace(self, component=component, channel=name, watts=watts)
 
 
 KINDS = (
@@ -49,6 +63,17 @@ KINDS = (
 METER = DeviceKind("Mains", "ProEM", "SPEM-002CEBEU50", 2, "em1:0")
 """It keeps what it measured in each minute."""
 PUMP = DeviceKind("Pump", "Plus1PM", "SNSW-001P16EU", 2, "switch:0", 750.0)
+
+_STRIP = DeviceKind("Workshop", "Pro4PM", "SPSW-104PE16EU", 2, "switch:0", 60.0, "Bench light")
+STRIP = replace(
+    _STRIP,
+    channels=(
+        _STRIP.further("switch:1", "Lathe", 900.0),
+        _STRIP.further("switch:2", "Dust extractor", 1200.0),
+        _STRIP.further("switch:3", None, 150.0),
+    ),
+)
+"""Four switches in one housing."""
 
 
 @cache
@@ -86,6 +111,9 @@ class SimulatedDevice:
         """When the running timer began, and after how many seconds it toggles."""
         self.told: Callable[[], object] = lambda: None
         """Called when it was switched, in the thread that did it."""
+        self.channels: list[SimulatedDevice] = [self]
+        """Itself, and the others in the same housing; those answer for nothing but their own
+        component."""
         self.requests = self.writes = self.effects = self.reverts = 0
         """What was asked, orders among it, changes of the switch made by orders, and those made by
         timers."""
@@ -115,7 +143,10 @@ class SimulatedDevice:
 
     @property
     def has_switch(self) -> bool:
-        return self.kind.component == "switch:0"
+        return self.kind.component.startswith("switch:")
+
+    def channel(self, component: str) -> "SimulatedDevice | None":
+        return next((one for one in self.channels if one.kind.component == component), None)
 
     def order(self, on: bool) -> bool:
         """Switch because somebody ordered it. Returns how it was before."""
@@ -144,11 +175,14 @@ class SimulatedDevice:
     def status(self, now: float) -> str:
         """Shelly.GetStatus in JSON."""
         system = f'"unixtime":{int(now)},"uptime":{int(now - self._started_at)}'
-        return f"{{{self._component(now)},{self._tail}{system}}}}}"
+        return f"{{{self._components(now)},{self._tail}{system}}}}}"
 
     def changes(self, now: float) -> str:
-        """What NotifyStatus tells of its one component, in JSON."""
-        return f'{{"ts":{now:.2f},{self._component(now)}}}'
+        """What NotifyStatus tells of its components, in JSON."""
+        return f'{{"ts":{now:.2f},{self._components(now)}}}'
+
+    def _components(self, now: float) -> str:
+        return ",".join(channel._component(now) for channel in self.channels)
 
     def _component(self, now: float) -> str:
         if self.kind.component == "temperature:0":
@@ -176,7 +210,7 @@ class SimulatedDevice:
             timer = f'"timer_started_at":{began:.2f},"timer_duration":{seconds:.2f},'
         output = "true" if self.on else "false"
         return (
-            f'"switch:0":{{"id":0,"source":"{self.source}","output":{output},{timer}{meter},'
+            f'"{self.kind.component}":{{"id":{self.kind.component_id},"source":"{self.source}","output":{output},{timer}{meter},'
             f'"temperature":{{"tC":{chip:.1f},"tF":{chip * 1.8 + 32:.1f}}}}}'
         )
 
@@ -245,16 +279,20 @@ class SimulatedDevice:
             "fw_id": "20250520-083712/1.6.2-gsimulated",
             "discoverable": True,
         }
-        return json.dumps(
-            {self.kind.component: {"id": 0, "name": None}, "sys": {"device": device, "cfg_rev": 1}}
-        )
+        components = {
+            channel.kind.component: channel._component_config() for channel in self.channels
+        }
+        return json.dumps({**components, "sys": {"device": device, "cfg_rev": 1}})
+
+    def _component_config(self) -> dict[str, Any]:
+        return {"id": self.kind.component_id, "name": self.kind.channel}
 
     def counts(self) -> dict[str, int]:
         return {
             "requests": self.requests,
             "writes": self.writes,
-            "effects": self.effects,
-            "reverts": self.reverts,
+            "effects": sum(channel.effects for channel in self.channels),
+            "reverts": sum(channel.reverts for channel in self.channels),
         }
 
     def _count_energy(self, now: float) -> None:

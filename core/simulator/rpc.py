@@ -7,8 +7,11 @@ from typing import Any, Protocol
 from urllib.parse import parse_qs
 
 from core.simulator.devices import METER, SimulatedDevice
+from core.simulator.lights import SimulatedCover, SimulatedLight
 
 LONGEST_TIMER_SECONDS = 1e8
+SWITCHES = {"Switch.Set": "switch", "Light.Set": "light", "CCT.Set": "cct"}
+"""Methods, and the components that have them."""
 BARE: Any = object()
 
 
@@ -17,7 +20,7 @@ class RpcError(Exception):
 
 
 class Order(Protocol):
-    """Switches a device, with a timer if one is given. Returns how it was before."""
+    """Switches a device or a channel, with a timer if one is given. Returns how it was before."""
 
     def __call__(self, device: SimulatedDevice, on: bool, toggle_after: float | None) -> bool: ...
 
@@ -33,7 +36,7 @@ class Call:
 
     @property
     def is_write(self) -> bool:
-        return self.method == "Switch.Set"
+        return self.method in (*SWITCHES, "Cover.GoToPosition")
 
 
 def read_call(http_method: str, path: str, query: str, body: bytes) -> Call | None:
@@ -87,8 +90,10 @@ def _result(device: SimulatedDevice, call: Call, order: Order, is_protected: boo
         return device.info(is_protected)
     if call.method == "Shelly.GetConfig":
         return device.config()
-    if call.method == "Switch.Set" and device.has_switch:
-        return _set_switch(device, call.params, order)
+    if kind := SWITCHES.get(call.method):
+        return _set(_channel(device, kind, call), call.params, order)
+    if call.method == "Cover.GoToPosition":
+        return _go_to(_channel(device, "cover", call), call.params)
     if call.method == "EM1Data.GetData" and device.kind is METER:
         return _records(device, call.params)
     raise RpcError(404, f"No handler for {call.method}")
@@ -103,10 +108,24 @@ def _records(device: SimulatedDevice, params: dict[str, Any]) -> str:
     return device.records(ts, end_ts, time.time())
 
 
-def _set_switch(device: SimulatedDevice, params: dict[str, Any], order: Order) -> str:
-    on, toggle_after = params.get("on"), params.get("toggle_after")
-    if params.get("id") != 0:
+def _channel(device: SimulatedDevice, kind: str, call: Call) -> SimulatedDevice:
+    """The channel that an order is for."""
+    if not any(one.kind.component.startswith(f"{kind}:") for one in device.channels):
+        raise RpcError(404, f"No handler for {call.method}")
+    component_id = call.params.get("id")
+    channel = device.channel(f"{kind}:{component_id}") if type(component_id) is int else None
+    if channel is None:
         raise RpcError(-105, "Argument 'id', value not found!")
+    return channel
+
+
+def _set(device: SimulatedDevice, params: dict[str, Any], order: Order) -> str:
+    on, toggle_after = params.get("on"), params.get("toggle_after")
+    brightness, color_temperature = params.get("brightness"), params.get("ct")
+    if isinstance(device, SimulatedLight):
+        device.adjust(brightness, color_temperature)
+        if on is None and (brightness, color_temperature) != (None, None):
+            return "null"
     if not isinstance(on, bool):
         raise RpcError(-103, "Missing or bad argument 'on'!")
     if toggle_after is not None and not (
@@ -114,6 +133,16 @@ def _set_switch(device: SimulatedDevice, params: dict[str, Any], order: Order) -
     ):
         raise RpcError(-103, "Bad argument 'toggle_after'!")
     return json.dumps({"was_on": order(device, on, toggle_after)})
+
+
+def _go_to(device: SimulatedDevice, params: dict[str, Any]) -> str:
+    position = params.get("pos")
+    if not isinstance(device, SimulatedCover) or type(position) is not int:
+        raise RpcError(-103, "Missing or bad argument 'pos'!")
+    if not 0 <= position <= 100:
+        raise RpcError(-103, "Bad argument 'pos'!")
+    device.go_to(position, time.time())
+    return "null"
 
 
 def _read_json(text: str) -> Any:

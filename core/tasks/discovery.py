@@ -165,6 +165,7 @@ def store(gateway: Gateway, specs: list[DeviceSpec], restore: bool, outbox: Outb
             found.restored.append(device.pk)
         else:
             found.known.append(device.pk)
+        _store_hardware(device, spec)
         found.notes += _store_attributes(device, spec.attributes)
     outbox.changed_pks(Device, [*found.known, *found.restored])
     listed = {spec.vendor_id for spec in specs}
@@ -181,6 +182,14 @@ def _store_sleep(gateway: Gateway, specs: list[DeviceSpec]) -> None:
     if gateway.wakes_every != wakes_every:
         gateway.wakes_every = wakes_every
         gateway.save(update_fields=["wakes_every"])
+
+
+def _store_hardware(device: Device, spec: DeviceSpec) -> None:
+    """Note which hardware a device is of."""
+    hardware = clean_name(spec.hardware), clean_name(spec.hardware_name)
+    if (device.hardware, device.hardware_name) != hardware:
+        device.hardware, device.hardware_name = hardware
+        device.save(update_fields=["hardware", "hardware_name"])
 
 
 def _store_attributes(device: Device, specs: tuple[AttributeSpec, ...]) -> list[str]:
@@ -216,6 +225,8 @@ def _store_attributes(device: Device, specs: tuple[AttributeSpec, ...]) -> list[
         [Attribute.of(device, spec) for spec in by_name.values()],
         update_conflicts=True,
         unique_fields=["device", "name"],
-        update_fields=["kind", "unit", "minimum", "maximum", "step", "choices", "writable"],
+        update_fields=[
+            *("kind", "unit", "minimum", "maximum", "step", "tolerance", "choices", "writable")
+        ],
     )
     return notes

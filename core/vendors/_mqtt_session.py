@@ -1,6 +1,6 @@
 """One connection to a broker, and what its devices say over it in all the dialects we know."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import Self
@@ -14,6 +14,7 @@ from core.vendors._mqtt_discovery import Discovery
 from core.vendors._mqtt_shelly import Shelly
 from core.vendors._mqtt_tasmota import Tasmota
 from core.vendors._mqtt_zigbee import Zigbee2Mqtt
+from core.vendors._shelly import hardware_of
 
 QUIET_SECONDS = 0.5
 """A broker sends what it retains at once: after so long without a message that was all."""
@@ -32,11 +33,20 @@ class Told:
 
     readings: list[Reading] = field(default_factory=list)
     vendor_ids: dict[str, None] = field(default_factory=dict)
+    away: set[str] = field(default_factory=set)
 
     def add(self, reading: Reading) -> None:
         self.vendor_ids[reading.vendor_id] = None
-        if reading.attribute != AWAY:
+        if reading.attribute == AWAY:
+            self.away.add(reading.vendor_id)
+        else:
             self.readings.append(reading)
+
+    def about(self, vendor_ids: Iterable[str]) -> list[str]:
+        """List those of these devices that it is about. With hardware all its channels are away."""
+        return [
+            one for one in vendor_ids if one in self.vendor_ids or hardware_of(one) in self.away
+        ]
 
 
 class Session:

@@ -12,7 +12,7 @@ from typing import Any
 from core.net.mqtt import Message
 from core.readings import DeviceSpec, Reading, Value
 from core.vendors._mqtt import Dialect, Publication, Question, away, check_room, parsed
-from core.vendors._shelly import changed_readings, order, overlay, parts, readings
+from core.vendors._shelly import changed_readings, devices, hardware_of, order, overlay, readings
 
 
 class Shelly(Dialect):
@@ -41,19 +41,20 @@ class Shelly(Dialect):
 
     def devices(self) -> Iterator[DeviceSpec]:
         for prefix, status in self.status.items():
-            specs = {part.name: part.spec for part in parts(status)}
-            if specs:
-                yield DeviceSpec(f"shelly:{prefix}", prefix, tuple(specs.values()))
+            for device in devices(f"shelly:{prefix}", prefix, status, {}):
+                if device.attributes:
+                    yield device
 
     def questions(self, ids: Collection[str] | None) -> Iterator[Question]:
+        wanted = None if ids is None else set(map(hardware_of, ids))
         for prefix in self.status:
-            if ids is None or f"shelly:{prefix}" in ids:
+            if wanted is None or f"shelly:{prefix}" in wanted:
                 frame = {"id": prefix, "src": self.source, "method": "Shelly.GetStatus"}
                 publication = Publication(f"{prefix}/rpc", json.dumps(frame))
                 yield Question(f"shelly:{prefix}", publication)
 
     def order(self, vendor_id: str, attribute: str, value: Value) -> Publication | None:
-        prefix = vendor_id.removeprefix("shelly:")
+        prefix = hardware_of(vendor_id).removeprefix("shelly:")
         status = self.status.get(prefix)
         if not status:
             return None

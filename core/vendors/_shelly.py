@@ -2,7 +2,11 @@
 and for the cloud.
 
 After https://shelly-api-docs.shelly.cloud/gen2/. Its parts are components such as `switch:0`; the
-attributes of id 0 have plain names (`on`), those of id N a suffix (`on_1`).
+attributes of id 0 have plain names (`temperature`), those of id N a suffix (`temperature_1`).
+
+Channels are components that drive something: switches, lights, covers. Where one piece of hardware
+has several, each is a device. The first has the hardware's own id, and all that is no channel's;
+the others have ids such as `shellypro4pm-a8032abe54dc/switch:1`, and plain names (`on`).
 """
 
 from collections.abc import Iterator
@@ -15,13 +19,16 @@ from core.readings import (
     LARGEST_NUMBER,
     AttributeSpec,
     Cause,
+    DeviceSpec,
     Kind,
     Reading,
     Unacceptable,
     Value,
+    clean_name,
     clean_value,
 )
 from core.vendors._shelly_components import (
+    CHANNELS,
     COLDEST,
     COLOR,
     COMPONENTS,
@@ -44,6 +51,9 @@ after the Shelly integration of Home Assistant."""
 MOST_KEYS = 500
 """Of a status, or of one part of it. Real ones have some dozens."""
 
+MOST_CHANNELS = 16
+"""Of one piece of hardware. Real ones have up to five; what is beyond stays with the first."""
+
 CAUSES = {
     "init": Cause.RESTART,
     "timer": Cause.TIMER,
@@ -60,9 +70,10 @@ BY_CLOUD = ("shc", "shc_in", "cloud")
 @dataclass(frozen=True, slots=True)
 class Part:
     """One attribute of a device: its name, the component it stands in, what the device reported
-    and who set it so."""
+    and who set it so. `channel` is the component whose device it is of; "": the hardware's own."""
 
     name: str
+    channel: str
     component: str
     component_id: int
     field: Field
@@ -76,13 +87,57 @@ class Part:
         return replace(self.field.spec, name=self.name, writable=self.writable)
 
 
+def id_of(hardware: str, channel: str) -> str:
+    return f"{hardware}/{channel}" if channel else hardware
+
+
+def hardware_of(vendor_id: str) -> str:
+    """Return the id of the hardware that a device is a channel of, or is."""
+    return vendor_id.partition("/")[0]
+
+
+def devices(
+    hardware: str,
+    name: str,
+    status: dict[str, Any],
+    config: dict[str, Any],
+    model: str = "",
+    wakes_every: timedelta | None = None,
+) -> Iterator[DeviceSpec]:
+    """Describe the devices that a piece of hardware is, by its status and its configuration."""
+    by_channel: dict[str, list[AttributeSpec]] = {"": []}
+    for part in parts(status):
+        by_channel.setdefault(part.channel, []).append(within_range(part, config))
+    if len(by_channel) == 1:
+        yield DeviceSpec(hardware, name, tuple(by_channel[""]), model, wakes_every)
+        return
+    found = channels(status)
+    for channel, specs in by_channel.items():
+        key = channel or found[0]
+        yield DeviceSpec(
+            id_of(hardware, channel),
+            name_of(config.get(key)) or f"{name} {found.index(key) + 1}",
+            tuple(specs),
+            model,
+            wakes_every,
+            hardware=hardware,
+            hardware_name=name,
+        )
+
+
+def name_of(config: object) -> str:
+    """Return the name that people gave a component; "": none."""
+    return clean_name(config.get("name")) if isinstance(config, dict) else ""
+
+
 def readings(
-    vendor_id: str, status: dict[str, Any], by_cloud: Cause | None = Cause.PERSON
+    hardware: str, status: dict[str, Any], by_cloud: Cause | None = Cause.PERSON
 ) -> Iterator[Reading]:
     """Every value in a status. What can be ordered says who set it; `by_cloud` is who speaks
     through Shelly's cloud."""
     for part in parts(status):
         for value in _values(part):
+            vendor_id = id_of(hardware, part.channel)
             yield Reading(vendor_id, part.name, value, cause=_cause(part, by_cloud))
 
 
@@ -101,7 +156,7 @@ def overlay(status: dict[str, Any], changes: dict[str, Any]) -> None:
 
 
 def changed_readings(
-    vendor_id: str, status: dict[str, Any], changes: dict[str, Any]
+    hardware: str, status: dict[str, Any], changes: dict[str, Any]
 ) -> Iterator[Reading]:
     """The values that `changes`, laid over `status` before, tells of.
 
@@ -115,6 +170,7 @@ def changed_readings(
         has_marks = any("errors" in key or key == "is_valid" for key in component)
         if has_marks or _look_up(component, part.field.path) is not MISSING:
             for value in _values(part):
+                vendor_id = id_of(hardware, part.channel)
                 yield Reading(vendor_id, part.name, value, cause=_cause(part, Cause.PERSON))
 
 
@@ -127,7 +183,9 @@ def order(
 ) -> tuple[Part, dict[str, Any]]:
     """The part of a device that an order is for, and the arguments of its method. Raises ApiRefused
     if there is none."""
-    part = next((part for part in parts(status) if part.name == attribute and part.writable), None)
+    hardware = hardware_of(vendor_id)
+    of_device = (part for part in parts(status) if id_of(hardware, part.channel) == vendor_id)
+    part = next((part for part in of_device if part.name == attribute and part.writable), None)
     if part is None:
         raise ApiRefused(f"{vendor_id} has no {attribute!r} that can be set.")
     timer = {} if revert_after is None else {"toggle_after": _timer(part, revert_after)}
@@ -143,22 +201,36 @@ def parts(status: dict[str, Any]) -> Iterator[Part]:
         if kind in COMPONENTS
     )
     prefixes = _prefixes({kind for _, _, kind in found})
+    others = channels(status)[1:]
     seen = set()
     for _, component_id, kind in found:
         key = f"{kind}:{component_id}"
         component = status[key]
         prefix, suffix = prefixes.get(kind, ""), f"_{component_id}" if component_id else ""
+        channel = key if key in others else ""
         for field in COMPONENTS[kind]:
-            name = f"{prefix}{field.spec.name}{suffix}"
+            name = field.spec.name if channel else f"{prefix}{field.spec.name}{suffix}"
             reported = _look_up(component, field.path)
-            if reported is MISSING or name in seen:
+            if reported is MISSING or (channel, name) in seen:
                 continue
-            seen.add(name)
+            seen.add((channel, name))
             is_able = not field.needs or component.get(field.needs) is True
             writable = field.spec.writable and is_able
             is_valid = is_able and _is_valid(component, field.path)
             source = component.get("source")
-            yield Part(name, key, component_id, field, writable, reported, source, is_valid)
+            yield Part(
+                name, channel, key, component_id, field, writable, reported, source, is_valid
+            )
+
+
+def channels(status: dict[str, Any]) -> list[str]:
+    """List the components that are channels; the first has plain names where kinds clash."""
+    found = sorted(
+        (CHANNELS.index(kind), component_id, f"{kind}:{component_id}")
+        for kind, component_id in map(_split, status)
+        if kind in CHANNELS
+    )
+    return [key for _, _, key in found[:MOST_CHANNELS]]
 
 
 def within_range(part: Part, config: dict[str, Any]) -> AttributeSpec:

@@ -11,6 +11,8 @@ from core.readings import AttributeSpec, Kind
 COLDEST, WARMEST = 10_000, 1_000
 """Colour temperatures in K that white light can have. What one light can do is in its
 configuration, `ct_range`."""
+COLOR_TEMPERATURE_STEP = 50
+"""Some lights round to so many K."""
 MOST_COLOUR = 255
 COVER_STATES = ("open", "closed", "opening", "closing", "stopped", "calibrating")
 
@@ -59,7 +61,14 @@ def lamp(method: str) -> tuple[Field, ...]:
 
 def color_temperature(method: str) -> Field:
     spec = AttributeSpec(
-        "color_temperature", Kind.NUMBER, "K", WARMEST, COLDEST, writable=True, step=1
+        "color_temperature",
+        Kind.NUMBER,
+        "K",
+        WARMEST,
+        COLDEST,
+        writable=True,
+        step=1,
+        tolerance=COLOR_TEMPERATURE_STEP,
     )
     return Field(("ct",), spec, method=method, argument="ct")
 
@@ -162,3 +171,7 @@ PREFIXES = {
 }
 """These would give the same names. In a device that has several, the first takes the plain ones,
 the others a prefix. A new kind goes last, so that no name in a home already set up changes."""
+
+CHANNELS = ("switch", "light", "cover", "cct", "rgb", "rgbw")
+"""What drives something by itself, in the order of PREFIXES: a device for each, where there are
+several."""

@@ -8,7 +8,7 @@ wrong, and what it tells is on its way for some milliseconds.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import timedelta
 from secrets import token_hex
 from time import monotonic
@@ -18,8 +18,9 @@ from core.net import strict_json
 from core.net.errors import ApiError, ApiRefused
 from core.net.http import Http
 from core.net.websocket import WebSocket
+from core.readings import Reading
 from core.vendors import LISTEN_SECONDS, Update
-from core.vendors._shelly import changed_readings, overlay, readings
+from core.vendors._shelly import changed_readings, hardware_of, overlay, readings
 
 SOURCE = "iotapp"
 GET_STATUS = "Shelly.GetStatus"
@@ -28,21 +29,32 @@ NOBODY = hashlib.sha256(b"dummy_method:dummy_uri").hexdigest()
 """What stands in a frame's digest for the method and address of an HTTP request."""
 
 Owner = Callable[[dict[str, Any]], str]
-"""Tells whose a whole status is. Raises ApiRefused if another device answers."""
+"""Tells of which hardware a whole status is. Raises ApiRefused if another device answers."""
 
 
-def listen(http: Http, owner: Owner, whole_every: timedelta) -> Iterator[Update]:
+def listen(
+    http: Http, owner: Owner, vendor_ids: Collection[str], whole_every: timedelta
+) -> Iterator[Update]:
     with WebSocket(http, "/rpc") as socket:
-        yield from _Listener(http, socket, owner, whole_every.total_seconds()).updates()
+        listener = _Listener(http, socket, owner, vendor_ids, whole_every.total_seconds())
+        yield from listener.updates()
 
 
 class _Listener:
-    def __init__(self, http: Http, socket: WebSocket, owner: Owner, whole_every: float) -> None:
+    def __init__(
+        self,
+        http: Http,
+        socket: WebSocket,
+        owner: Owner,
+        vendor_ids: Collection[str],
+        whole_every: float,
+    ) -> None:
         self.http = http
         self.socket = socket
         self.owner = owner
+        self.vendor_ids = vendor_ids
         self.whole_every = whole_every
-        self.vendor_id = ""
+        self.hardware = ""
         self.status: dict[str, Any] = {}
         self.asked = 0
         self.asked_at: float | None = None
@@ -61,7 +73,7 @@ class _Listener:
         if self.asked_at is not None:
             if now - self.asked_at > self.http.timeout_seconds:
                 raise ApiError(f"{self.http.address} does not answer {GET_STATUS}.")
-        elif not self.vendor_id or now - self.whole_at >= self.whole_every:
+        elif not self.hardware or now - self.whole_at >= self.whole_every:
             self.asked_at, self.has_answered_challenge = now, False
             self._ask()
 
@@ -73,14 +85,15 @@ class _Listener:
         method, params = message.get("method"), message.get("params")
         if self.asked_at is not None and message.get("id") == self.asked and method is None:
             return self._answer(message)
-        if not isinstance(params, dict) or not self.vendor_id:
+        if not isinstance(params, dict) or not self.hardware:
             return None
         if method == "NotifyFullStatus":
             return self._whole(params)
         if method == "NotifyStatus":
             overlay(self.status, params)
-            changed = list(changed_readings(self.vendor_id, self.status, params))
-            return Update(changed, [self.vendor_id]) if changed else None
+            changed = self._wanted(changed_readings(self.hardware, self.status, params))
+            told = {reading.vendor_id for reading in changed}
+            return Update(changed, told) if changed else None
         return None
 
     def _answer(self, message: dict[str, Any]) -> Update | None:
@@ -94,9 +107,14 @@ class _Listener:
         return self._whole(status)
 
     def _whole(self, status: dict[str, Any]) -> Update:
-        self.vendor_id, self.status = self.owner(status), status
+        self.hardware, self.status = self.owner(status), status
         self.whole_at = monotonic()
-        return Update(list(readings(self.vendor_id, status)), [self.vendor_id], is_whole=True)
+        found = self._wanted(readings(self.hardware, status))
+        told = [one for one in self.vendor_ids if hardware_of(one) == self.hardware]
+        return Update(found, told, is_whole=True)
+
+    def _wanted(self, found: Iterable[Reading]) -> list[Reading]:
+        return [reading for reading in found if reading.vendor_id in self.vendor_ids]
 
     def _answer_challenge(self, error: Any) -> None:
         """Ask again with the digest that the device wants. Raises what its other errors mean."""

@@ -46,7 +46,7 @@ class Client(Vendor):
         with self._session() as session:
             told = session.learn()
             session.ask(vendor_ids, told)
-        self.told = list(told.vendor_ids)
+        self.told = told.about(vendor_ids)
         yield from told.readings
 
     def write(
@@ -90,4 +90,4 @@ class Client(Vendor):
 
 def _update(told: "Told", wanted: set[str], is_whole: bool) -> Update:
     readings = [reading for reading in told.readings if reading.vendor_id in wanted]
-    return Update(readings, [id for id in told.vendor_ids if id in wanted], is_whole)
+    return Update(readings, told.about(wanted), is_whole)

@@ -1,7 +1,7 @@
 """Shelly devices of the second generation and newer, asked directly over RPC on HTTP.
 
-After https://shelly-api-docs.shelly.cloud/gen2/. One gateway is one device. What its status means
-stands in core/vendors/_shelly.py.
+After https://shelly-api-docs.shelly.cloud/gen2/. One gateway is one piece of hardware, and one
+device, or one for each of its channels. What its status means stands in core/vendors/_shelly.py.
 """
 
 from collections.abc import Collection, Iterator
@@ -12,7 +12,7 @@ from core.net.errors import ApiError, ApiRefused
 from core.net.http import Http, digest
 from core.readings import DeviceSpec, Reading, Value, clean_name
 from core.vendors import Identity, Update, Vendor
-from core.vendors._shelly import order, parts, readings, within_range
+from core.vendors._shelly import channels, devices, hardware_of, name_of, order, parts, readings
 from core.vendors._shelly_history import METHODS, columns_of, meters, minutes
 
 LONGEST_ID = 200
@@ -50,23 +50,24 @@ class Client(Vendor):
 
     def devices(self) -> list[DeviceSpec]:
         info = self._device_info()
-        status, _ = self._status([info["id"]])
-        found = list(parts(status))
+        hardware = info["id"]
+        status, _ = self._status([hardware])
         name = clean_name(info.get("name"))
-        has_range = any(part.field.path == ("ct",) for part in found)
-        config = self._config() if has_range or not name else {}
-        specs = {part.name: within_range(part, config) for part in found}
-        name = name or _configured_name(config) or info["id"]
+        has_several = len(channels(status)) > 1
+        has_range = any(part.field.path == ("ct",) for part in parts(status))
+        config = self._config() if has_several or has_range or not name else {}
+        name = name or _configured_name(config, has_several) or hardware
         model = clean_name(info.get("app")) or clean_name(info.get("model"))
-        wakes = _wakes_every(status)
-        return [DeviceSpec(info["id"], name, tuple(specs.values()), model, wakes)]
+        return list(devices(hardware, name, status, config, model, _wakes_every(status)))
 
     def read(self, vendor_ids: Collection[str]) -> list[Reading]:
         """One call. No reading carries a time: the answer is the state at the moment of the call,
         and the device's own clock (`sys.unixtime`) counts whole seconds, is null until it was set,
         and may be wrong."""
-        status, vendor_id = self._status(vendor_ids)
-        return list(readings(vendor_id, status))
+        status, hardware = self._status(vendor_ids)
+        wanted = set(vendor_ids)
+        found = readings(hardware, status)
+        return [reading for reading in found if reading.vendor_id in wanted]
 
     def write(
         self, vendor_id: str, attribute: str, value: Value, revert_after: timedelta | None = None
@@ -79,7 +80,9 @@ class Client(Vendor):
 
     def history(self, vendor_id: str, since: datetime, until: datetime) -> Iterator[Reading]:
         """What meters of energy kept of each minute; other components keep nothing."""
-        status, vendor_id = self._status([vendor_id])
+        if hardware_of(vendor_id) != vendor_id:  # meters are the hardware's, not a channel's
+            return
+        status, _ = self._status([vendor_id])
         for kind, component_id in meters(status):
 
             def pages(ts: int, kind: str = kind, component_id: int = component_id) -> Any:
@@ -97,7 +100,7 @@ class Client(Vendor):
         def owner(status: dict[str, Any]) -> str:
             return self._owner(status, vendor_ids)
 
-        return listen(self.http, owner, whole_every)
+        return listen(self.http, owner, frozenset(vendor_ids), whole_every)
 
     def _order(self, method: str, params: dict[str, Any]) -> None:
         answer = self.http.post("/rpc", {"id": 1, "method": method, "params": params})
@@ -163,20 +166,20 @@ class Client(Vendor):
         return info
 
     def _status(self, vendor_ids: Collection[str]) -> tuple[dict[str, Any], str]:
-        """The status, and which of these devices it is of. GetStatus tells the MAC address, not the
+        """The status, and the id of the hardware it is of. GetStatus tells the MAC address, not the
         id."""
         status = self._call("Shelly.GetStatus")
         return status, self._owner(status, vendor_ids)
 
     def _owner(self, status: dict[str, Any], vendor_ids: Collection[str]) -> str:
-        """Which of these devices a status is of."""
+        """The hardware of these devices that a status is of."""
         system = status.get("sys")
         mac = _mac(system.get("mac")) if isinstance(system, dict) else ""
         if not mac:
             raise ApiError("The device's status does not say whose it is: no MAC address in it.")
-        for vendor_id in vendor_ids:
-            if vendor_id.lower().endswith(mac):
-                return vendor_id
+        for hardware in map(hardware_of, vendor_ids):
+            if hardware.lower().endswith(mac):
+                return hardware
         expected = ", ".join(sorted(vendor_ids))
         raise ApiRefused(
             f"Another device answers at this address: its MAC address is {mac}, "
@@ -194,16 +197,15 @@ class Client(Vendor):
         return config if isinstance(config, dict) else {}
 
 
-def _configured_name(config: dict[str, Any]) -> str:
-    """The name of the device, or of its only named component: old firmware tells it nowhere
-    else."""
+def _configured_name(config: dict[str, Any], has_several: bool) -> str:
+    """The name of the hardware. Where it is one device, also that of its only named component: old
+    firmware tells it nowhere else."""
     system = config.get("sys")
     device = system.get("device") if isinstance(system, dict) else None
     if isinstance(device, dict) and (name := clean_name(device.get("name"))):
         return name
-    components = (part for part in config.values() if isinstance(part, dict))
-    names = {clean_name(component.get("name")) for component in components} - {""}
-    return names.pop() if len(names) == 1 else ""
+    names = set(map(name_of, config.values())) - {""}
+    return names.pop() if len(names) == 1 and not has_several else ""
 
 
 def _raise_error(answer: Any, method: str) -> None:

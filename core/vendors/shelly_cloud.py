@@ -10,6 +10,7 @@ import base64
 import hashlib
 import re
 from collections.abc import Collection, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, ClassVar
 
@@ -17,7 +18,7 @@ from core.net.errors import ApiError, ApiRefused
 from core.net.http import Http, in_query
 from core.readings import DeviceSpec, Reading, Value, clean_name
 from core.vendors import Identity, RateLimit, Vendor
-from core.vendors._shelly import NO_VALUE, order, parts, readings
+from core.vendors._shelly import NO_VALUE, devices, hardware_of, order, readings
 
 MOST_AT_ONCE = 10
 PATHS = {
@@ -68,29 +69,31 @@ class Client(Vendor):
     def devices(self) -> Iterator[DeviceSpec]:
         """What the account lists and we understand: buttons and bridges, which tell no value, are
         left out."""
-        select = {"select": ["status", "settings"], "pick": {"settings": ["name", "sys"]}}
-        for vendor_id, state in self._states(self._listed(), select):
-            attributes = tuple(part.spec for part in parts(_status(state)))
-            if attributes:
-                yield DeviceSpec(
-                    vendor_id, _name(state) or vendor_id, attributes, clean_name(state.get("code"))
-                )
+        for hardware, state in self._states(self._listed(), {"select": ["status", "settings"]}):
+            name, model = _name(state) or hardware, clean_name(state.get("code"))
+            for device in devices(hardware, name, _status(state), _config(state), model):
+                if device.attributes:
+                    yield device
 
     def read(self, vendor_ids: Collection[str]) -> Iterator[Reading]:
-        """One call for ten devices. Our own orders and the app's look alike to a device: both come
-        from the cloud."""
-        for vendor_id, state in self._states(vendor_ids, {"select": ["status"]}):
-            for reading in readings(vendor_id, _status(state), by_cloud=None):
+        """One call for the hardware of ten. Our own orders and the app's look alike to a device:
+        both come from the cloud."""
+        wanted = set(vendor_ids)
+        hardware_ids = dict.fromkeys(map(hardware_of, vendor_ids))
+        for hardware, state in self._states(hardware_ids, {"select": ["status"]}):
+            for reading in readings(hardware, _status(state), by_cloud=None):
                 if not _is_online(state):
-                    reading = Reading(vendor_id, reading.attribute, None, reachable=False)
-                yield reading
+                    reading = replace(reading, value=None, cause=None, reachable=False)
+                if reading.vendor_id in wanted:
+                    yield reading
 
     def write(
         self, vendor_id: str, attribute: str, value: Value, revert_after: timedelta | None = None
     ) -> None:
         """Two calls: the first finds the channel, and whether the cloud reaches the device at
         all."""
-        state = dict(self._states([vendor_id], {"select": ["status"]})).get(vendor_id)
+        hardware = hardware_of(vendor_id)
+        state = dict(self._states([hardware], {"select": ["status"]})).get(hardware)
         if state is None:
             raise ApiRefused(f"The Shelly cloud knows no device {vendor_id} in this account.")
         if not _is_online(state):
@@ -101,27 +104,27 @@ class Client(Vendor):
         arguments = {words.get(name, name): argument for name, argument in arguments.items()}
         answer = self._post(
             f"set/{PATHS[part.field.method]}",
-            {"id": vendor_id, "channel": part.component_id, **arguments},
+            {"id": hardware, "channel": part.component_id, **arguments},
         )
         is_yes = isinstance(answer, dict) and answer.get("isok", True) is True
         if answer is not None and not is_yes:
             raise ApiError("The Shelly cloud's answer is no yes: nobody knows whether it did it.")
 
     def _states(
-        self, vendor_ids: Collection[str], select: dict[str, Any]
+        self, hardware_ids: Collection[str], select: dict[str, Any]
     ) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Each of these devices that the account has, by our id for it, with what the cloud says of
-        it."""
-        wanted = list(vendor_ids)
+        """Each hardware of these that the account has, by our id for it, with what the cloud says
+        of it."""
+        wanted = list(hardware_ids)
         for start in range(0, len(wanted), MOST_AT_ONCE):
             ids = wanted[start : start + MOST_AT_ONCE]
             states = self._post("get", {"ids": ids, **select})
             if not isinstance(states, list):
                 raise ApiError("The Shelly cloud's answer is no list of devices.")
             by_id = {_id(state): state for state in states if isinstance(state, dict)}
-            for vendor_id in ids:
-                if state := by_id.get(vendor_id.lower()):
-                    yield vendor_id, state
+            for hardware in ids:
+                if state := by_id.get(hardware.lower()):
+                    yield hardware, state
 
     def _post(self, path: str, body: dict[str, Any]) -> Any:
         try:
@@ -210,12 +213,28 @@ def _listed_id(key: str, status: object) -> str:
 
 def _name(state: dict[str, Any]) -> str:
     """As the device was named: each generation keeps it elsewhere."""
-    settings = state.get("settings")
-    if not isinstance(settings, dict):
-        return ""
+    settings = _settings(state)
     system = settings.get("sys")
     device = system.get("device") if isinstance(system, dict) else None
     return clean_name(device.get("name") if isinstance(device, dict) else settings.get("name"))
+
+
+def _settings(state: dict[str, Any]) -> dict[str, Any]:
+    settings = state.get("settings")
+    return settings if isinstance(settings, dict) else {}
+
+
+def _config(state: dict[str, Any]) -> dict[str, Any]:
+    """The settings by component."""
+    settings = _settings(state)
+    if state.get("gen") != "G1":
+        return settings
+    lists = {"cover": "rollers", "switch": "relays", "light": "lights"}
+    return {
+        f"{kind}:{number}": item
+        for kind, key in lists.items()
+        for number, item in _numbered(settings, key)
+    }
 
 
 def _is_online(state: dict[str, Any]) -> bool:

@@ -138,15 +138,17 @@ class House:
         self.answers["zigbee2mqtt/lamp/get"] = lambda _: [("zigbee2mqtt/lamp", state)]
         self.answers["zigbee2mqtt/lamp/set"] = change
 
-    def shelly(self, prefix: str = "shellyplus1pm-a8032abe54dc") -> None:
+    def shelly(
+        self, prefix: str = "shellyplus1pm-a8032abe54dc", more: dict[str, Any] | None = None
+    ) -> None:
         self.tell(f"{prefix}/online", "true", retain=True)
-        status = payload("shelly/plus_1pm_status")
+        status = payload("shelly/plus_1pm_status") | (more or {})
 
         def rpc(said: str) -> list[tuple[str, Any]]:
             frame = json.loads(said)
             result: Any = status
             if frame["method"] == "Switch.Set":
-                status["switch:0"]["output"] = frame["params"]["on"]
+                status[f"switch:{frame['params']['id']}"]["output"] = frame["params"]["on"]
                 result = {"was_on": False}
             answer = {"id": frame["id"], "src": prefix, "dst": frame["src"], "result": result}
             return [(f"{frame['src']}/rpc", answer)]

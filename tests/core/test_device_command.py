@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.db import IntegrityError
 
-from core.models import DeviceCommand
+from core.models import Attribute, DeviceCommand
 from core.models.device_command import FINAL, OPEN, TRANSITIONS, CommandEvent, State, after
 from core.tasks.events.outbox import publishing
 from tests.core.tasks.homes import make_device, make_gateway
@@ -73,7 +73,15 @@ def test_nothing_is_confirmed_that_was_never_sent():
     ],
 )
 def test_what_counts_as_the_ordered_value(ordered, told, same):
-    assert DeviceCommand(number=ordered[0], text=ordered[1]).matches(*told) is same
+    attribute = Attribute(kind="number")
+    command = DeviceCommand(attribute=attribute, number=ordered[0], text=ordered[1])
+    assert command.matches(*told) is same
+
+
+@pytest.mark.parametrize(("told", "same"), [(3000, True), (3050, True), (3051, False)])
+def test_a_device_may_round_by_its_tolerance(told, same):
+    command = DeviceCommand(attribute=Attribute(tolerance=50), number=3000)
+    assert command.matches(told, None) is same
 
 
 @pytest.mark.django_db

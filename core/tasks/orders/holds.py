@@ -139,9 +139,8 @@ def _sent(attribute_pks: Sequence[int]) -> dict[int, list[DeviceCommand]]:
     be the last that arrived.
     """
     sent: dict[int, list[DeviceCommand]] = {}
-    for command in DeviceCommand.objects.filter(
-        attribute__in=attribute_pks, attempts__gt=0
-    ).order_by("pk"):
+    of_these = DeviceCommand.objects.filter(attribute__in=attribute_pks, attempts__gt=0)
+    for command in of_these.select_related("attribute").order_by("pk"):
         if command.state == State.CONFIRMED:
             sent[command.attribute_id] = []
         sent.setdefault(command.attribute_id, []).append(command)

@@ -63,6 +63,7 @@ def describe(attribute: Attribute, spec: AttributeSpec) -> None:
     """Store a description on an attribute whose values it fits. Call it inside publishing()."""
     attribute.kind, attribute.unit, attribute.writable = spec.kind, spec.unit, spec.writable
     attribute.minimum, attribute.maximum, attribute.step = spec.minimum, spec.maximum, spec.step
+    attribute.tolerance = spec.tolerance
     attribute.choices = list(spec.choices)
     attribute.save()
 

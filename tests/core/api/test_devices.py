@@ -5,6 +5,7 @@ from django.utils import timezone
 
 from core import serializers
 from core.models import Device, Site
+from core.tasks.events.outbox import publishing
 from tests.core.tasks.homes import make_device
 
 
@@ -24,6 +25,16 @@ def test_without_a_log_in_less_is_told(anonymous, device):
     told = anonymous.get(f"/devices/{device.pk}/").json()
     assert "vendor_id" not in told
     assert "latitude" not in told["place"]
+
+
+def test_a_channel_tells_its_hardware(viewer, anonymous, device):
+    assert viewer.get(f"/devices/{device.pk}/").json()["hardware"] is None
+    device.hardware, device.hardware_name = "shellypro4pm-a8032abe54dc", "Workshop"
+    with publishing():
+        device.save()
+    told = viewer.get(f"/devices/{device.pk}/").json()["hardware"]
+    assert told == {"id": "shellypro4pm-a8032abe54dc", "name": "Workshop"}
+    assert anonymous.get(f"/devices/{device.pk}/").json()["hardware"] == {"name": "Workshop"}
 
 
 def test_an_administrator_is_told_where_it_is(administrator, device):

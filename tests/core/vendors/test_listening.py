@@ -240,14 +240,21 @@ def test_a_shelly_then_tells_what_changed_and_nothing_else() -> None:
     assert not update.is_whole
 
 
-def test_what_a_shelly_tells_is_named_by_its_whole_status() -> None:
+def test_what_a_shelly_tells_is_of_the_channel_it_tells_it_of() -> None:
     status = payload("shelly/pro_4pm_status")
-    mac = status["sys"]["mac"].lower()
-    with SocketServer(Device(notify(switch_2={"apower": 12.5}), status="pro_4pm_status")) as server:
-        found = updates("shelly", server.address, [f"shellypro4pm-{mac}"])
-        told(found)
+    hardware = f"shellypro4pm-{status['sys']['mac'].lower()}"
+    ids = [hardware, f"{hardware}/switch:1", f"{hardware}/switch:2"]
+    changes = notify(switch_2={"apower": 12.5}), notify(switch_3={"apower": 1.0})
+    with SocketServer(Device(*changes, status="pro_4pm_status")) as server:
+        found = updates("shelly", server.address, ids)
+        whole = told(found)
         update = told(found)
-    assert [(r.attribute, r.value) for r in update.readings] == [("power_2", 12.5)]
+    assert sorted(whole.vendor_ids) == ids
+    assert {reading.vendor_id for reading in whole.readings} == set(ids)
+    assert set(update.vendor_ids) == {ids[2]}
+    assert [(r.vendor_id, r.attribute, r.value) for r in update.readings] == [
+        (ids[2], "power", 12.5)
+    ]
 
 
 def test_a_mark_of_a_shelly_that_a_value_is_not_valid_counts() -> None:

@@ -188,6 +188,31 @@ def test_who_is_away_says_so(
         house.zigbee()
 
 
+def test_each_channel_of_a_shelly_is_a_device_that_goes_away_with_it(
+    broker: Mosquitto, house: House
+) -> None:
+    second = {"id": 1, "output": True, "apower": 7.5}
+    house.shelly("shellystrip-1", {"switch:1": second})
+    ids = ["shelly:shellystrip-1", "shelly:shellystrip-1/switch:1"]
+    try:
+        found = {one.vendor_id: one for one in client(broker).devices() if one.vendor_id in ids}
+        assert {one.hardware for one in found.values()} == {ids[0]}
+        assert read(broker, *ids)[f"{ids[1]} power"] == 7.5
+        client(broker).write(ids[1], "on", False)
+        wait_until(lambda: read(broker, *ids)[f"{ids[1]} on"] is False)
+        assert read(broker, *ids)[f"{ids[0]} on"] is True
+        house.answers.pop("shellystrip-1/rpc")
+        house.tell("shellystrip-1/online", "false", retain=True)
+
+        def are_away() -> bool:
+            asked = client(broker)
+            return not list(asked.read(ids)) and set(asked.told or ()) == set(ids)
+
+        wait_until(are_away)
+    finally:
+        house.tell("shellystrip-1/online", "", retain=True)
+
+
 # Ordering
 
 

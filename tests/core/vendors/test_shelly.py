@@ -23,6 +23,7 @@ from core.vendors.shelly import Client
 PAYLOADS = Path(__file__).parent / "payloads" / "shelly"
 LOOPBACK = (ip_network("127.0.0.0/8"),)
 ID = "shellyplus1pm-a8032abe54dc"
+PRO_4PM = "shellypro4pm-f008d1d8b8b8"
 INFO, STATUS, CONFIG = (
     f"/rpc/Shelly.{method}" for method in ("GetDeviceInfo", "GetStatus", "GetConfig")
 )
@@ -70,8 +71,8 @@ class Peer:
         (device,) = self.client().devices()
         return {attribute.name: attribute for attribute in device.attributes}
 
-    def values(self) -> dict[str, Value | None]:
-        vendor_id = self.answers[INFO][1]["id"]
+    def values(self, channel: str = "") -> dict[str, Value | None]:
+        vendor_id = self.answers[INFO][1]["id"] + channel
         readings = list(self.client().read([vendor_id]))
         assert {reading.vendor_id for reading in readings} <= {vendor_id}
         return {reading.attribute: reading.value for reading in readings}
@@ -250,26 +251,26 @@ def test_nonsense_is_out_of_the_range_of_its_attribute(peer):
     }
 
 
-def test_several_switches_are_told_apart_by_a_suffix(peer):
-    peer.is_("pro_4pm")
-    switches = [name for name, spec in peer.attributes().items() if spec.writable]
-    assert switches == ["on", "on_1", "on_2", "on_3"]
-
-
 def test_the_name_is_looked_for_in_the_configuration(peer):
     peer.is_("pro_4pm")
-    (device,) = peer.client().devices()
-    assert device.name == "Workshop"
+    assert {device.hardware_name for device in peer.client().devices()} == {"Workshop"}
     assert peer.asked == [INFO, STATUS, CONFIG]
 
 
 def test_the_only_named_component_names_a_nameless_device(peer):
-    peer.is_("pro_4pm")
+    peer.answers[INFO][1]["name"] = None
     peer.answers[CONFIG] = (
         200,
-        {"sys": {"device": {"name": None}}, "switch:0": {"name": "Pump"}, "switch:1": {"name": ""}},
+        {"sys": {"device": {"name": None}}, "switch:0": {"name": "Pump"}, "input:0": {"name": ""}},
     )
     assert [device.name for device in peer.client().devices()] == ["Pump"]
+
+
+def test_a_named_channel_does_not_name_the_others(peer):
+    peer.is_("pro_4pm")
+    peer.answers[CONFIG] = (200, {"switch:0": {"name": "Pump"}})
+    names = [device.name for device in peer.client().devices()]
+    assert names == ["Pump", *(f"shellypro4pm-f008d1d8b8b8 {number}" for number in (2, 3, 4))]
 
 
 @pytest.mark.parametrize(
@@ -290,7 +291,8 @@ def test_the_only_named_component_names_a_nameless_device(peer):
 def test_a_device_that_does_not_tell_its_configuration_is_called_by_its_id(peer, answer):
     peer.is_("pro_4pm")
     peer.answers[CONFIG] = answer
-    assert [device.name for device in peer.client().devices()] == ["shellypro4pm-f008d1d8b8b8"]
+    names = {device.hardware_name for device in peer.client().devices()}
+    assert names == {"shellypro4pm-f008d1d8b8b8"}
 
 
 def test_a_configuration_that_nobody_answered_is_not_taken_for_a_missing_one(peer):
@@ -330,10 +332,10 @@ def test_a_reading_carries_no_time_for_the_answer_is_the_state_at_the_call(peer)
 
 def test_each_switch_has_its_own_values(peer):
     peer.is_("pro_4pm")
-    values = peer.values()
-    assert [values[name] for name in ("on", "on_1", "on_2", "on_3")] == [False, False, True, False]
-    assert (values["power"], values["power_2"], values["energy_3"]) == (0.0, 1500.0, 3.0)
-    assert values["input_3"] is None
+    first, *others = (peer.values(key) for key in ("", "/switch:1", "/switch:2", "/switch:3"))
+    assert [values["on"] for values in (first, *others)] == [False, False, True, False]
+    assert (first["power"], others[1]["power"], others[2]["energy"]) == (0.0, 1500.0, 3.0)
+    assert first["input_3"] is None
 
 
 def test_three_phases_and_their_counters(peer):
@@ -481,9 +483,10 @@ def test_another_kind_of_light_changes_no_name_that_was_there_before(peer):
     before = set(peer.attributes())
     for kind in ("cct", "rgb", "rgbw"):
         peer.status()[f"{kind}:0"] = {"id": 0, "output": False, "brightness": 7}
-    after = set(peer.attributes())
-    added = {f"{kind}_{name}" for kind in ("cct", "rgb", "rgbw") for name in ("on", "brightness")}
-    assert after == before | added
+    first, *others = peer.client().devices()
+    assert {attribute.name for attribute in first.attributes} == before
+    names = [[attribute.name for attribute in device.attributes] for device in others]
+    assert names == [["on", "brightness"]] * 3
     assert peer.values()["brightness"] == 40
 
 
@@ -535,11 +538,13 @@ def test_each_component_has_its_own_cause(peer):
     peer.is_("pro_4pm")
     peer.status()["switch:0"]["source"], peer.status()["switch:2"]["source"] = "timer", "button"
     del peer.status()["switch:3"]["source"]
+    keys = ("", "/switch:2", "/switch:3")
     causes = {
-        reading.attribute: reading.cause
-        for reading in peer.client().read(["shellypro4pm-f008d1d8b8b8"])
+        reading.vendor_id: reading.cause
+        for reading in peer.client().read([f"{PRO_4PM}{key}" for key in keys])
+        if reading.attribute == "on"
     }
-    assert (causes["on"], causes["on_2"], causes["on_3"]) == (Cause.TIMER, Cause.PERSON, None)
+    assert list(causes.values()) == [Cause.TIMER, Cause.PERSON, None]
 
 
 def test_brightness_and_position_have_a_cause_too(peer):
@@ -748,7 +753,7 @@ def test_the_way_back_travels_with_the_order(peer):
 
 def test_an_order_reaches_the_component_its_attribute_stands_in(peer):
     peer.is_("pro_4pm")
-    peer.client().write("shellypro4pm-f008d1d8b8b8", "on_3", True)
+    peer.client().write(f"{PRO_4PM}/switch:3", "on", True)
     assert peer.frames[0]["params"] == {"id": 3, "on": True}
 
 

@@ -431,8 +431,45 @@ def test_an_order_can_carry_its_own_way_back(cloud):
 
 def test_each_channel_is_ordered_by_its_number(cloud):
     cloud.plug()["status"]["switch:3"] = {"id": 3, "output": False}
-    write(cloud, PLUG, "on_3", True)
-    assert cloud.bodies[1]["channel"] == 3
+    write(cloud, f"{PLUG}/switch:3", "on", True)
+    assert (cloud.bodies[1]["id"], cloud.bodies[1]["channel"]) == (PLUG, 3)
+
+
+def test_each_channel_is_a_device_named_by_the_settings(cloud):
+    cloud.plug()["status"]["switch:1"] = {"id": 1, "output": False}
+    cloud.plug()["settings"]["switch:1"] = {"id": 1, "name": "Fan"}
+    with connected(cloud) as client:
+        found = {device.vendor_id: device for device in client.devices()}
+    assert (found[PLUG].name, found[f"{PLUG}/switch:1"].name) == ("Boiler 1", "Fan")
+    assert {found[key].hardware for key in (PLUG, f"{PLUG}/switch:1")} == {PLUG}
+    assert found[GEN_1].hardware == ""
+
+
+def test_a_channel_of_the_first_generation_is_named_by_its_settings(cloud):
+    state = next(state for state in cloud.states if state["id"] == GEN_1)
+    state["status"]["relays"].append({"ison": True})
+    state["settings"]["relays"] = [{"name": None}, {"name": "Fan"}]
+    with connected(cloud) as client:
+        found = {device.vendor_id: device.name for device in client.devices()}
+    assert found[f"{GEN_1}/switch:1"] == "Fan"
+
+
+def test_ten_channels_of_one_device_are_one_device_to_the_cloud(cloud):
+    ids = [PLUG, *(f"{PLUG}/switch:{number}" for number in range(1, 12))]
+    cloud.plug()["status"] |= {f"switch:{n}": {"id": n, "output": n == 5} for n in range(1, 12)}
+    with connected(cloud) as client:
+        on = {one.vendor_id for one in client.read(ids) if one.attribute == "on" and one.value}
+    assert f"{PLUG}/switch:5" in on and f"{PLUG}/switch:4" not in on
+    assert cloud.bodies == [{"ids": [PLUG], "select": ["status"]}]
+
+
+def test_all_channels_are_away_with_their_device(cloud):
+    cloud.plug()["status"]["switch:1"] = {"id": 1, "output": False}
+    cloud.plug()["online"] = 0
+    with connected(cloud) as client:
+        found = list(client.read([PLUG, f"{PLUG}/switch:1"]))
+    assert {reading.vendor_id for reading in found} == {PLUG, f"{PLUG}/switch:1"}
+    assert not any(reading.reachable or reading.value is not None for reading in found)
 
 
 @pytest.mark.parametrize(
