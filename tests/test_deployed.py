@@ -7,6 +7,7 @@ import re
 import select
 import signal
 import socket
+import time
 from contextlib import contextmanager, suppress
 
 import pytest
@@ -15,10 +16,12 @@ from django.test import Client as Browser
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from core.models import Lease, Run, User
+from core.models import Gateway, Lease, Relay, Run, User
 from core.models.access import Right
 from core.models.run import Outcome
+from core.simulator import Fault, Simulator
 from core.tasks import runs, tokens
+from tests.core.live.pusher_server import PusherServer
 from tests.core.live.web_server import Client
 from tests.core.tasks.homes import make_device, make_gateway
 from tests.core.workers import RABBITMQ, site
@@ -39,6 +42,7 @@ from tests.waiting import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 STRANGER = "127.0.0.1"
+STOPS_WITHIN_SECONDS = 10
 
 
 @pytest.fixture(scope="module")
@@ -278,22 +282,46 @@ def test_clients_that_drip_are_ended(pools):
         assert ended[body].startswith(b"HTTP/1.1 408 ")  # the application
 
 
-def test_each_process_that_is_told_to_stop_ends_what_it_began(image, broker, database_url, anna):
+@pytest.fixture
+def hanging():
+    """A gateway that takes a connection and never answers."""
+    with Simulator(devices=1) as simulator:
+        make_device(make_gateway(address=simulator.address(0)))
+        simulator.devices[0].faults = [Fault("hang")]
+        yield Gateway.objects.get()
+
+
+def test_each_process_that_is_told_to_stop_ends_what_it_began_within_ten_seconds(
+    image, broker, database_url, anna, hanging
+):
     client = Browser()
     client.force_login(anna)
     cookie = client.cookies["sessionid"].value
-    with site(database_url, broker) as ours:
-        env = environment(database_url, CELERY_BROKER_URL=broker, CELERY_QUEUE=ours.queue)
-        names = ("web", "sockets", "worker", "beat", "listener")
+    with site(database_url, broker) as ours, PusherServer() as pusher:
+        env = environment(
+            database_url,
+            CELERY_BROKER_URL=broker,
+            CELERY_QUEUE=ours.queue,
+            GATEWAY_NETWORKS="loopback",
+            GATEWAY_TIMEOUT_SECONDS="60",
+        )
+        names = set(COMMANDS) - {"release"}  # which ends by itself
         ports = {"web": free_port(), "sockets": free_port()}
+        more = {"relay": {"RELAY_URL": pusher.url}}
         processes = {
-            name: Process(COMMANDS[name], image, env, ports.get(name, 0)) for name in names
+            name: Process(COMMANDS[name], image, env | more.get(name, {}), ports.get(name, 0))
+            for name in names
         }
         try:
             for port in ports.values():
                 wait_until(lambda port=port: answers(port))
             wait_until(lambda: Run.objects.filter(outcome=Outcome.DONE, task="decide").exists())
-            wait_until(lambda: Lease.objects.filter(task=runs.LISTEN).exclude(holder="").exists())
+            for task in (runs.LISTEN, runs.POLL):
+                held = Lease.objects.filter(task=task).exclude(holder="")
+                wait_until(held.exists)
+            wait_until(lambda: Relay.objects.exclude(holder="").exists())
+            is_asked = Gateway.objects.exclude(claimed_until=None)
+            wait_until(is_asked.exists)
             address = f"http://localhost:{ports['sockets']}"
             with (
                 open_socket(address, cookie, address) as listener,
@@ -301,6 +329,7 @@ def test_each_process_that_is_told_to_stop_ends_what_it_began(image, broker, dat
             ):
                 listener.begin()
                 begin_a_request(asked)
+                told_at = time.monotonic()
                 for process in processes.values():
                     process.process.send_signal(signal.SIGTERM)
                 with pytest.raises(ConnectionClosed) as closed:
@@ -310,9 +339,14 @@ def test_each_process_that_is_told_to_stop_ends_what_it_began(image, broker, dat
                 wait_until(lambda: not listens(ports["web"]))
                 asked.sendall(b"x=1")
                 assert asked.recv(1000).startswith(b"HTTP/1.1 403 ")  # without a CSRF token
-            codes = {name: process.process.wait(60) for name, process in processes.items()}
+            until = told_at + STOPS_WITHIN_SECONDS
+            codes = {
+                name: process.process.wait(max(0, until - time.monotonic()))
+                for name, process in processes.items()
+            }
             assert codes == dict.fromkeys(names, 0)
             assert not Lease.objects.filter(task=runs.LISTEN).exclude(holder="").exists()
+            assert not is_asked.exists()
         finally:
             for process in processes.values():
                 process.end()

@@ -60,6 +60,8 @@ def _leave_wal(path: Path) -> None:
             alone.execute("PRAGMA locking_mode=EXCLUSIVE")
             alone.execute("PRAGMA journal_mode=DELETE")
     except sqlite3.Error as error:
+        if error.sqlite_errorname == "SQLITE_FULL":  # then there is no room for shared memory
+            raise OperationalError(str(error)) from error
         raise OperationalError(
             f"{error}: {path} is in WAL mode, which cannot be used on this disk (is it a network "
             "share?), and it could not be changed. Stop whatever else uses it, see that its file "

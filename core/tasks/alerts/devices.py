@@ -25,8 +25,13 @@ NEWEST = 5000
 """Orders looked at: a day has fewer, and the table has no index on its time."""
 
 
-def silent_devices(now: datetime, polls_are_late: bool) -> Iterator[Finding]:
-    """Yield devices that are not reached, or whose values have stopped moving."""
+def silent_devices(
+    now: datetime, polled_at: datetime | None, polls_are_late: bool
+) -> Iterator[Finding]:
+    """Yield devices that are not reached, or whose values have stopped moving.
+
+    `polled_at` is when the newest poll was.
+    """
     silent = list(_silent(now))
     behind = Counter(device.gateway_id for device in silent)
     hubs = set(_whole_hubs(behind))
@@ -38,7 +43,7 @@ def silent_devices(now: datetime, polls_are_late: bool) -> Iterator[Finding]:
             or (polls_are_late and device.due_at is None)
         )
         alone += [] if is_explained else [device]
-        yield _finding(device, now, is_explained)
+        yield _finding(device, now, polled_at, is_explained)
     for gateway in {device.gateway for device in silent if device.gateway_id in hubs}:
         many = counted(behind[gateway.pk], "device")
         yield Finding(
@@ -47,6 +52,7 @@ def silent_devices(now: datetime, polls_are_late: bool) -> Iterator[Finding]:
             gateway=gateway.pk,
             explained=gateway.failures > 0 or polls_are_late,
             looks=settings.ALERT_AFTER_FAILURES,
+            seen_at=polled_at,
         )
     if len(alone) > MANY:
         names = ", ".join(str(device) for device in alone[:NAMES_SHOWN])
@@ -61,7 +67,9 @@ def _silent(now: datetime) -> Iterator[Device]:
     yield from heard.filter(Q(available=False) | is_forgotten | is_stale).order_by("pk")
 
 
-def _finding(device: Device, now: datetime, is_explained: bool) -> Finding:
+def _finding(
+    device: Device, now: datetime, polled_at: datetime | None, is_explained: bool
+) -> Finding:
     is_stale = device.due_at is not None and device.due_at < now
     is_stale |= device.measured_at is not None and device.measured_at < now - STALE_AFTER
     if not device.available:
@@ -78,6 +86,7 @@ def _finding(device: Device, now: datetime, is_explained: bool) -> Finding:
         explained=is_explained,
         # What is stale is so after long; what is away may be back at the next poll.
         looks=1 if device.available and is_stale else settings.ALERT_AFTER_FAILURES,
+        seen_at=polled_at,
     )
 
 

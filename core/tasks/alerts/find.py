@@ -4,25 +4,28 @@ from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime
 
+from core.tasks import runs
 from core.tasks.alerts import devices, gateways, site
 from core.tasks.alerts.finding import Finding
 
 
 def find(now: datetime, open_keys: Collection[str]) -> list[Finding]:
     """Return what is wrong. `open_keys` are the causes of alerts that have not ended."""
-    tasks = list(site.late_tasks(now))
-    sources = site.feed_sources()
-    silent_gateways = list(gateways.failing_gateways(now, sources))
-    is_offline = any(one.key in (gateways.ALL, gateways.INTERNET) for one in silent_gateways)
+    health = runs.health(now)
+    tasks = list(site.late_tasks(now, health))
+    sources, failing = site.feed_sources(), gateways.failing()
+    networks = gateways.networks(now, failing, sources)
+    silent_gateways = list(gateways.silent_gateways(now, failing, networks))
     polls_are_late = any(task.key == site.POLL for task in tasks)
-    silent = list(devices.silent_devices(now, polls_are_late))
+    polled_at = health.last_poll.started_at if health.last_poll else None
+    silent = list(devices.silent_devices(now, polled_at, polls_are_late))
     silent_pks = {one.device for one in silent if one.device is not None}
     found = [
         *tasks,
         *site.full_disk(open_keys),
         *site.failing_relay(),
         *_all_as_one(silent_gateways, "gateways"),
-        *site.bad_feeds(sources, now, is_offline),
+        *site.bad_feeds(sources, now, networks),
         *_all_as_one(silent, "devices"),
         *devices.orders_not_done(now, silent_pks),
     ]

@@ -1,6 +1,7 @@
 """One thing that is wrong now."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 
 @dataclass(frozen=True)
@@ -9,7 +10,8 @@ class Finding:
 
     `detail` may hold errors and addresses. `explained`: another finding is the cause, so that this
     one opens no alert; one that was open before stays so. `looks`: so many in a row must see it
-    before an alert is opened.
+    before an alert is opened. `seen_at` is that of the poll that saw it: another look at the same
+    poll does not count. None: looks count by their own time.
     """
 
     key: str
@@ -20,3 +22,4 @@ class Finding:
     urgent: bool = False
     explained: bool = False
     looks: int = 1
+    seen_at: datetime | None = None

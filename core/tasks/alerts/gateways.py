@@ -1,7 +1,7 @@
 """Which gateways fail, and whether a network explains it: one alert then, not one for each."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from ipaddress import ip_address
 from urllib.parse import urlsplit
@@ -43,34 +43,53 @@ class Member:
 
 @dataclass(frozen=True)
 class Networks:
-    """Networks that are away now, or are so by an open alert, and when others came back last."""
+    """Networks that are away now, those that are so by an open alert too, and when others came back
+    last."""
 
-    away: frozenset[str]
-    back_at: Mapping[str, datetime]
+    away_now: frozenset[str] = frozenset()
+    away: frozenset[str] = frozenset()
+    back_at: Mapping[str, datetime] = field(default_factory=dict)
 
-    def explain(self, gateway: Gateway) -> bool:
-        """Whether it was last asked while its network was away, and rests since then."""
-        keys = (ALL, network_of(gateway.address))
+    def explain(self, network: str, asked_at: datetime | None) -> bool:
+        """Whether what was last asked then was asked while its network was away, and rests since
+        then."""
+        keys = (ALL, network)
         if self.away.intersection(keys):
             return True
         times = [self.back_at[key] for key in keys if key in self.back_at]
-        return bool(times and gateway.asked_at and gateway.asked_at <= max(times))
+        return bool(times and asked_at and asked_at <= max(times))
 
 
-def failing_gateways(now: datetime, sources: Sequence[FeedSource]) -> Iterator[Finding]:
-    """Yield the networks that are away, and the gateways that fail."""
-    failing = list(Gateway.objects.active().filter(failures__gt=0).order_by("pk"))
+def failing() -> list[Gateway]:
+    return list(Gateway.objects.active().filter(failures__gt=0).order_by("pk"))
+
+
+def networks(now: datetime, failing: Sequence[Gateway], sources: Sequence[FeedSource]) -> Networks:
+    """Say which networks are away, by what fails that is asked over them."""
     if not failing and not any(one.failures for one in sources):
-        return
-    away = set(_networks_away(sources))
-    networks = _networks(now, away)
+        return Networks()
+    away = frozenset(_networks_away(sources))
+    told = Alert.objects.filter(key__in=(ALL, INTERNET, HOME))
+    is_open = Alert.objects.open().filter(key__in=(ALL, INTERNET, HOME))
+    over = told.filter(ended_at__lte=now + AHEAD, opened_at__isnull=False).order_by()
+    ends = dict(over.values_list("key").annotate(Max("ended_at")))
+    return Networks(away, away | set(is_open.values_list("key", flat=True)), ends)
+
+
+def silent_gateways(
+    now: datetime, failing: Sequence[Gateway], networks: Networks
+) -> Iterator[Finding]:
+    """Yield the networks that are away, and the gateways that fail."""
     for key in (ALL, INTERNET, HOME):
-        if key in away:
-            yield Finding(key, TITLES[key], explained=key != ALL and ALL in away)
-    silent = [gateway for gateway in failing if _is_silent(gateway, now)]
+        if key in networks.away_now:
+            is_part = key != ALL and ALL in networks.away_now
+            yield Finding(key, TITLES[key], explained=is_part)
     alone = []
-    for gateway in silent:
-        is_explained = not gateway.refused and networks.explain(gateway)
+    for gateway in failing:
+        if not _is_silent(gateway, now):
+            continue
+        its = network_of(gateway.address)
+        is_explained = not gateway.refused and networks.explain(its, gateway.asked_at)
         alone += [] if is_explained else [gateway]
         yield _finding(gateway, is_explained)
     if len(alone) > MANY:
@@ -98,14 +117,6 @@ def _is_silent(gateway: Gateway, now: datetime) -> bool:
         # It sleeps, and is met by luck: silent when it was not met so many times that it woke.
         return now - gateway.answered_at >= times * gateway.wakes_every
     return gateway.failures >= times
-
-
-def _networks(now: datetime, away: Iterable[str]) -> Networks:
-    told = Alert.objects.filter(key__in=(ALL, INTERNET, HOME))
-    is_open = Alert.objects.open().filter(key__in=(ALL, INTERNET, HOME))
-    over = told.filter(ended_at__lte=now + AHEAD, opened_at__isnull=False).order_by()
-    ends = dict(over.values_list("key").annotate(Max("ended_at")))
-    return Networks(frozenset(away) | set(is_open.values_list("key", flat=True)), ends)
 
 
 def _networks_away(sources: Sequence[FeedSource]) -> Iterator[str]:

@@ -104,9 +104,10 @@ def _see(alert: Alert, finding: Finding, now: datetime) -> bool:
     if alert.opened_at is not None or finding.explained:
         Alert.objects.filter(pk=alert.pk).exclude(detail=detail).update(detail=detail)
         return False
-    # Looks that follow each other closely have seen the same poll. Clocks jump both ways.
-    if alert.looks == 0 or abs(now - alert.counted_at) >= runs.interval(runs.POLL) / 2:
-        alert.looks, alert.counted_at = alert.looks + 1, now
+    seen_at = finding.seen_at or now
+    # Looks that follow each other closely have seen the same. Clocks jump both ways.
+    if alert.looks == 0 or abs(seen_at - alert.counted_at) >= runs.interval(runs.POLL) / 2:
+        alert.looks, alert.counted_at = alert.looks + 1, seen_at
     if alert.looks >= finding.looks:
         alert.opened_at = now
     alert.save()

@@ -15,7 +15,9 @@ from core.models.run import Outcome
 from core.planning.forecast import LIVE_FOR
 from core.tasks import relay, runs
 from core.tasks.alerts.finding import Finding
+from core.tasks.alerts.gateways import INTERNET, Networks
 from core.tasks.forecasts.regions import Region, configured
+from core.tasks.runs import Health
 
 POLL = "task:poll"
 TASK_LOOKS = 2
@@ -28,9 +30,8 @@ OLD_FORECAST = timedelta(days=1)
 """Some are issued once a day."""
 
 
-def late_tasks(now: datetime) -> Iterator[Finding]:
+def late_tasks(now: datetime, health: Health) -> Iterator[Finding]:
     """Yield the tasks that are late. Deciding is late too where nothing runs at all."""
-    health = runs.health(now)
     is_late = not health.ok and not _is_at_work(now) and Gateway.objects.active().exists()
     if is_late:
         detail = _newest_error(runs.POLL, now) or health.reason
@@ -124,9 +125,14 @@ def feed_sources() -> list[FeedSource]:
     return list(FeedSource.objects.filter(feed__in=names).order_by("pk")) if names else []
 
 
-def bad_feeds(sources: Sequence[FeedSource], now: datetime, is_offline: bool) -> Iterator[Finding]:
+def bad_feeds(
+    sources: Sequence[FeedSource], now: datetime, networks: Networks
+) -> Iterator[Finding]:
     for source in sources:
         name = Region(source.feed, source.region)
+        # One that has answered since it failed does not rest.
+        rests_since = source.asked_at if source.failures else None
+        is_offline = networks.explain(INTERNET, rests_since)
         if source.failures >= settings.ALERT_AFTER_FAILURES or source.refused:
             title = f"The feed {name} fails"
             explained = is_offline and not source.refused

@@ -91,6 +91,25 @@ def test_gateways_that_rest_after_an_outage_are_not_told_of_until_they_are_asked
     assert hook.titles[2:] == ["Two does not answer"]
 
 
+def test_a_feed_that_rests_after_an_outage_is_not_told_of_until_it_is_asked_again(
+    hook, clock, settings
+):
+    settings.FEEDS = ["open_meteo"]
+    gateway = add_gateway("Cloud", NOW, "https://cloud.example.org")
+    Gateway.objects.update(failures=3)
+    FeedSource.objects.create(feed="open_meteo", failures=4, error="no answer", asked_at=NOW)
+    look(clock, NOW)
+    network = "Nothing answers: is the network of this machine away?"
+    assert hook.titles == [network]
+    is_as(gateway, failures=0)
+    for minutes in (30, 40):
+        look(clock, NOW + minutes * MINUTE)
+    assert hook.titles == [network, f"Over: {network}"]
+    FeedSource.objects.update(failures=5, asked_at=NOW + 50 * MINUTE)
+    look(clock, NOW + 50 * MINUTE)
+    assert hook.titles[2:] == ["The feed open_meteo fails"]
+
+
 def test_a_gateway_that_was_down_before_the_network_stays_open_through_it(hook, clock):
     hub = add_gateway("Hub", NOW)
     other = add_gateway("Other", NOW)
@@ -123,6 +142,17 @@ def test_a_device_that_is_not_reached_is_told_of_after_three_polls(hook, clock):
     is_as(lamp, available=False)
     for minutes in (0, 1, 10, 11):
         look(clock, NOW + minutes * MINUTE)
+    assert hook.requests == []
+    look(clock, NOW + 20 * MINUTE)
+    assert hook.titles == ["Lamp is not reached by its gateway"]
+
+
+def test_looks_between_two_polls_do_not_make_three_of_them(hook, clock):
+    hub = add_gateway("Hub", NOW)
+    add_device(hub, "fine", NOW)
+    is_as(add_device(hub, "lamp", NOW), available=False)
+    for minutes in (0, 6, 10, 16):
+        look(clock, NOW + minutes * MINUTE, poll=minutes % 10 == 0)
     assert hook.requests == []
     look(clock, NOW + 20 * MINUTE)
     assert hook.titles == ["Lamp is not reached by its gateway"]
