@@ -14,6 +14,7 @@ from celery import shared_task
 from celery.exceptions import Reject
 from django.db import InterfaceError, OperationalError
 
+from core.models import HalfASite
 from core.models.connections import release_connection
 from core.models.device_command import OPEN
 from core.net import logs
@@ -52,6 +53,8 @@ def job(function: Callable[..., None]) -> Any:
                 function(self, *given)
         except Terminated:
             raise Reject("its worker was told to stop", requeue=True) from None
+        except HalfASite as refused:
+            logger.warning("%s: %s", function.__name__, refused)
         except (AlreadyRunning, ClockNotSet, LeaseLost) as nothing_to_do:
             logger.info("%s: %s", function.__name__, nothing_to_do)
         except (InterfaceError, OperationalError) as error:

@@ -165,6 +165,7 @@ MIDDLEWARE = [
     "core.middleware.StaticFiles",
     "core.middleware.content_security_policy",
     "core.api.limits.limits",
+    "core.api.half_a_site.refuse",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",

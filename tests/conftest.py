@@ -73,6 +73,14 @@ def django_db_modify_db_settings(
         )
 
 
+@pytest.fixture(autouse=True)
+def whole_site() -> None:
+    """A process that has seen that no import is under way, as one has after its first request."""
+    from core.models.site_import import whole
+
+    whole.is_known = True
+
+
 @pytest.fixture
 def database_url(transactional_db: None) -> str:
     """DATABASE_URL for another process that is to see this test's database."""

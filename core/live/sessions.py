@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from core.models import Right, Token, User, access_of
 from core.models.access import limits_of
+from core.models.site_import import whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,10 @@ class LogIn:
 
 
 class NotAdmitted(Exception):
-    """The log-in is over or there never was one, and the pages are not public."""
+    """The log-in is over or there never was one, and the pages are not public.
+
+    Or only a part of another site is stored here.
+    """
 
 
 def admit(session_key: str) -> LogIn:
@@ -42,6 +46,8 @@ def admit(session_key: str) -> LogIn:
     A session that is over is refused even where pages are public: the page that opened the socket
     is then older than the log-out.
     """
+    if whole.refusal():
+        raise NotAdmitted
     if not session_key:
         return _anybody()
     if "\0" in session_key:  # PostgreSQL takes none

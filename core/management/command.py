@@ -14,7 +14,7 @@ from django.core.exceptions import ObjectDoesNotExist
 from django.core.management.base import BaseCommand, CommandError
 from django.db import OperationalError, ProgrammingError, connection
 
-from core.models import Device, Gateway, Token
+from core.models import Device, Gateway, HalfASite, SiteImport, Token
 from core.tasks.runs import ClockNotSet
 
 DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
@@ -43,6 +43,8 @@ class Command(BaseCommand):
     """
 
     requires_system_checks = ()
+    needs_whole_site = True
+    """Whether it is refused while import_site has stored a part of a site only."""
 
     def execute(self, *args: Any, **options: Any) -> str | None:
         """Run the command. What a person can mend ends it with a sentence, no traceback.
@@ -51,6 +53,8 @@ class Command(BaseCommand):
         cannot be written.
         """
         try:
+            if self.needs_whole_site and (refusal := SiteImport.refusal()):
+                raise CommandError(refusal)
             result = super().execute(*args, **options)
             sys.stdout.flush()  # what cannot be written shows here, not after the end
             return result
@@ -62,7 +66,7 @@ class Command(BaseCommand):
             _forget_stdout()
             where = error.filename or "The output"
             raise CommandError(f"{where} cannot be written: {error.strerror}.") from error
-        except ClockNotSet as error:
+        except (ClockNotSet, HalfASite) as error:
             raise CommandError(str(error)) from error
         except (OperationalError, ProgrammingError) as error:
             said = str(error).strip().rstrip(".")

@@ -22,6 +22,7 @@ from core.models.run import Lease, Run
 from core.models.secret import Secret, SecretUnreadable
 from core.models.signed_message import SignedMessage
 from core.models.site import Site
+from core.models.site_import import HalfASite, SiteImport
 from core.models.token import Token
 from core.models.usage import Usage
 from core.models.user import User
@@ -40,6 +41,7 @@ __all__ = [
     "Forecast",
     "Freshness",
     "Gateway",
+    "HalfASite",
     "IdempotencyKey",
     "Invitation",
     "Lease",
@@ -59,6 +61,7 @@ __all__ = [
     "Silence",
     "SignedMessage",
     "Site",
+    "SiteImport",
     "Token",
     "Usage",
     "User",

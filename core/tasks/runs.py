@@ -18,7 +18,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from core.models import Device, Lease, Run
+from core.models import Device, HalfASite, Lease, Run, SiteImport
 from core.models.run import Outcome, lease_is_free, this_process
 from core.net import logs
 from core.schedule import Crontab, Schedule, slots
@@ -123,7 +123,7 @@ class HeldLease:
 def running(task: str, ticket: Ticket | None = None) -> Iterator[HeldLease]:
     """Hold the task's lease and log a run. An error or a signal inside ends the run as broken.
 
-    Raises AlreadyRunning, ClockNotSet.
+    Raises AlreadyRunning, ClockNotSet, HalfASite.
     """
     lease = begin(task, ticket)
     with lease.in_logs():
@@ -141,7 +141,7 @@ def begin(task: str, ticket: Ticket | None = None) -> HeldLease:
     """Take the task's lease and log a run, which other processes may end.
 
     With a ticket, a slot that was begun is not begun again, and the lease that the same message
-    took before is taken over. Raises AlreadyRunning, ClockNotSet.
+    took before is taken over. Raises AlreadyRunning, ClockNotSet, HalfASite.
     """
     lease = _begin(task, ticket)
     with lease.in_logs():
@@ -181,7 +181,11 @@ def _begin(task: str, ticket: Ticket | None) -> HeldLease:
             outcome=Outcome.VANISHED, error="Its process was killed before the end."
         )
         outbox.changed_pks(Run, vanished)
-        return HeldLease(Run.objects.create(task=task), lease.token + 1)
+        run = Run.objects.create(task=task)
+        # After that: an import that begins now waits for us and sees the run, or we see the import.
+        if refusal := SiteImport.refusal():
+            raise HalfASite(refusal)
+        return HeldLease(run, lease.token + 1)
 
 
 def _was_begun(slot: datetime, newest: datetime | None) -> bool:

@@ -11,6 +11,7 @@ from tests.soak.clocks import JumpingClock
 from tests.soak.deaf import never_read
 from tests.soak.following import follow_through_everything
 from tests.soak.hostility import attack
+from tests.soak.importing import kill_imports
 from tests.soak.invitations import kill_inviting
 from tests.soak.ledger import run_the_ledger
 from tests.soak.log_ins import guess_everywhere
@@ -38,6 +39,8 @@ INVITATIONS = int(os.environ.get("SOAK_INVITATIONS", "10000"))
 ROUNDS = int(os.environ.get("SOAK_ROUNDS", "500"))
 WORKERS_SECONDS = float(os.environ.get("SOAK_WORKERS_SECONDS", "120"))
 SCHEMA_MINUTES = float(os.environ.get("SOAK_SCHEMA_MINUTES", "2"))
+IMPORT_KILLS = int(os.environ.get("SOAK_IMPORT_KILLS", "50"))
+IMPORT_ROWS = int(os.environ.get("SOAK_IMPORT_ROWS", "200000"))
 ANSWERS = int(os.environ.get("SOAK_ANSWERS", "1000000"))
 
 
@@ -195,3 +198,10 @@ def test_guesses_of_passwords_while_pages_are_read(database_url, say):
     assert log_ins.looked_at["of 100 from one address"] == 10
     assert log_ins.looked_at["of 80 at once"]
     assert max(log_ins.page_seconds) < 1
+
+
+def test_imports_killed_at_random_moments(database_url, tmp_path, say):
+    imports = kill_imports(IMPORT_KILLS, IMPORT_ROWS, tmp_path / "site.zip", database_url)
+    say(imports)
+    assert imports.kills == IMPORT_KILLS
+    assert not imports.faults

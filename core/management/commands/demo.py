@@ -16,6 +16,7 @@ class Command(Base):
         "Run a home of simulated devices, with a database of its own: poll, decide, and serve "
         "the page, until Ctrl-C."
     )
+    needs_whole_site = False
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(

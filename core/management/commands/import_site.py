@@ -10,7 +10,8 @@ from core.management.passphrase import passphrase
 
 
 class Command(Base):
-    help = "Store a file of export_site in this empty database: all of it, or nothing."
+    help = "Store a file of export_site in this empty database; go on where it was ended."
+    needs_whole_site = False
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("file", type=Path, metavar="FILE", help="what export_site wrote")
@@ -22,7 +23,10 @@ class Command(Base):
         phrase = passphrase()
         try:
             with self.progress("row") as progress:
-                manifest = import_site(options["file"], phrase, progress)
+                stored = import_site(options["file"], phrase, progress)
         except NotMoved as error:
             raise CommandError(str(error)) from error
-        self.stdout.write(f"Stored {counted(manifest.rows, 'row')}, as counted at the other site")
+        went_on = f", {stored.before:,} of them earlier" if stored.before else ""
+        self.stdout.write(
+            f"Stored {counted(stored.rows, 'row')}{went_on}, as counted at the other site"
+        )

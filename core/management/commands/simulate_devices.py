@@ -17,14 +17,13 @@ FAULT_HELP = "KIND[=ARGUMENT][:SHARE%%], repeatable. " + "; ".join(
 
 class Command(command.Command):
     help = "Serve simulated Shelly devices on this machine, until Ctrl-C. Not for a schedule."
+    needs_whole_site = False
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         add = parser.add_argument
         add("--devices", type=int, default=4, help="how many (default: 4)")
         add("--host", default="127.0.0.1", help="a loopback address (default: 127.0.0.1)")
-        add(
-            "--port", type=arguments.port, default=8100, help="0 takes any free one (default: 8100)"
-        )
+        add("--port", type=arguments.port, default=8100, help="0: any free one (default: 8100)")
         add("--latency", type=float, default=0.0, help="seconds before each answer (default: 0)")
         add("--password", default="", help="of the user admin on each device (default: none)")
         add("--fault", action="append", default=[], metavar="FAULT", help=FAULT_HELP)

@@ -7,6 +7,9 @@
 
 The seal says that the passphrase is right and that nobody changed the manifest, and the manifest
 says the same of each table. All of it is checked before anything is stored.
+
+It is stored in steps. A row of SiteImport says how far, and nothing else is done here before all of
+it is stored.
 """
 
 from collections.abc import Callable
@@ -19,4 +22,4 @@ Progress = Callable[[int, int], None]
 
 
 class NotMoved(Exception):
-    """Says why there is no file, or why nothing was stored from one."""
+    """Says why there is no file, or why not all of one is stored."""

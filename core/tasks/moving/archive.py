@@ -90,7 +90,8 @@ class Archive:
             with damage_said():
                 self._check_names()
                 written = self._read(MANIFEST, LONGEST_MANIFEST)
-                self.seal = Seal.opened(self._read(SEAL, LONGEST_SEAL), passphrase, written)
+                self.sealed = self._read(SEAL, LONGEST_SEAL)
+                self.seal = Seal.opened(self.sealed, passphrase, written)
                 self.manifest = _manifest(json.loads(written))
         except BaseException:
             self.close()

@@ -1,6 +1,6 @@
 """What is asked of the databases here and there: their version, one moment of them, numbers."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from django.db import connection, transaction
@@ -34,6 +34,14 @@ def one_moment() -> Iterator[None]:
             yield
         finally:
             cursor.execute("ROLLBACK")
+
+
+def keep_writers_out(models: Iterable[type[Model]]) -> None:
+    """Wait for those who write to these tables, and let no other write until the commit."""
+    if connection.vendor == "postgresql":  # on SQLite the transaction has begun with that
+        tables = ", ".join(connection.ops.quote_name(model._meta.db_table) for model in models)
+        with connection.cursor() as cursor:
+            cursor.execute(f"LOCK TABLE {tables} IN SHARE ROW EXCLUSIVE MODE")
 
 
 def last_number(model: type[Model]) -> int:

@@ -45,6 +45,7 @@ LEFT_OUT = {
     "core.Lease": "says which process of the other site runs a task",
     "core.Presence": "says who is at a page of the other site now",
     "core.Relay": "how far in the other site's events its relay was",
+    "core.SiteImport": "how far an import into the other site was",
 }
 NUMBERED_ON = ("core.Event",)
 """Left out, but numbered on from where the other site was: programs remember such numbers."""

@@ -27,14 +27,14 @@ def empty():
         cursor.execute("DELETE FROM sqlite_sequence")
 
 
-def run_elsewhere(database_url, code, *words):
+def run_elsewhere(database_url, code, *words, key="another key, of the other site, long enough"):
     """Run code of another site: another database, another SECRET_KEY, keys made as quickly."""
     start = "import os, sys, django; django.setup()\nfrom core.tasks.moving import seal\n"
     environment = {
         "DEBUG": "1",
         "DJANGO_SETTINGS_MODULE": "iotapp.settings",
         "DATABASE_URL": database_url,
-        "SECRET_KEY": "another key, of the other site, long enough",
+        "SECRET_KEY": key,
         "SITE_PASSPHRASE": PHRASE,
     }
     return subprocess.run(

@@ -1,15 +1,15 @@
-"""Whatever is wrong with a file or a database, nothing is stored."""
+"""Whatever is wrong with a file or a database, it is said; most of it before anything is stored."""
 
 import zipfile
 
 import pytest
 
-from core.models import Gateway, Site, User
+from core.models import Device, Site, SiteImport, User
 from core.tasks import export_site as exporting
 from core.tasks import import_site as importing
 from core.tasks.moving import FORMAT, NotMoved, archive, seal
 from tests.core.tasks.moving import sample
-from tests.core.tasks.moving.elsewhere import PHRASE, empty, run_elsewhere
+from tests.core.tasks.moving.elsewhere import PHRASE, empty
 
 
 def refused(path, phrase=PHRASE):
@@ -96,7 +96,7 @@ def test_a_site_that_has_something_stays_as_it_is(exported):
     assert [Site.objects.get().name, User.objects.count()] == ["Here", 0]
 
 
-def test_a_row_that_breaks_a_rule_of_the_database_imports_nothing(filled, file):
+def test_a_row_that_breaks_a_rule_of_the_database_ends_the_import(filled, file):
     """A file can be made with the passphrase and yet hold what no database may."""
     original = archive.write_table
 
@@ -108,18 +108,7 @@ def test_a_row_that_breaks_a_rule_of_the_database_imports_nothing(filled, file):
         patch.setattr(archive, "write_table", without_gateways)
         exporting.export_site(file, PHRASE)
     empty()
-    assert "A row is missing that another one names" in refused(file)
-
-
-def test_an_import_that_is_killed_has_stored_nothing_and_is_run_again(exported, database_url):
-    """The process dies, without a word, after its last row and before the commit."""
-    code = (
-        "from core.tasks import import_site as importing\n"
-        "importing._check = lambda manifest: os.kill(os.getpid(), 9)\n"
-        "importing.import_site(importing.Path(sys.argv[1]), sys.argv[2])"
-    )
-    killed = run_elsewhere(database_url, code, exported, PHRASE)
-    assert killed.returncode == -9
-    assert not any(sample.content().values())
-    importing.import_site(exported, PHRASE)
-    assert Gateway.objects.get(name="Cellar").credential.reveal() == sample.CREDENTIAL
+    with pytest.raises(NotMoved, match="A row is missing that another one names"):
+        importing.import_site(file, PHRASE)
+    assert (User.objects.count(), Device.objects.count()) == (2, 0)
+    assert "import_site has stored" in SiteImport.refusal()
