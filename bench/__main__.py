@@ -23,6 +23,8 @@ BENCHMARKS: dict[str, tuple[Database, ...]] = {
     "workers": (postgresql,),
     "backtest": (sqlite,),
     "prices": (sqlite,),
+    "sun": (sqlite,),
+    "looking_back": (sqlite, postgresql),
     "export": (sqlite, postgresql),
     "live": (sqlite, postgresql),
     "listen": (sqlite, postgresql),

@@ -103,11 +103,19 @@ class Line:
         gaps = [silence for silence in self.silences if since < silence[1] <= at]
         # The line is drawn by places in `told`: what held may be words.
         points = [(one.at, float(place)) for place, one in enumerate(told)]
-        stretches = []
+        stretches = list[Stretch]()
         for piece in held(points, gaps, since, at):
-            one = told[int(piece.value)]
-            stretches.append(Stretch(piece.start, piece.end, one.lowest, one.highest))
+            one, starts_at = told[int(piece.value)], piece.start
+            last = stretches[-1] if stretches else None
+            # Told again, or heard of again without a silence: it goes on.
+            if last and last.ends_at == starts_at and _same(last, one):
+                starts_at = stretches.pop().starts_at
+            stretches.append(Stretch(starts_at, piece.end, one.lowest, one.highest))
         return Past(lasts, tuple(stretches))
+
+
+def _same(stretch: Stretch, told: Told) -> bool:
+    return stretch.lowest == told.lowest and stretch.highest == told.highest
 
 
 def recent_past(wanted: Iterable[Wanted], at: datetime) -> dict[tuple[int, timedelta], Past]:

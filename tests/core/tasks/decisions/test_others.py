@@ -8,6 +8,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from core import rules
 from core.models import Access, Attribute, Device, Receipt, Right
 from core.readings import Kind, Reading
 from core.rules import Rule, attribute_option, device_option
@@ -217,3 +218,14 @@ def test_a_rule_and_a_guard_that_look_at_one_device_are_told_what_either_needs(f
     devices = Device.objects.select_related("gateway").prefetch_related("attributes")
     [state] = Round(list(devices.filter(pk=fan.pk)), timezone.now()).states
     assert dict(state.situation.others[sensor.pk].values) == {"temperature": 26.0, "power": 40.0}
+
+
+def test_where_nobody_may_be_named_the_attribute_of_nobody_is_not_asked_for(hub, sensor):
+    lamp = make_device(hub, "lamp")
+    lamp.attributes.filter(name="power").delete()
+    there = gateways.set_rule(lamp.pk, "surplus", {"watts": 60, "power": "whatever"})
+    assert there.options == {"watts": 60, "power": "whatever"}
+    surplus = rules.load("surplus")
+    assert (surplus.named(there.options), surplus.remembered(there.options)) == ({}, {})
+    with pytest.raises(ValueError, match="power: Sensor has no 'whatever'"):
+        gateways.set_rule(lamp.pk, "surplus", {"meter": "Sensor", "power": "whatever"})

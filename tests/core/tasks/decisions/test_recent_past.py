@@ -80,6 +80,11 @@ def test_a_value_from_before_holds_at_the_beginning(temperature):
     assert in_minutes(past_of(temperature, 10)) == [(0, 4, 24.0, 24.0), (4, 10, 26.0, 26.0)]
 
 
+def test_a_value_that_is_told_again_goes_on(temperature):
+    observe(temperature, (-60, 24.0), (2, 24.0), (4, 26.0), (6, 26.0), (8, 26.0))
+    assert in_minutes(past_of(temperature, 10)) == [(0, 4, 24.0, 24.0), (4, 10, 26.0, 26.0)]
+
+
 def test_before_the_first_value_nothing_is_known(temperature):
     observe(temperature, (4, 26.0))
     assert in_minutes(past_of(temperature, 10)) == [(4, 10, 26.0, 26.0)]
