@@ -10,7 +10,7 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
-from django.db.models import Count, Q
+from django.db.models import Case, Count, Q, When
 
 from core.models.evented import Evented
 from core.models.freshness import FRESHNESS_RANKS, Freshness, freshness, freshness_rank
@@ -68,7 +68,17 @@ class DeviceQuerySet(models.QuerySet["Device"]):
         return self.active().exclude(rule="", guard="")
 
     def worst_first(self, now: datetime) -> Self:
-        return self.order_by(freshness_rank(now).asc(), "name", "pk")
+        """Sort them by state, then by name. Those of one hardware stand together, under its
+        name."""
+        shown = Case(When(hardware="", then="name"), default="hardware_name")
+        together = (shown, "hardware", "gateway_id", "pk")
+        return self.order_by(freshness_rank(now).asc(), *together)
+
+    def beside(self, device: "Device") -> Self:
+        """All of the same hardware, itself among them; none if it is all of it."""
+        if not device.hardware:
+            return self.none()
+        return self.filter(gateway=device.gateway_id, hardware=device.hardware).order_by("pk")
 
     def in_state(self, freshness: Freshness, now: datetime) -> Self:
         rank = FRESHNESS_RANKS.index(freshness)
@@ -246,6 +256,11 @@ class Device(Evented):
 
     def __str__(self) -> str:
         return self.name or self.vendor_id
+
+    @property
+    def housing(self) -> tuple[int, str]:
+        """What it shares with the other devices of its hardware."""
+        return self.gateway_id, self.hardware
 
     @property
     def public_decision(self) -> str:

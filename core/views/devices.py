@@ -1,5 +1,7 @@
 """The device page: attributes, charts, commands, and the buttons; change and remove."""
 
+from datetime import datetime
+
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -10,7 +12,8 @@ from core import formatting
 from core.forms import ChooseChart, DeviceForm, OrderForm
 from core.forms.versioned import Seen, stored, typed
 from core.live.follower import newest_event
-from core.models import Attribute, Device, DeviceCommand, Right, access_of
+from core.models import Attribute, Device, DeviceCommand, Freshness, Right, access_of
+from core.models.attribute import main_switch
 from core.models.device_command import State
 from core.readings import Source, Unacceptable
 from core.tasks import gateways, poll
@@ -28,6 +31,7 @@ COMMANDS_SHOWN = 20
 OUTCOME_SECONDS = 10
 """For which the page waits for a worker to send; what comes later it shows by itself."""
 MOST_SPARKS = 24
+MOST_PARTS = 24
 LEVELS = {
     State.CONFIRMED: messages.SUCCESS,
     State.FAILED: messages.ERROR,
@@ -59,6 +63,7 @@ def device(request: HttpRequest, pk: int) -> HttpResponse:
             "now": now,
             "last_event": last_event,
             "device": device,
+            "parts": _parts(request, device, now),
             "freshness": device.freshness(now),
             "attributes": [
                 (
@@ -80,6 +85,25 @@ def device(request: HttpRequest, pk: int) -> HttpResponse:
             **(costs_of(device, now) if request.user.is_authenticated else {}),
         },
     )
+
+
+def _parts(
+    request: HttpRequest, device: Device, now: datetime
+) -> list[tuple[Device, Freshness, Attribute | None]]:
+    """Return the devices of the same hardware, if there are several, each with the attribute that
+    says most of it."""
+    if not device.hardware:
+        return []
+    present = Device.objects.present().select_related("gateway")
+    found = access_of(request.user).limit_devices(present).beside(device)[:MOST_PARTS]
+    parts = list(found)
+    attributes = attributes_of(parts, now)
+    shown = []
+    for part in parts:
+        own = attributes[part.pk]
+        said = main_switch(own) or next(iter(formatting.foremost(own, 1)), None)
+        shown.append((part, part.freshness(now), said))
+    return shown if len(shown) > 1 else []
 
 
 @require_POST

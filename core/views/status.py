@@ -4,8 +4,9 @@ Seven queries, whatever the history; one more while a gateway fails.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import groupby
 from math import ceil
 from typing import Any
 from urllib.parse import urlencode
@@ -56,6 +57,9 @@ class DeviceRow:
     switch: Attribute | None
     spark: Spark | None
     is_held: bool
+    is_part: bool = False
+    """Whether it stands with others of its hardware; `is_first`: as the first of them."""
+    is_first: bool = False
 
     @property
     def command(self) -> DeviceCommand | None:
@@ -137,7 +141,7 @@ def status(request: HttpRequest) -> HttpResponse:
         {
             "now": now,
             "last_event": last_event,
-            "rows": rows(shown, now),
+            "rows": together(rows(shown, now)),
             "counts": [
                 (freshness, count, pages.link(state=freshness.value))
                 for freshness, count in counts.items()
@@ -186,6 +190,17 @@ def rows(devices: Sequence[Device], now: datetime) -> list[DeviceRow]:
         )
         for device in devices
     ]
+
+
+def together(rows: Iterable[DeviceRow]) -> list[DeviceRow]:
+    """Mark those that stand next to others of their hardware."""
+    marked: list[DeviceRow] = []
+    for (_, hardware), group in groupby(rows, lambda row: row.device.housing):
+        found = list(group)
+        is_part = bool(hardware) and len(found) > 1
+        for place, row in enumerate(found):
+            marked.append(replace(row, is_part=is_part, is_first=is_part and place == 0))
+    return marked
 
 
 def attributes_of(devices: Iterable[Device], now: datetime) -> dict[int, list[Attribute]]:

@@ -95,7 +95,9 @@ function showName({ name }) {
 
 function showDevice(row, body, isNews) {
   const name = row.querySelector("h2 a");
-  const where = [body.place.name, body.gateway.name === body.name ? "" : body.gateway.name]
+  // The gateway of a part stands over all of its hardware.
+  const isSaid = row.matches(".part") || body.gateway.name === body.name;
+  const where = [body.place.name, isSaid ? "" : body.gateway.name]
     .filter(Boolean)
     .join(" · ");
   const isOther =

@@ -56,6 +56,22 @@ def test_every_attribute_is_shown_with_its_value_and_freshness(client, thermosta
         assert words in shown
 
 
+def test_the_devices_of_the_same_hardware_are_linked(client, plug):
+    housing = {"hardware": "strip", "hardware_name": "Workshop"}
+    one, other = (make_device(plug.gateway, name, **housing) for name in ("lathe", "light"))
+    elsewhere = make_device(make_gateway("Attic", "http://127.0.0.1:2"), "saw", **housing)
+    gone = make_device(plug.gateway, "gone", removed_at=timezone.now(), **housing)
+    shown = page(client, f"/devices/{one.pk}/")
+    assert "a part of Workshop" in shown and f'href="/devices/{other.pk}/"' in shown
+    assert not any(f'href="/devices/{pk}/"' in shown for pk in (elsewhere.pk, gone.pk, plug.pk))
+    assert "a part of" not in page(client, f"/devices/{plug.pk}/")
+
+
+def test_a_channel_left_of_its_hardware_is_no_part(client, plug):
+    lone = make_device(plug.gateway, "lone", hardware="strip", hardware_name="Workshop")
+    assert "a part of" not in page(client, f"/devices/{lone.pk}/")
+
+
 def test_each_writable_kind_has_its_control(owner, thermostat):
     shown = page(owner, f"/devices/{thermostat.pk}/")
     assert "Turn on" in shown

@@ -357,3 +357,29 @@ def test_the_database_ranks_freshness_as_python_does(now, heard, measured, failu
             set(Device.objects.in_state(freshness, now).values_list("pk", flat=True)) == in_python
         )
         assert Device.objects.count_by_freshness(now)[freshness] == len(in_python)
+
+
+def test_channels_of_one_hardware_stand_together_under_its_name(client, now, gateway):
+    other = make_gateway("Attic hub", "http://127.0.0.1:2")
+    hear(make_device(gateway, "zebra"), now)
+    for number in (3, 1, 2):
+        housing = {"hardware": "strip", "hardware_name": "Workshop", "model": "Pro4PM"}
+        hear(make_device(other, f"{number} of strip", **housing), now)
+    hear(make_device(gateway, "window"), now)
+    shown = page(client)
+    places = [shown.index(f">{name}</a>") for name in ("Window", "3 Of Strip", "1 Of Strip")]
+    assert places == sorted(places)
+    assert shown.count(">Workshop</strong>") == 1
+    assert shown.count('class="device part') == 3
+    assert shown.index("2 Of Strip") < shown.index(">Zebra</a>")
+
+
+def test_a_channel_that_stands_alone_has_no_heading(client, now, gateway):
+    hear(make_device(gateway, "one", hardware="strip", hardware_name="Workshop"), now)
+    hear(make_device(gateway, "other", hardware="lamp", hardware_name="Lamp"), now)
+    assert "housing" not in page(client)
+
+
+def test_channels_are_found_by_the_name_of_their_hardware(client, now, gateway):
+    hear(make_device(gateway, "lathe", hardware="strip", hardware_name="Workshop"), now)
+    assert "Lathe" in page(client, "/?q=workshop")
