@@ -32,6 +32,7 @@ BENCHMARKS: dict[str, tuple[Database, ...]] = {
     "api": (sqlite, postgresql),
     "wrong_tokens": (sqlite, postgresql),
     "cache": (sqlite, postgresql),
+    "roll_up": (sqlite, postgresql),
     "at_size": (postgresql,),
 }
 

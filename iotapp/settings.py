@@ -129,6 +129,9 @@ LARGEST_ANSWER_BYTES = int(1e6 * environment.number("LARGEST_ANSWER_MB", 8, leas
 # More would make pages and events of many megabytes.
 MOST_ATTRIBUTES = environment.whole("MOST_ATTRIBUTES", 200, least=1, most=5000)
 KEEP_DAYS = environment.whole("KEEP_DAYS", 400, least=1, most=36500)
+# Of some attributes, by name: "power:90, signal_strength:14".
+KEEP_DAYS_OF = environment.limits("KEEP_DAYS_OF")
+KEEP_HOURLY_DAYS = environment.whole("KEEP_HOURLY_DAYS", 3650, least=1, most=36500)
 
 # Sockets: the limits of one process, and how to reach the database without a pooler between.
 SOCKETS_A_PROCESS = environment.whole("SOCKETS_A_PROCESS", 1000, least=1, most=50_000)

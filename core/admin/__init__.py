@@ -29,6 +29,7 @@ from core.models import (
     FeedSource,
     Forecast,
     Gateway,
+    HourlyStatistics,
     IdempotencyKey,
     Invitation,
     Lease,
@@ -55,6 +56,21 @@ class ObservationAdmin(OfOne):
     list_select_related = ("attribute__device",)
     list_display = ("attribute", "observed_at", "number", "text")
     ordering = ("attribute_id", "-observed_at")
+
+
+@admin.register(HourlyStatistics)
+class HourlyStatisticsAdmin(OfOne):
+    of = "attribute"
+    list_select_related = ("attribute__device",)
+    list_display = (
+        "attribute",
+        "starts_at",
+        "observation_count",
+        "minimum",
+        "mean_over_time",
+        "maximum",
+    )
+    ordering = ("attribute_id", "-starts_at")
 
 
 @admin.register(Silence)
@@ -212,8 +228,9 @@ class AttributeAdmin(ReadOnly):
     def history(self, attribute: Attribute) -> SafeString:
         chosen = f"attribute__id__exact={attribute.pk}"
         return format_html(
-            "{} {}",
+            "{} {} {}",
             _list_link(Observation, chosen, "observations"),
+            _list_link(HourlyStatistics, chosen, "hours"),
             _list_link(Silence, chosen, "silences"),
         )
 

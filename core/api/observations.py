@@ -25,6 +25,7 @@ from core.api.rendering import CsvRenderer, JsonRenderer, LinesRenderer
 from core.api.resource import Json, Resource
 from core.api.streaming import streamed
 from core.models import Attribute, Site
+from core.models.hourly import EPOCH
 from core.readings import Kind
 from core.serializers import observation_json, span_json
 from core.tasks import export
@@ -32,7 +33,6 @@ from core.tasks.observations import (
     BEGINNING,
     DAY,
     END,
-    EPOCH,
     Range,
     edges,
     newest_or_oldest,

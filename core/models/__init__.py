@@ -10,6 +10,7 @@ from core.models.event import Event
 from core.models.forecast import FeedSource, Forecast, Measurement, Series
 from core.models.freshness import Freshness
 from core.models.gateway import Gateway
+from core.models.hourly import HourlyStatistics
 from core.models.idempotency import IdempotencyKey
 from core.models.invitation import Invitation
 from core.models.lookups import Among
@@ -42,6 +43,7 @@ __all__ = [
     "Freshness",
     "Gateway",
     "HalfASite",
+    "HourlyStatistics",
     "IdempotencyKey",
     "Invitation",
     "Lease",

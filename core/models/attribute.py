@@ -1,7 +1,7 @@
 """An attribute of a device: what it is, and its latest value."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Self
 
 from django.db import models
@@ -14,11 +14,17 @@ MOVES_DAILY = frozenset({"temperature", "humidity", "pressure", "illuminance"})
 """Names of attributes that change within any day. If a hub repeats the same measurement of one, the
 sensor is dead; a door, a power of 0 W or a gas meter may rightly stay the same for months."""
 
+AT_ONCE = datetime(1970, 1, 1, tzinfo=UTC)
+
 
 class AttributeQuerySet(models.QuerySet["Attribute"]):
     def present(self) -> Self:
         """Those of devices that were not removed."""
         return self.filter(device__removed_at=None, device__gateway__removed_at=None)
+
+    def roll_up_again(self, since: datetime) -> None:
+        """Let the hours from then on be summed up again. Call it with their devices locked."""
+        self.filter(rolled_until__gt=since).update(rolled_until=since)
 
 
 class Attribute(models.Model):
@@ -73,10 +79,29 @@ class Attribute(models.Model):
         null=True, blank=True, editable=False, help_text="The newest command sent before"
     )
 
+    rolled_until = models.DateTimeField(
+        null=True, editable=False, help_text="Until then its hours are summed up"
+    )
+    pruned_until = models.DateTimeField(
+        null=True,
+        editable=False,
+        help_text="Before it hours are kept, and observations may be gone",
+    )
+    roll_up_at = models.DateTimeField(
+        default=AT_ONCE,
+        db_default=AT_ONCE,
+        editable=False,
+        help_text="When its hours are summed up next, and what is too old is deleted",
+    )
+
     objects = AttributeQuerySet.as_manager()
 
     class Meta:
         ordering = ("pk",)
+        indexes = (
+            # Those whose turn it is to be summed up.
+            models.Index(fields=["roll_up_at"], name="attribute_roll_up_at"),
+        )
         constraints = (
             models.UniqueConstraint(fields=["device", "name"], name="one_attribute_per_name"),
         )

@@ -3,14 +3,15 @@
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, time, timedelta
-from itertools import groupby, islice, takewhile
+from itertools import groupby, islice, pairwise, takewhile
 from operator import itemgetter
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from django.db import connection
 
-from core.models import Attribute, Observation, Silence
+from core.models import Attribute, HourlyStatistics, Observation, Silence
+from core.models.hourly import EPOCH, HOUR, Stretch, hour_of
 from core.models.observation import Span
 from core.planning.timeline import Piece, held
 
@@ -19,7 +20,6 @@ BLOCK = 5000
 SPANS_AT_ONCE = 500
 BEGINNING = datetime(1, 1, 1, tzinfo=UTC)
 END = datetime(9999, 12, 31, tzinfo=UTC)
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
 MICROSECOND = timedelta(microseconds=1)
 
@@ -203,36 +203,78 @@ def span_blocks(
 def spans(attribute: Attribute, starts: Sequence[datetime], now: datetime) -> list[Span]:
     """Sum up an attribute between each of these times and the next. Nothing after `now` is known.
 
-    Points are read once, in order of time.
+    Points are read once, in order of time. Where they may have been pruned, spans of an hour and
+    longer are summed up from hours.
     """
     if len(starts) < 2:
         return []
-    pieces = _pieces(attribute, starts[0], min(starts[-1], now))
-    found, piece = [], next(pieces, None)
-    for starts_at, ends_at in zip(starts, starts[1:], strict=False):
-        within = list[Piece]()
-        while piece and piece.start < ends_at:
-            within.append(piece)
-            if piece.end > ends_at:
+    known = _known(attribute, starts, min(starts[-1], now))
+    found, part = [], next(known, None)
+    for starts_at, ends_at in pairwise(starts):
+        within = list[Stretch]()
+        while part and part.starts_at < ends_at:
+            within.append(part)
+            if part.ends_at > ends_at:
                 break
-            piece = next(pieces, None)
+            part = next(known, None)
         found.append(_span(within, starts_at, ends_at))
     return found
 
 
-def _span(pieces: Iterable[Piece], starts_at: datetime, ends_at: datetime) -> Span:
-    known, total, values = 0.0, 0.0, list[float]()
-    for piece in pieces:
-        seconds = (min(piece.end, ends_at) - max(piece.start, starts_at)).total_seconds()
+def _known(attribute: Attribute, starts: Sequence[datetime], end: datetime) -> Iterator[Stretch]:
+    """Read what is known, in order of time: of hours that are summed up, then of observations."""
+    start, summed_up = starts[0], _summed_up_until(attribute, starts)
+    if start < summed_up:
+        yield from HourlyStatistics.objects.stretches(attribute, start, min(end, summed_up))
+        start = summed_up
+    for piece in _pieces(attribute, start, end):
         # A value that was seen once, and no longer, has no weight.
+        if piece.start < piece.end:
+            seconds = (piece.end - piece.start).total_seconds()
+            value = piece.value
+            yield Stretch(piece.start, piece.end, seconds, value, value, value)
+
+
+def _summed_up_until(attribute: Attribute, starts: Sequence[datetime]) -> datetime:
+    """Return until when hours tell what these spans need, by which less is read.
+
+    Spans that divide hours, as days of a clock half an hour off, are exact by observations, for as
+    long as these are there.
+    """
+    shortest = min(later - earlier for earlier, later in pairwise(starts))
+    if shortest < HOUR or attribute.rolled_until is None:
+        return BEGINNING
+    pruned_until = attribute.pruned_until or BEGINNING
+    if any(at != hour_of(at) for at in starts):
+        return pruned_until
+    return max(hour_of(attribute.rolled_until), pruned_until)
+
+
+def _span(stretches: Iterable[Stretch], starts_at: datetime, ends_at: datetime) -> Span:
+    known, total, least, most = 0.0, 0.0, list[float](), list[float]()
+    for stretch in stretches:
+        seconds = _known_within(stretch, starts_at, ends_at)
+        if stretch.mean is None or stretch.minimum is None or stretch.maximum is None:
+            continue
         if seconds > 0:
-            values.append(piece.value)
+            least.append(stretch.minimum)
+            most.append(stretch.maximum)
             known += seconds
-            total += seconds * piece.value
-    if not values:
+            total += seconds * stretch.mean
+    if not known:
         return Span(starts_at, ends_at, None, None, None, 0.0)
     coverage = known / (ends_at - starts_at).total_seconds()
-    return Span(starts_at, ends_at, total / known, min(values), max(values), round(coverage, 6))
+    return Span(starts_at, ends_at, total / known, min(least), max(most), round(coverage, 6))
+
+
+def _known_within(stretch: Stretch, starts_at: datetime, ends_at: datetime) -> float:
+    """Return the known seconds of a stretch in a span. An hour that is in two spans, as by a clock
+    half an hour off, is divided as if it were evenly known."""
+    length = stretch.ends_at - stretch.starts_at
+    within = min(stretch.ends_at, ends_at) - max(stretch.starts_at, starts_at)
+    if within == length:
+        return stretch.known_seconds
+    return within.total_seconds() * (stretch.known_seconds / length.total_seconds())
 
 
 def _pieces(attribute: Attribute, start: datetime, end: datetime) -> Iterator[Piece]:
@@ -240,7 +282,7 @@ def _pieces(attribute: Attribute, start: datetime, end: datetime) -> Iterator[Pi
     until = min(end, attribute.heard_at or start)
     if until <= start:
         return
-    silences = _silences(attribute, start, until)
+    silences = silences_of(attribute, start, until)
     stored = Observation.objects.filter(attribute=attribute, number__isnull=False)
     values = stored.values_list("observed_at", "number")
     before = values.filter(observed_at__lte=start).order_by("-observed_at")[:1]
@@ -260,7 +302,7 @@ def _pieces(attribute: Attribute, start: datetime, end: datetime) -> Iterator[Pi
         silences = [silence for silence in silences if silence[1] > start]
 
 
-def _silences(
+def silences_of(
     attribute: Attribute, start: datetime, end: datetime
 ) -> list[tuple[datetime, datetime]]:
     """Return the silences in the span, in order of time. They do not overlap."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Exists, F, Model, OuterRef, QuerySet
+from django.db.models import F, Model, QuerySet
 from django.utils import timezone
 
 from core.formatting import counted
@@ -26,6 +26,7 @@ from core.models import (
     FeedSource,
     Forecast,
     Gateway,
+    HourlyStatistics,
     IdempotencyKey,
     Measurement,
     Observation,
@@ -39,9 +40,11 @@ from core.models import (
 )
 from core.models.device_command import FINAL
 from core.models.run import Outcome
-from core.tasks import presence, runs
+from core.tasks import presence
 from core.tasks.orders.once import KEPT_FOR
 from core.tasks.polling.clock import AHEAD
+from core.tasks.retention import Kept, trusted_now
+from core.tasks.roll_up import RolledUp, roll_up, roll_up_a_little
 from core.tasks.runs import HeldLease
 from core.tasks.signed_messages import KEPT_FOR as MESSAGES_KEPT_FOR
 
@@ -58,8 +61,6 @@ ENDED_TOKENS_LIFETIME = timedelta(days=90)
 """And as long as there are usage rows of them."""
 
 HISTORIES: dict[type[Model], tuple[type[Model], str]] = {
-    Observation: (Device, "attribute__device"),
-    Silence: (Device, "attribute__device"),
     Forecast: (FeedSource, "series__source"),
     Measurement: (FeedSource, "series__source"),
     Calibration: (FeedSource, "series__source"),
@@ -68,6 +69,7 @@ HISTORIES: dict[type[Model], tuple[type[Model], str]] = {
 OF_ATTRIBUTES: tuple[tuple[str, type[Model]], ...] = (
     ("observations", Observation),
     ("silences", Silence),
+    ("hours", HourlyStatistics),
     ("device commands", DeviceCommand),
 )
 
@@ -76,12 +78,17 @@ Pruned = Counter[str]
 
 
 def prune(days: int | None = None, progress: Callable[[int, int], None] | None = None) -> Pruned:
-    """Delete all that is older than so many days (default: KEEP_DAYS).
+    """Delete all that is older than so many days (default: KEEP_DAYS), once it is summed up.
 
     `progress` is called after each step with the rows deleted so far, as both its numbers: the
     total would have to be counted first.
     """
-    pruned = Pruned()
+
+    def tell(done: RolledUp) -> None:
+        if progress and (count := done.deleted.total()):
+            progress(count, count)
+
+    pruned = roll_up(Kept(trusted_now(), days), tell).deleted
     for what, count in _steps(_before(days)):
         pruned[what] += count
         if progress:
@@ -97,7 +104,7 @@ def in_words(pruned: Pruned) -> str:
 
 def prune_a_little(lease: HeldLease) -> Pruned:
     """Delete a few steps' worth. Each poll does, and a large backlog never holds a poll up."""
-    pruned = Pruned()
+    pruned = roll_up_a_little(lease, Kept(trusted_now())).deleted
     for what, count in islice(_steps(_before(None)), STEPS_A_POLL):
         pruned[what] += count
         lease.renew_if_due()
@@ -105,20 +112,7 @@ def prune_a_little(lease: HeldLease) -> Pruned:
 
 
 def _before(days: int | None) -> datetime:
-    return _trusted_now() - timedelta(days=settings.KEEP_DAYS if days is None else days)
-
-
-def _trusted_now() -> datetime:
-    """Return the time, but no later than two days after the poll of a day ago.
-
-    A clock that runs years ahead would delete all history at once. It is believed after a day of
-    polls by it.
-    """
-    now = timezone.now()
-    polls_a_day = int(timedelta(days=1) / runs.schedule(runs.POLL).usual_gap)
-    newest = Run.objects.of(runs.POLL).order_by("-pk").values_list("started_at", flat=True)
-    earlier = list(newest[: polls_a_day + 1])[-1:]
-    return min(now, earlier[0] + timedelta(days=2)) if earlier else now
+    return trusted_now() - timedelta(days=settings.KEEP_DAYS if days is None else days)
 
 
 def _steps(before: datetime) -> Iterator[tuple[str, int]]:
@@ -130,9 +124,6 @@ def _steps(before: datetime) -> Iterator[tuple[str, int]]:
     yield from _too_old("idempotency keys", keys, "created_at", oldest)
     messages, oldest = SignedMessage.objects.all(), timezone.now() - MESSAGES_KEPT_FOR
     yield from _too_old("signed messages", messages, "received_at", oldest)
-    stored = Observation.objects.all()
-    yield from _too_old("observations", stored, "observed_at", before, kept=_holding_at(before))
-    yield from _too_old("silences", Silence.objects.all(), "ends_at", before)
     commands = DeviceCommand.objects.filter(state__in=FINAL)
     yield from _too_old("device commands", commands, "requested_at", before)
     runs = Run.objects.exclude(outcome=Outcome.RUNNING)
@@ -150,7 +141,7 @@ def _steps(before: datetime) -> Iterator[tuple[str, int]]:
     yield from _too_old("alerts", ended_alerts, "ended_at", before)
     kept_since = timezone.now().date() - USAGE_LIFETIME
     yield from _all_of("usage rows", Usage.objects.filter(day__lt=kept_since))
-    ended = Token.objects.ended_before(_trusted_now() - ENDED_TOKENS_LIFETIME)
+    ended = Token.objects.ended_before(trusted_now() - ENDED_TOKENS_LIFETIME)
     yield from _all_of("tokens", ended.filter(usage=None))
     yield from _of_removed_devices()
     yield from _removed_gateways()
@@ -162,12 +153,10 @@ def _too_old(
     time_field: str,
     before: datetime,
     at_most: int | None = None,
-    *,
-    kept: QuerySet[Any] | None = None,
 ) -> Iterator[tuple[str, int]]:
     # By primary key, which is nearly the order of time: these tables need no index on their time.
     # Rows of the future, from a clock that ran ahead, are passed over: in front of all others they
-    # would hide what is old. So would rows that are kept: each step begins after the last one.
+    # would hide what is old.
     rows = rows.filter(**{f"{time_field}__lte": timezone.now() + AHEAD}).order_by("pk")
     after = 0
     while True:
@@ -176,26 +165,9 @@ def _too_old(
         old = [pk for pk, at in step if at < before]
         if not old:
             return
-        if kept is not None:
-            holding = set(kept.filter(pk__in=old).values_list("pk", flat=True))
-            old = [pk for pk in old if pk not in holding]
-        if old:
-            _delete(rows.model, old)
-            yield what, len(old)
+        _delete(rows.model, old)
+        yield what, len(old)
         after = step[-1][0]
-
-
-def _holding_at(time: datetime) -> QuerySet[Observation]:
-    """Return each attribute's latest observation by then: its value held on after that time.
-
-    A door that last moved before it would otherwise have no value in any chart.
-    """
-    later = Observation.objects.filter(
-        attribute=OuterRef("attribute"),
-        observed_at__gt=OuterRef("observed_at"),
-        observed_at__lte=time,
-    )
-    return Observation.objects.filter(~Exists(later), observed_at__lte=time)
 
 
 def _delete(model: type[Model], pks: list[int]) -> None:

@@ -64,6 +64,8 @@ def close(device_pk: int, span: Span, known: Known) -> bool:
         (one.attribute_id, one.starts_at, one.ends_at) for one in left
     )
     if changed:
+        attributes = Attribute.objects.filter(pk__in={one.attribute_id for one in silences})
+        attributes.roll_up_again(min(one.starts_at for one in silences))
         Device.objects.filter(pk=device_pk).update(history_version=F("history_version") + 1)
     return changed
 

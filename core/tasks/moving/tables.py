@@ -35,6 +35,7 @@ MOVED = (
     "core.Calibration",
     "core.Silence",
     "core.Observation",
+    "core.HourlyStatistics",
     "admin.LogEntry",
 )
 LEFT_OUT = {

@@ -14,6 +14,8 @@ from core.models import Attribute, Device, DeviceCommand, Gateway, Observation, 
 from core.models.device_command import CommandEvent
 from core.models.freshness import late_after
 from core.tasks.events.outbox import Outbox, publishing
+from core.tasks.polling.silences import roll_up_again
+from core.tasks.polling.statements import LATE
 from core.tasks.runs import HeldLease
 
 AHEAD = timedelta(minutes=5)
@@ -22,6 +24,8 @@ LONGEST_WAIT = timedelta(days=1, hours=1)
 """No back-off is longer than this."""
 LONGEST_CLAIM = timedelta(hours=1)
 """Nor a claim than this."""
+LONGEST_TURN = timedelta(days=1)
+"""Each attribute is summed up more often."""
 
 
 def forget_the_future(holding: HeldLease) -> None:
@@ -35,11 +39,20 @@ def forget_the_future(holding: HeldLease) -> None:
         _forget_times_of_devices(now, ahead, outbox)
         _forget_times_of_gateways(now, ahead, outbox)
         _cut_silences(now, ahead)
+        _sum_up_again(now)
         # Sent in the future, it would be settled only then, and keep newer orders waiting.
         written = Q(requested_at__gt=ahead) | Q(sent_at__gt=ahead)
         for command in DeviceCommand.objects.open().filter(written).select_for_update():
             command.move(CommandEvent.EXPIRE, now, "The clock was set back since it was ordered.")
             command.save(update_fields=["state", "error", "finished_at", "steps"])
+
+
+def _sum_up_again(now: datetime) -> None:
+    """Let hours of the future be summed up anew, and what waits for a turn in the future have it
+    now."""
+    attributes = Attribute.objects.all()
+    attributes.filter(rolled_until__gt=now - LATE).update(rolled_until=now - 2 * LATE)
+    attributes.filter(roll_up_at__gt=now + LONGEST_TURN).update(roll_up_at=now)
 
 
 # Each reads first, and the table once: nearly always there is nothing to mend.
@@ -105,6 +118,7 @@ def _cut_silences(now: datetime, ahead: datetime) -> None:
     devices = set(reaching.values_list("attribute__device", flat=True))
     changed = [device.pk for device in locked.filter(pk__among=devices)]
     Device.objects.filter(pk__among=changed).update(history_version=F("history_version") + 1)
+    roll_up_again(reaching)
     reaching.filter(starts_at__gt=now - late_after()).delete()
     # Something may have been heard since the clock is right, before this poll.
     heard = Observation.objects.filter(

@@ -30,6 +30,8 @@ from core.tasks.polling.past import past_row
 from core.tasks.polling.silences import Silences
 from core.tasks.polling.statements import (
     INSERT_OBSERVATIONS,
+    LATE,
+    ROLL_UP_LATE_AGAIN,
     UPDATE_DEVICES,
     UPDATE_GATEWAYS,
     UPDATE_LATEST,
@@ -420,6 +422,9 @@ class _Batch:
 
     def _write(self) -> None:
         self.silences.write()
+        since = self.now - LATE
+        late = [row[:2] for row in self.observations if row.observed_at < since]
+        ROLL_UP_LATE_AGAIN.run(late)
         stored = INSERT_OBSERVATIONS.run(self.observations)
         self.recorded.stored += stored
         self.recorded.duplicates += len(self.observations) - stored

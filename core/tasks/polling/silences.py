@@ -7,6 +7,7 @@ from django.db.models import F, Max
 
 from core.models import Attribute, Device, Observation, Silence
 from core.models.freshness import late_after
+from core.tasks.polling.statements import ROLL_UP_AGAIN, ChangedPast
 
 
 class Silences:
@@ -85,8 +86,11 @@ def note_pushed_silences(
         late = [time for time in times[attribute.pk] if time < before]
         newer = [time for time in times[attribute.pk] if time > before]
         if late:
-            silences = Silence.objects.filter(attribute=attribute, starts_at__lt=max(late))
-            if silences.filter(ends_at__gt=min(late)).delete()[0]:
+            silences = Silence.objects.filter(
+                attribute=attribute, starts_at__lt=max(late), ends_at__gt=min(late)
+            )
+            roll_up_again(silences)
+            if silences.delete()[0]:
                 changed.add(attribute.device_id)
         device = due.get(attribute.device_id)
         if newer and device and device.pushed_at and device.due_at and min(newer) > device.due_at:
@@ -100,7 +104,13 @@ def note_pushed_silences(
         devices.update(history_version=F("history_version") + 1)
 
 
+def roll_up_again(silences: Iterable[Silence]) -> None:
+    """Let the hours since these began be summed up again. Call it with their devices locked."""
+    ROLL_UP_AGAIN.run([ChangedPast(one.attribute_id, one.starts_at) for one in silences])
+
+
 def _store(silences: list[Silence]) -> None:
+    roll_up_again(silences)
     # One that begins at the same time may be stored: then only its end is moved.
     Silence.objects.bulk_create(
         silences,

@@ -7,7 +7,7 @@ in any order: an observation is stored once, and the latest value is the newest 
 from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property, lru_cache
 from itertools import chain
 from typing import Any, NamedTuple
@@ -112,6 +112,37 @@ INSERT_OBSERVATIONS = BulkStatement(
 )
 
 
+LATE = timedelta(minutes=30)
+"""Whatever is younger is of no hour that is summed up: core/tasks/roll_up.py waits for longer."""
+
+
+class ChangedPast(NamedTuple):
+    """From this time on what is known of an attribute changes."""
+
+    attribute_id: int
+    since: datetime
+
+
+# The hours from then on are summed up again. Call it with the device locked.
+ROLL_UP_AGAIN = BulkStatement(
+    (("attribute_id", "bigint"), ("since", "timestamptz")),
+    """UPDATE core_attribute SET rolled_until = late.since
+    FROM (SELECT v.attribute_id, min(v.since) AS since FROM {rows} GROUP BY v.attribute_id) AS late
+    WHERE core_attribute.id = late.attribute_id AND core_attribute.rolled_until > late.since""",
+)
+# As ROLL_UP_AGAIN, before observations are inserted: what is stored already changes nothing.
+ROLL_UP_LATE_AGAIN = BulkStatement(
+    ROLL_UP_AGAIN.columns,
+    """UPDATE core_attribute SET rolled_until = late.since
+    FROM (SELECT v.attribute_id, min(v.since) AS since FROM {rows}
+        WHERE NOT EXISTS (SELECT 1 FROM core_observation
+            WHERE core_observation.attribute_id = v.attribute_id
+            AND core_observation.observed_at = v.since)
+        GROUP BY v.attribute_id) AS late
+    WHERE core_attribute.id = late.attribute_id AND core_attribute.rolled_until > late.since""",
+)
+
+
 class LatestRow(NamedTuple):
     """The newest observation of an attribute in a batch. `cause` is a Cause or empty."""
 
@@ -125,7 +156,8 @@ class LatestRow(NamedTuple):
 
 # All expressions see the row as it was before. `observed_at >= v.observed_at` means that what is
 # stored is as new; where `observed_at` is NULL it is not true, so the value given is taken.
-# `changed_at` moves only when a newer value differs. The inner coalesce is needed because max() of
+# `changed_at` moves only when a newer value differs. Hours are summed up to the end of the one in
+# which it was last heard, of which more is known now. The inner coalesce is needed because max() of
 # SQLite gives NULL if one side is NULL, where GREATEST of PostgreSQL gives the other side.
 UPDATE_LATEST = BulkStatement(
     (
@@ -138,6 +170,8 @@ UPDATE_LATEST = BulkStatement(
     ),
     """UPDATE core_attribute SET available = true,
     heard_at = {greatest}(coalesce(core_attribute.heard_at, v.asked_at), v.asked_at),
+    rolled_until = CASE WHEN core_attribute.rolled_until > core_attribute.heard_at
+        THEN core_attribute.heard_at ELSE core_attribute.rolled_until END,
     observed_at = {greatest}(coalesce(core_attribute.observed_at, v.observed_at), v.observed_at),
     number = CASE WHEN core_attribute.observed_at >= v.observed_at
         THEN core_attribute.number ELSE v.number END,

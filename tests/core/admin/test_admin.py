@@ -16,6 +16,7 @@ from core.models import (
     Event,
     FeedSource,
     Forecast,
+    HourlyStatistics,
     Measurement,
     Observation,
     Plan,
@@ -36,7 +37,7 @@ autodiscover()
 MODELS = sorted(site._registry, key=str)
 HISTORY = {
     **{Observation: "attribute", Silence: "attribute", Receipt: "device", Plan: "device"},
-    **{Forecast: "series", Measurement: "series"},
+    **{Forecast: "series", Measurement: "series", HourlyStatistics: "attribute"},
 }
 """Listed for one row of another model only."""
 OURS = [model for model in MODELS if model._meta.app_label == "core"]
@@ -63,6 +64,14 @@ def _fill():
         )
         for attribute in device.attributes.all():
             Observation.objects.create(attribute=attribute, observed_at=now, number=1.0)
+            HourlyStatistics.objects.create(
+                attribute=attribute,
+                starts_at=now - timedelta(hours=1),
+                observation_count=0,
+                known_microseconds=0,
+                on_microseconds=0,
+                is_known_at_end=False,
+            )
             Silence.objects.create(
                 attribute=attribute, starts_at=now - timedelta(hours=1), ends_at=now
             )

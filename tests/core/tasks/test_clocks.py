@@ -38,7 +38,7 @@ from core.models.alert import Fate
 from core.models.device_command import State
 from core.readings import Source
 from core.simulator import Fault
-from core.tasks import decide, gateways, poll, presence, relay, runs
+from core.tasks import decide, gateways, poll, presence, relay, roll_up, runs
 from core.tasks.alerts.deliver import deliver
 from core.tasks.alerts.ledger import addresses
 from core.tasks.decisions import plans
@@ -47,6 +47,7 @@ from core.tasks.forecasts.as_of import AsOf
 from core.tasks.forecasts.calibrate import calibrate
 from core.tasks.forecasts.fetch import fetch_regions
 from core.tasks.forecasts.regions import Region
+from core.tasks.observations import spans
 from core.tasks.orders import holds, send
 from core.tasks.orders.once import order_once
 from core.tasks.polling.rate_limit import pace_for
@@ -279,6 +280,26 @@ def test_the_history_of_a_silence_by_a_right_clock_is_asked_for(home, clock):
     [silence] = Silence.objects.filter(attribute__name="power", starts_at__gte=NOON + 10 * MINUTE)
     assert silence.ends_at <= now
     assert silence.asked_until == silence.ends_at
+
+
+@of("until when hours are summed up (`rolled_until`), and when again (`roll_up_at`)")
+def test_hours_that_were_summed_up_by_a_wrong_clock_are_made_anew(home, clock):
+    clock.is_right(minutes=300)
+    poll.poll_devices(force=True)
+    for later in (20 * MINUTE, 5 * HOUR):
+        clock.is_wrong(later)
+        ask(home)
+        roll_up.roll_up()
+    for minutes in (310, 320, 600, 800):
+        clock.is_right(minutes)
+        poll.poll_devices(force=True)
+    assert all(one.roll_up_at <= timezone.now() + roll_up.EVERY for one in home.attributes.all())
+    roll_up.roll_up()
+    power, times = home.attributes.get(name="power"), [NOON + place * HOUR for place in range(15)]
+    assert power.rolled_until > NOON + 10 * HOUR
+    by_hours = spans(power, times, timezone.now())
+    power.rolled_until = None
+    assert by_hours == spans(power, times, timezone.now())
 
 
 @of("what confirms a command (`heard_at`)")

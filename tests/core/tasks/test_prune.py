@@ -22,7 +22,7 @@ from core.models import (
     User,
 )
 from core.models.run import Outcome
-from core.tasks import gateways, prune, tokens
+from core.tasks import gateways, prune, retention, tokens
 from core.tasks.events.outbox import publishing
 from core.tasks.observations import spans
 from core.tasks.runs import running
@@ -76,8 +76,7 @@ def test_the_value_that_holds_is_the_latest_and_not_the_one_stored_last(power):
     assert list(Observation.objects.all()) == [newest]
 
 
-def test_values_that_stay_do_not_hide_what_is_old_behind_them(power, monkeypatch):
-    monkeypatch.setattr(prune, "ROWS_A_STEP", 2)
+def test_values_that_stay_do_not_hide_what_is_old_behind_them(power):
     for number in range(5):
         other = make_device(power.device.gateway, f"other {number}")
         store(other.attributes.get(name="power"), 600)
@@ -144,16 +143,16 @@ def test_old_silences_commands_and_runs_go_too_but_nothing_open(power):
     assert prune.prune() == {"silences": 1, "device commands": 1, "runs": 1}
 
 
-def test_a_poll_prunes_a_bounded_number_of_rows(power, monkeypatch):
+def test_a_poll_prunes_a_bounded_number_of_rows(db, monkeypatch):
     monkeypatch.setattr(prune, "ROWS_A_STEP", 10)
-    store(power, *(500 - number / 1000 for number in range(100)))
+    events(*(timedelta(days=500) for _ in range(100)))
     with running("poll") as holding:
         prune.prune_a_little(holding)
-    assert Observation.objects.count() == 100 - 10 * prune.STEPS_A_POLL
+    assert Event.objects.filter(body={}).count() == 100 - 10 * prune.STEPS_A_POLL
 
 
-def test_progress_is_shown_step_by_step(power, monkeypatch):
-    monkeypatch.setattr(prune, "ROWS_A_STEP", 10)
+def test_no_transaction_deletes_more_observations_than_it_may(power, monkeypatch):
+    monkeypatch.setattr(retention, "MOST_DELETED", 10)
     store(power, *(500 - number / 1000 for number in range(26)))
     steps = []
     prune.prune(progress=lambda done, total: steps.append((done, total)))

@@ -109,6 +109,8 @@ def fill_histories(attribute):
         attribute=attribute, observed_at=LATER, text="a\u2028b \U0001f600 \x7f"
     )
     models.Observation.objects.bulk_create([*rows, text])
+    known = {"observation_count": 2, "known_microseconds": 2**40, "on_microseconds": 0}
+    make(models.HourlyStatistics, attribute=attribute, starts_at=NOW, is_known_at_end=True, **known)
 
 
 def content():
