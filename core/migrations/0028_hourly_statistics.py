@@ -24,6 +24,7 @@ class Migration(migrations.Migration):
                 ('maximum', models.FloatField(null=True)),
                 ('mean', models.FloatField(help_text='Of its observations, however long they held', null=True)),
                 ('mean_over_time', models.FloatField(null=True)),
+                ('first_number', models.FloatField(help_text='At its start, where that is known', null=True)),
                 ('last_number', models.FloatField(help_text='The latest by its end', null=True)),
                 ('is_known_at_end', models.BooleanField()),
             ],

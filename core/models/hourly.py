@@ -1,10 +1,11 @@
 """Values summed up by the hour. They stay when the observations they were made of are pruned."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from django.db import models
+from django.db.models import OuterRef, Q, Subquery
 
 from core.models.attribute import Attribute
 
@@ -17,6 +18,11 @@ SECOND = 1_000_000
 def hour_of(time: datetime) -> datetime:
     """Return when the hour of a time began, in UTC."""
     return time - (time - EPOCH) % HOUR
+
+
+def end_of_hour(time: datetime) -> datetime:
+    """Return when the hour of a time ends: the time itself, where an hour begins."""
+    return time + (EPOCH - time) % HOUR
 
 
 class Stretch(NamedTuple):
@@ -48,6 +54,48 @@ class HourlyStatisticsQuerySet(models.QuerySet["HourlyStatistics"]):
             before = row
         yield from _lasting(before, start, end)
 
+    def numbers_at(
+        self, attribute_pks: Collection[int], times: Sequence[datetime]
+    ) -> dict[int, list[float | None]]:
+        """Read each attribute's number at these times, which are in order; None in a silence.
+
+        Within an hour it is the number at its start. Two queries give all the answers.
+        """
+        rows: dict[int, list[_Edge]] = {pk: [] for pk in attribute_pks}
+        if not rows or not times:
+            return {pk: [] for pk in rows}
+        first, last = times[0] - HOUR, times[-1]
+        earlier = self.filter(attribute=OuterRef("pk"), starts_at__lte=first)
+        latest = Subquery(earlier.order_by("-starts_at").values("pk")[:1])
+        attributes = Attribute.objects.filter(pk__in=rows).order_by()
+        before = list(attributes.annotate(latest=latest).values_list("latest", flat=True))
+        within = Q(attribute__in=rows, starts_at__gt=first, starts_at__lte=last)
+        found = self.filter(Q(pk__in=before) | within).order_by("attribute", "starts_at")
+        columns = ("attribute", "starts_at", "first_number", "is_known_at_end", "last_number")
+        for pk, starts_at, first, is_known, last in found.values_list(*columns):
+            # Without one its start is as the end of the hour before.
+            if first is not None:
+                rows[pk].append(_Edge(starts_at, first))
+            rows[pk].append(_Edge(starts_at + HOUR, last if is_known else None))
+        return {pk: _numbers_at(edges, times) for pk, edges in rows.items()}
+
+
+class _Edge(NamedTuple):
+    """What an attribute was at an edge of an hour, and until the next edge; None if not known."""
+
+    at: datetime
+    number: float | None
+
+
+def _numbers_at(edges: Sequence[_Edge], times: Sequence[datetime]) -> list[float | None]:
+    found, number, place = list[float | None](), None, 0
+    for time in times:
+        while place < len(edges) and edges[place].at <= time:
+            number = edges[place].number
+            place += 1
+        found.append(number)
+    return found
+
 
 def _lasting(row: "HourlyStatistics | None", start: datetime, end: datetime) -> Iterator[Stretch]:
     """Yield the hours without a row of their own: the value at the end of the last one held on."""
@@ -78,6 +126,7 @@ class HourlyStatistics(models.Model):
     maximum = models.FloatField(null=True)
     mean = models.FloatField(null=True, help_text="Of its observations, however long they held")
     mean_over_time = models.FloatField(null=True)
+    first_number = models.FloatField(null=True, help_text="At its start, where that is known")
     last_number = models.FloatField(null=True, help_text="The latest by its end")
     is_known_at_end = models.BooleanField()
 

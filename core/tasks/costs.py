@@ -6,6 +6,7 @@ known, and is not counted. Carbon and money are what was measured of the hour, a
 region. Nothing is summed up over two currencies.
 """
 
+from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
@@ -17,18 +18,19 @@ from django.db.models import Exists, OuterRef, Q
 from core import feeds
 from core.feeds import Signal, Slot
 from core.formatting import number_text
-from core.models import Attribute, Device, Observation, Site
+from core.models import Attribute, Device, HourlyStatistics, Observation, Site
 from core.models.device import DeviceQuerySet
+from core.models.hourly import hour_of
 from core.planning.metering import uses
 from core.tasks.forecasts.as_of import AsOf
 from core.tasks.forecasts.regions import Region, region_for
-from core.tasks.observations import spans
+from core.tasks.observations import spans, summed_up_until
 from core.tasks.polling.units import are_convertible, converted
 from core.tasks.scorecard import cost_text
 from core.tasks.tables import Block, Table
 
 MOST_DAYS = 31
-"""Each hour costs two seeks of an index for each counter."""
+"""Each hour costs two seeks of an index for each counter, until it is summed up."""
 MOST_POINTS = 400
 """Times in one query: two parameters each, of the 999 that old versions of SQLite allow."""
 MOST_READINGS = 20_000
@@ -249,11 +251,15 @@ def _counted(
 def _readings(
     meters: Sequence[Attribute], times: Sequence[datetime]
 ) -> dict[int, list[float | None]]:
-    found: dict[int, list[float | None]] = {meter.pk: [] for meter in meters}
-    for start in range(0, len(times), MOST_POINTS):
+    """Read counters at the edges of hours: of hours that are summed up, then of observations."""
+    places = {meter.pk: bisect_left(times, summed_up_until(meter, times)) for meter in meters}
+    found = HourlyStatistics.objects.numbers_at(places, times[: max(places.values(), default=0)])
+    for pk, place in places.items():
+        del found[pk][place:]
+    for start in range(min(places.values(), default=0), len(times), MOST_POINTS):
         part = times[start : start + MOST_POINTS]
         for pk, numbers in Observation.objects.all().sample(list(found), part).items():
-            found[pk] += numbers
+            found[pk] += numbers[max(0, len(found[pk]) - start) :]
     for meter in meters:
         for place, at in enumerate(times):
             # Nobody heard it since; what it said last may have changed.
@@ -278,10 +284,24 @@ def _by_hour(
         start, end = times[first], times[last]
         kwh = sum(use.kwh for use in uses([(start, before), (end, after)]))
         if after < before:
-            kwh = sum(use.kwh for use in uses([(start, before), *_raw(meter, start, end)]))
+            told = _told_within(meter, start, end)
+            kwh = sum(use.kwh for use in uses([(start, before), *told, (end, after)]))
         for place in range(first, last):
             hourly[place] += kwh / (last - first)
     return hourly
+
+
+def _told_within(
+    meter: Attribute, start: datetime, end: datetime
+) -> Iterator[tuple[datetime, float]]:
+    """Yield what a counter told that began anew: all of it, or the most before it did."""
+    if meter.pruned_until is None or start >= meter.pruned_until:
+        yield from _raw(meter, start, end)
+        return
+    hours = HourlyStatistics.objects.filter(attribute=meter, starts_at__gte=hour_of(start))
+    row = hours.filter(starts_at__lt=end, maximum__isnull=False).order_by("-maximum").first()
+    if row:
+        yield start + (end - start) / 2, converted(row.maximum or 0, meter.unit, "kWh")
 
 
 def _raw(meter: Attribute, start: datetime, end: datetime) -> Iterator[tuple[datetime, float]]:

@@ -24,6 +24,7 @@ class HourRow(NamedTuple):
     maximum: float | None
     mean: float | None
     mean_over_time: float | None
+    first_number: float | None
     last_number: float | None
     is_known_at_end: bool
 
@@ -83,6 +84,8 @@ class _Hours:
     def hold(self, piece: Piece) -> None:
         """Add a piece to the hour it begins in and the one it ends in. Those between are as it."""
         hour = self.at(piece.start)
+        if piece.start == self._start:
+            hour.first = piece.value
         if piece.end <= self._end:
             hour.hold(piece.start, piece.end, piece.value)
             hour.is_known_at_end = piece.end == self._end
@@ -93,6 +96,8 @@ class _Hours:
         # Where it ends with an hour, the next may be unknown: that one is told too.
         if begins <= piece.end < self._until:
             last = self.at(piece.end)
+            if self._start < piece.end:
+                last.first = piece.value
             last.hold(self._start, piece.end, piece.value)
 
 
@@ -102,6 +107,7 @@ class _Hour:
 
     count: int = 0
     mean: float = 0.0
+    first: float | None = None
     last: float | None = None
     is_known_at_end: bool = False
     parts: list[tuple[int, float]] = field(default_factory=list)
@@ -134,6 +140,7 @@ class _Hour:
             max(values, default=None),
             self.mean if self.count else None,
             sum(value * (length / known) for length, value in self.parts) if known else None,
+            self.first,
             last,
             self.is_known_at_end,
         )

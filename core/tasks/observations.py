@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 from django.db import connection
 
 from core.models import Attribute, HourlyStatistics, Observation, Silence
-from core.models.hourly import EPOCH, HOUR, Stretch, hour_of
+from core.models.hourly import EPOCH, HOUR, Stretch, end_of_hour, hour_of
 from core.models.observation import Span
 from core.planning.timeline import Piece, held
 
@@ -223,7 +223,7 @@ def spans(attribute: Attribute, starts: Sequence[datetime], now: datetime) -> li
 
 def _known(attribute: Attribute, starts: Sequence[datetime], end: datetime) -> Iterator[Stretch]:
     """Read what is known, in order of time: of hours that are summed up, then of observations."""
-    start, summed_up = starts[0], _summed_up_until(attribute, starts)
+    start, summed_up = starts[0], summed_up_until(attribute, starts)
     if start < summed_up:
         yield from HourlyStatistics.objects.stretches(attribute, start, min(end, summed_up))
         start = summed_up
@@ -235,19 +235,20 @@ def _known(attribute: Attribute, starts: Sequence[datetime], end: datetime) -> I
             yield Stretch(piece.start, piece.end, seconds, value, value, value)
 
 
-def _summed_up_until(attribute: Attribute, starts: Sequence[datetime]) -> datetime:
+def summed_up_until(attribute: Attribute, starts: Sequence[datetime]) -> datetime:
     """Return until when hours tell what these spans need, by which less is read.
 
     Spans that divide hours, as days of a clock half an hour off, are exact by observations, for as
     long as these are there.
     """
     shortest = min(later - earlier for earlier, later in pairwise(starts))
-    if shortest < HOUR or attribute.rolled_until is None:
+    mark, heard_at = attribute.rolled_until, attribute.heard_at
+    if shortest < HOUR or mark is None or heard_at is None:
         return BEGINNING
-    pruned_until = attribute.pruned_until or BEGINNING
-    if any(at != hour_of(at) for at in starts):
-        return pruned_until
-    return max(hour_of(attribute.rolled_until), pruned_until)
+    until = attribute.pruned_until or BEGINNING
+    if all(at == hour_of(at) for at in starts):
+        until = max(until, hour_of(mark))
+    return min(until, end_of_hour(heard_at))
 
 
 def _span(stretches: Iterable[Stretch], starts_at: datetime, ends_at: datetime) -> Span:

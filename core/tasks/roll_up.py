@@ -17,12 +17,12 @@ from django.db import transaction
 from django.utils import timezone
 
 from core.models import Attribute, Device, HourlyStatistics, Observation
-from core.models.hourly import EPOCH, HOUR, hour_of
+from core.models.hourly import EPOCH, HOUR, end_of_hour, hour_of
 from core.models.observation import ObservationQuerySet
 from core.readings import Kind
 from core.tasks import retention
 from core.tasks.hours import HourRow, Line, sum_up
-from core.tasks.observations import MICROSECOND, silences_of
+from core.tasks.observations import silences_of
 from core.tasks.polling.statements import BulkStatement
 from core.tasks.retention import Kept, Old, delete_old
 from core.tasks.runs import HeldLease
@@ -52,15 +52,16 @@ INSERT_HOURS = BulkStatement(
         ("maximum", "float8"),
         ("mean", "float8"),
         ("mean_over_time", "float8"),
+        ("first_number", "float8"),
         ("last_number", "float8"),
         ("is_known_at_end", "boolean"),
     ),
     """INSERT INTO core_hourlystatistics (attribute_id, starts_at, observation_count,
-        known_microseconds, on_microseconds, minimum, maximum, mean, mean_over_time, last_number,
-        is_known_at_end)
+        known_microseconds, on_microseconds, minimum, maximum, mean, mean_over_time,
+        first_number, last_number, is_known_at_end)
     SELECT v.attribute_id, v.starts_at, v.observation_count,
         v.known_microseconds, v.on_microseconds, v.minimum, v.maximum, v.mean, v.mean_over_time,
-        v.last_number, v.is_known_at_end
+        v.first_number, v.last_number, v.is_known_at_end
     FROM {rows} WHERE true""",
 )
 
@@ -187,7 +188,7 @@ class _Visit:
         start = _start(attribute)
         if start is None or attribute.heard_at is None:
             return self._now, self._now
-        end = min(hour_of(self._now - NOT_YET), hour_of(attribute.heard_at - MICROSECOND) + HOUR)
+        end = min(hour_of(self._now - NOT_YET), end_of_hour(attribute.heard_at))
         if start >= end:
             return end, end
         line, until = _read(attribute, start, min(end, start + LONGEST))

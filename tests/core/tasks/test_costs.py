@@ -10,6 +10,8 @@ from django.test.utils import CaptureQueriesContext
 from core.feeds import Signal
 from core.models import Attribute, FeedSource, Measurement, Observation, Series, Silence, Site
 from core.tasks.costs import costs, total
+from core.tasks.retention import Kept
+from core.tasks.roll_up import roll_up
 from tests.core.tasks.homes import make_device, make_gateway
 
 pytestmark = pytest.mark.django_db
@@ -212,3 +214,21 @@ def test_the_number_of_queries_does_not_grow_with_devices_or_history(home):
             costs([one.device for one in some], NOON)
         counts.append(len(queries))
     assert counts[0] == counts[1] <= 8
+
+
+def test_costs_are_the_same_by_hours_and_when_the_observations_are_gone(home, settings):
+    energy = meter()
+    power = meter("power", vendor_id="heater")
+    first = growing(MIDNIGHT, 1500, 0.1, count=70)
+    said(energy, first + growing(first[-1][0] + 20 * MINUTE, 3000, 0.05))
+    Silence.objects.create(
+        attribute=energy, starts_at=MIDNIGHT + 20 * HOUR, ends_at=MIDNIGHT + 22 * HOUR + MINUTE
+    )
+    said(power, [(at, 100 * count) for at, count in growing(MIDNIGHT, 3000, 0.1)])
+    before = {one.pk: kwh_by_day(cost_of(one)) for one in (energy, power)}
+    assert sum(day.expected for day in before[energy.pk].values()) > 25
+    roll_up()
+    assert {one.pk: kwh_by_day(cost_of(one)) for one in (energy, power)} == before
+    roll_up(Kept(NOON, days=1))
+    assert Observation.objects.count() < 4
+    assert {one.pk: kwh_by_day(cost_of(one)) for one in (energy, power)} == before

@@ -16,7 +16,7 @@ from core.tasks import prune, roll_up
 from core.tasks.backfilling.closing import close
 from core.tasks.backfilling.gaps import Span
 from core.tasks.events.outbox import publishing
-from core.tasks.observations import spans
+from core.tasks.observations import spans, summed_up_until
 from core.tasks.polling.record import GatewayAnswer, record
 from core.tasks.polling.silences import note_pushed_silences
 from core.tasks.receive_readings import receive_readings
@@ -86,6 +86,11 @@ def same_as_observations(power):
     for every in (HOUR, 5 * HOUR, DAY):
         times = grid(NOON - 3 * DAY, timezone.now(), every)
         same(by_hours(power, times), by_observations(power, times))
+    power.refresh_from_db()
+    times = grid(NOON - 3 * DAY, timezone.now())
+    times = [at for at in times if at < summed_up_until(power, times)]
+    numbers = HourlyStatistics.objects.numbers_at([power.pk], times)[power.pk]
+    assert numbers == Observation.objects.all().sample([power.pk], times)[power.pk]
 
 
 class Life:
