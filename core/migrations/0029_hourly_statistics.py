@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('core', '0027_calibration'),
+        ('core', '0028_channels'),
     ]
 
     operations = [
