@@ -22,10 +22,6 @@ class AttributeQuerySet(models.QuerySet["Attribute"]):
         """Those of devices that were not removed."""
         return self.filter(device__removed_at=None, device__gateway__removed_at=None)
 
-    def roll_up_again(self, since: datetime) -> None:
-        """Let the hours from then on be summed up again. Call it with their devices locked."""
-        self.filter(rolled_until__gt=since).update(rolled_until=since)
-
 
 class Attribute(models.Model):
     """One thing a device reports or accepts, with its latest value."""

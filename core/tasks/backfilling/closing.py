@@ -11,6 +11,7 @@ from core.models import Attribute, Device, Silence
 from core.models.freshness import late_after
 from core.readings import Reading
 from core.tasks.backfilling.gaps import Span
+from core.tasks.polling.silences import roll_up_again
 
 
 class Moment(NamedTuple):
@@ -64,8 +65,7 @@ def close(device_pk: int, span: Span, known: Known) -> bool:
         (one.attribute_id, one.starts_at, one.ends_at) for one in left
     )
     if changed:
-        attributes = Attribute.objects.filter(pk__in={one.attribute_id for one in silences})
-        attributes.roll_up_again(min(one.starts_at for one in silences))
+        roll_up_again(silences)
         Device.objects.filter(pk=device_pk).update(history_version=F("history_version") + 1)
     return changed
 
