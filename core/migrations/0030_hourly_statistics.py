@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('core', '0028_channels'),
+        ('core', '0029_site_import'),
     ]
 
     operations = [
