@@ -208,6 +208,7 @@ def command_ledger_json(command: DeviceCommand) -> Json:
 
 
 def gateway_json(gateway: Gateway) -> Json:
+    """Show a gateway read by with_hearing()."""
     return {
         "id": gateway.pk,
         "name": str(gateway),
@@ -217,6 +218,8 @@ def gateway_json(gateway: Gateway) -> Json:
         "has_credential": bool(gateway.credential),
         "asked_at": utc_text(gateway.asked_at),
         "answered_at": utc_text(gateway.answered_at),
+        "heard_at": utc_text(gateway.heard_at),
+        "listening_since": utc_text(gateway.listening_since),
         "failures": gateway.failures,
         "error": gateway.error,
         "refused": gateway.refused,

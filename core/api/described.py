@@ -132,6 +132,11 @@ class GatewayShown(Described):
     has_credential = serializers.BooleanField(required=False)
     asked_at = Time(allow_null=True)
     answered_at = Time(allow_null=True)
+    heard_at = Time(allow_null=True, help_text="When one of its devices was heard last.")
+    listening_since = Time(
+        allow_null=True,
+        help_text="Since when it is listened to, if it is: it tells by itself what changes.",
+    )
     failures = serializers.IntegerField(help_text="In a row, since it last answered.")
     error = serializers.CharField(required=False, allow_blank=True)
     refused = serializers.BooleanField(help_text="A person must act.")

@@ -100,7 +100,7 @@ def _page(row: Json) -> Json:
 
 
 def _gateway() -> Gateway:
-    return Gateway(
+    gateway = Gateway(
         pk=1,
         vendor="shelly",
         name="Cellar",
@@ -108,6 +108,8 @@ def _gateway() -> Gateway:
         asked_at=NOW - MINUTE,
         answered_at=NOW - MINUTE,
     )
+    gateway.heard_at, gateway.listening_since = NOW - MINUTE / 2, NOW - 3 * HOUR
+    return gateway
 
 
 def _plug() -> Device:

@@ -23,7 +23,7 @@ class GatewayQuery(ListQuery):
 
 class GatewayResource(Resource):
     def gateways(self) -> GatewayQuerySet:
-        return self.access.limit_gateways(Gateway.objects.present())
+        return self.access.limit_gateways(Gateway.objects.present().with_hearing())
 
     def shown(self, gateways: list[Gateway]) -> list[Json]:
         show = gateway_json if self.sees_all else public_gateway_json

@@ -3,14 +3,24 @@
 The unit of polling.
 """
 
+from datetime import datetime, timedelta
 from typing import Self
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import Case, F, Max, Q, When
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from core.models.evented import Evented
 from core.models.secret import SecretField
+
+LONGEST_NOTE = timedelta(minutes=10)
+"""A note that ends later is of a clock that was wrong: nobody listens by it."""
+
+
+def is_listened_to() -> Q:
+    """Match the gateways that listen_devices holds a connection to, by the database's clock."""
+    return Q(listened_until__gt=Now(), listened_until__lte=Now() + LONGEST_NOTE)
 
 
 def vendor_choices() -> list[tuple[str, str]]:
@@ -25,6 +35,12 @@ class GatewayQuerySet(models.QuerySet["Gateway"]):
 
     def active(self) -> Self:
         return self.present().filter(enabled=True)
+
+    def with_hearing(self) -> Self:
+        """Add when a device of it was heard last, and since when it is listened to, if it is."""
+        newest = Max("devices__heard_at", filter=Q(devices__removed_at=None))
+        since = Case(When(is_listened_to(), then=F("listened_since")))
+        return self.annotate(heard_at=newest, listening_since=since)
 
 
 class Gateway(Evented):
@@ -76,6 +92,7 @@ class Gateway(Evented):
         editable=False,
         help_text="Until then, on the database's clock, listen_devices holds a connection to it",
     )
+    listened_since = models.DateTimeField(null=True, blank=True, editable=False)
 
     # The vendor's rate limit, on the database's clock. Reads leave a share of it to commands.
     next_call_at = models.DateTimeField(
@@ -84,6 +101,10 @@ class Gateway(Evented):
     next_read_at = models.DateTimeField(
         null=True, blank=True, editable=False, help_text="Before it no read is made"
     )
+
+    # with_hearing() sets these two.
+    heard_at: datetime | None
+    listening_since: datetime | None
 
     objects = GatewayQuerySet.as_manager()
 

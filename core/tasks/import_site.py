@@ -21,7 +21,10 @@ from core.tasks.moving.steps import Position, Step, beginning, steps
 from core.tasks.moving.tables import MOVED, NUMBERED_ON, model_of
 
 MOVED_MEANWHILE = "The site was moved before its end."
-OF_PROCESSES = ("claimed_until", "listened_until", "next_call_at", "next_read_at")
+OF_PROCESSES = (
+    *("claimed_until", "listened_until", "listened_since"),
+    *("next_call_at", "next_read_at"),
+)
 """Columns about what processes of the other site do just now, by its database's clock."""
 
 

@@ -148,8 +148,10 @@ class Listener:
         if not (lost or new or is_due):
             return
         with publishing() as outbox:
-            _set_listened(alive if is_due else new, Now() + LISTENED)
-            _set_listened(lost, None)
+            _set_listened(new, listened_since=Now(), listened_until=Now() + LISTENED)
+            if is_due:
+                _set_listened(alive - new, listened_until=Now() + LISTENED)
+            _set_listened(lost, listened_since=None, listened_until=None)
             outbox.changed_pks(Gateway, [*lost, *new])
         self._noted = alive
         if is_due:
@@ -226,6 +228,6 @@ def _listened() -> list[Listened]:
     ]
 
 
-def _set_listened(pks: Collection[int], until: object) -> None:
+def _set_listened(pks: Collection[int], **noted: object) -> None:
     if pks:
-        Gateway.objects.filter(pk__among=pks).update(listened_until=until)
+        Gateway.objects.filter(pk__among=pks).update(**noted)

@@ -15,7 +15,7 @@ NO_DEVICES = "No devices. Look for some: python manage.py discover_devices"
 def gateways() -> QuerySet[Gateway]:
     """Return every gateway, with the number of its devices as `serves`."""
     serves = Count("devices", filter=Q(devices__removed_at=None))
-    return Gateway.objects.present().annotate(serves=serves)
+    return Gateway.objects.present().with_hearing().annotate(serves=serves)
 
 
 def devices(gateway_pk: int | None = None, *, removed: bool = False) -> QuerySet[Device]:
@@ -56,7 +56,12 @@ def _state(gateway: Gateway) -> str:
         return f"{'refused' if gateway.refused else 'failing'}: {gateway.error}"
     if gateway.answered_at is None:
         return "nothing heard yet"
-    return f"answered {formatting.ago(gateway.answered_at, timezone.now())}"
+    now = timezone.now()
+    if gateway.listening_since:
+        heard = formatting.ago(gateway.heard_at, now) if gateway.heard_at else "never"
+        since = formatting.ago(gateway.listening_since, now)
+        return f"listened to, since {since}; heard {heard}"
+    return f"answered {formatting.ago(gateway.answered_at, now)}"
 
 
 def devices_json(found: QuerySet[Device]) -> list[dict[str, Any]]:

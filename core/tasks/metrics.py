@@ -18,6 +18,7 @@ from django.db.models.functions import Now
 from core.models import Alert, Device, DeviceCommand, Gateway, Run
 from core.models.device_command import State
 from core.models.freshness import FRESHNESS_RANKS, freshness_rank
+from core.models.gateway import is_listened_to
 from core.models.run import Outcome
 from core.tasks import runs
 from core.tasks.backfill import BACKFILL
@@ -80,7 +81,7 @@ def _gateways() -> Iterator[Family]:
         all=Count("pk"),
         refusing=Count("pk", filter=is_refused),
         failing=Count("pk", filter=Q(failures__gt=0) & ~is_refused),
-        listened=Count("pk", filter=Q(listened_until__gt=Now())),
+        listened=Count("pk", filter=is_listened_to()),
         booked=Count("pk", filter=booked),
         booked_until=Max("next_call_at", filter=booked),
         now=Max(Now()),

@@ -4,12 +4,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import F, Q
-from django.db.models.functions import Mod, Now
+from django.db.models import F
+from django.db.models.functions import Mod
 from django.utils import timezone
 
 from core.models import Gateway
-from core.models.gateway import GatewayQuerySet
+from core.models.gateway import GatewayQuerySet, is_listened_to
 from core.models.run import Outcome
 from core.tasks import prune, runs
 from core.tasks.backfill import Backfilled, backfill_a_little
@@ -23,7 +23,6 @@ from core.tasks.runs import HeldLease, Ticket, running
 ASKED_EACH = 6
 """A gateway that is listened to is asked by one poll in so many: each hour, for polls each ten
 minutes."""
-LONGEST_NOTE = timedelta(minutes=10)
 """A note of the listener is shorter."""
 MOST_LINES = 20
 """Of each kind in a summary."""
@@ -165,6 +164,5 @@ def _left_to_the_listener(now: datetime, every: timedelta) -> GatewayQuerySet:
     wrong.
     """
     turn = round(now.timestamp() / every.total_seconds()) % ASKED_EACH
-    noted = Q(listened_until__gt=Now(), listened_until__lte=Now() + LONGEST_NOTE)
-    listened = Gateway.objects.alias(turn=Mod(F("pk"), ASKED_EACH)).filter(noted)
+    listened = Gateway.objects.alias(turn=Mod(F("pk"), ASKED_EACH)).filter(is_listened_to())
     return listened.exclude(turn=turn)

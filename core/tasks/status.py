@@ -112,6 +112,7 @@ def overview() -> Overview:
     found = present.prefetch_related("attributes__device__gateway")
     devices = list(found[: MOST_DEVICES + 1])
     more = found.count() - MOST_DEVICES if len(devices) > MOST_DEVICES else 0
-    failing = list(Gateway.objects.active().filter(failures__gt=0)[:MOST_GATEWAYS])
+    failed = Gateway.objects.active().filter(failures__gt=0).with_hearing()
+    failing = list(failed[:MOST_GATEWAYS])
     health, home = runs.health(now), Site.home()
     return Overview(now, devices[:MOST_DEVICES], more, failing, health, home, relay.problem())

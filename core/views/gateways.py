@@ -37,7 +37,7 @@ WRONG = (
 @require_safe
 def gateway_list(request: HttpRequest) -> HttpResponse:
     now, last_event = timezone.now(), newest_event()  # before anything is read
-    present = access_of(request.user).limit_gateways(Gateway.objects.present())
+    present = access_of(request.user).limit_gateways(Gateway.objects.present().with_hearing())
     present = present.annotate(serves=Count("devices", filter=Q(devices__removed_at=None)))
     worst_first = present.order_by("-enabled", "-refused", "-failures", "name", "pk")
     page = Paginator(worst_first, GATEWAYS_A_PAGE).get_page(request.GET.get("page"))
@@ -153,12 +153,13 @@ def _changed(gateway: Gateway, form: Form, seen: Seen) -> bool:
 
 def _page(request: HttpRequest, gateway: Gateway, **context: Any) -> HttpResponse:
     serves = gateway.devices.filter(removed_at=None).count()
+    heard = Gateway.objects.with_hearing().get(pk=gateway.pk)
     if load_or_default(gateway.vendor).pushes:
         context["urls"] = _push_urls(request, gateway)
     return render(
         request,
         "core/gateway.html",
-        {"now": timezone.now(), "gateway": gateway, "serves": serves, **context},
+        {"now": timezone.now(), "gateway": gateway, "heard": heard, "serves": serves, **context},
     )
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from core import serializers
-from core.models import DeviceCommand, Plan, Run, Site
+from core.models import DeviceCommand, Gateway, Plan, Run, Site
 from core.models.run import Outcome
 from tests.core.tasks.homes import make_device, make_gateway
 
@@ -24,6 +24,10 @@ def device(db):
     )
     device.attributes.filter(name="on").update(number=1.0, observed_at=NOW, heard_at=NOW)
     return device
+
+
+def with_hearing(gateway):
+    return Gateway.objects.with_hearing().get(pk=gateway.pk)
 
 
 @pytest.mark.parametrize(
@@ -68,7 +72,7 @@ def test_a_command_carries_its_state_and_reason(device):
 
 
 def test_a_gateway_tells_whether_it_has_a_credential_never_which(device):
-    shown = json.dumps(serializers.gateway_json(device.gateway))
+    shown = json.dumps(serializers.gateway_json(with_hearing(device.gateway)))
     assert '"has_credential": true' in shown
     assert "the secret" not in shown
     assert device.gateway.credential.token not in shown
@@ -103,7 +107,7 @@ def test_the_public_sees_no_address_no_place_on_earth_and_no_error_of_a_run(devi
     shown = json.dumps(
         [
             serializers.public_device_json(device, [], NOW, Site()),
-            serializers.public_gateway_json(device.gateway),
+            serializers.public_gateway_json(with_hearing(device.gateway)),
             serializers.public_run_json(run),
         ]
     )

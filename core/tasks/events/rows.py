@@ -77,7 +77,7 @@ def store(events: Collection[NewEvent]) -> None:
 
 
 def _gateways(changes: dict[int, Changed]) -> Iterator[NewEvent]:
-    stored = Gateway.objects.present().in_bulk(changes)
+    stored = Gateway.objects.present().with_hearing().in_bulk(changes)
     for pk in changes:
         if gateway := stored.get(pk):
             yield NewEvent(EventKind.GATEWAY, None, pk, serializers.public_gateway_json(gateway))

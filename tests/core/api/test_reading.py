@@ -1,14 +1,20 @@
 """Gateways, attributes, forecasts, decisions, plans, scores and runs: as everywhere else."""
 
+from datetime import timedelta
+
 import pytest
 from django.db.models import Max
+from django.db.models.functions import Now
 from django.utils import timezone
+from django.utils.dateparse import parse_datetime
 
 from core import serializers
 from core.models import Attribute, Forecast, Gateway, Measurement, Plan, Receipt, Run
 from core.tasks import explain
 from core.tasks.events.outbox import publishing
+from tests.core.tasks.homes import make_device
 
+MINUTE = timedelta(minutes=1)
 PATHS = [
     *("/gateways/", "/attributes/", "/forecasts/", "/measurements/", "/decisions/", "/plans/"),
     *("/scorecard/", "/runs/"),
@@ -28,10 +34,22 @@ def ids(response):
 
 
 def test_a_gateway_is_told_without_its_address(viewer, gateway):
-    expected = serializers.public_gateway_json(Gateway.objects.get())
+    expected = serializers.public_gateway_json(Gateway.objects.with_hearing().get())
     assert results(viewer.get("/gateways/")) == [expected]
     assert viewer.get(f"/gateways/{gateway.pk}/").json() == expected
     assert "address" not in expected
+
+
+def test_of_a_gateway_it_is_told_since_when_it_is_listened_to(viewer, gateway):
+    note = {"listened_since": Now() - timedelta(hours=1), "listened_until": Now() + MINUTE}
+    Gateway.objects.update(**note)
+    device = make_device(gateway, heard_at=timezone.now())
+    [told] = results(viewer.get("/gateways/"))
+    since = parse_datetime(told["listening_since"])
+    assert timedelta(minutes=59) < timezone.now() - since < timedelta(minutes=61)
+    assert told["heard_at"] == serializers.utc_text(device.heard_at)
+    Gateway.objects.update(listened_until=Now())
+    assert viewer.get(f"/gateways/{gateway.pk}/").json()["listening_since"] is None
 
 
 def test_an_administrator_sees_the_address(administrator, gateway):

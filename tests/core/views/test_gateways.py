@@ -1,6 +1,9 @@
 """Pages of gateways: added only after they answered, changed, removed."""
 
+from datetime import timedelta
+
 import pytest
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from core.models import Device, Gateway, Observation, Role, Secret
@@ -33,6 +36,23 @@ def test_the_list_tells_how_each_does(reader, hub):
     shown = page(reader, "/gateways/")
     for words in ("Hall hub", "refused", "401: no entry", "2 times in a row", "Needs attention"):
         assert words in shown
+
+
+@pytest.mark.parametrize("path", ["/gateways/", "/gateways/{pk}/"])
+def test_it_is_told_since_when_a_gateway_is_listened_to(owner, hub, path):
+    make_device(hub, heard_at=timezone.now() - timedelta(minutes=2))
+    hour, note = Now() - timedelta(hours=1, seconds=1), Now() + timedelta(minutes=2)
+    told = {"listened_since": hour, "listened_until": note, "answered_at": Now()}
+    Gateway.objects.filter(pk=hub.pk).update(**told)
+    shown = page(owner, path.format(pk=hub.pk))
+    assert "listened to" in shown
+    assert ">1 h ago</time>" in shown
+    assert ">2 min ago</time>" in shown
+
+
+def test_a_note_of_a_listener_that_died_is_not_told(owner, hub):
+    Gateway.objects.filter(pk=hub.pk).update(listened_since=Now(), listened_until=Now())
+    assert "listened to" not in page(owner, f"/gateways/{hub.pk}/")
 
 
 def test_addresses_are_only_for_people_who_are_logged_in(client, reader, hub):

@@ -77,6 +77,24 @@ def test_what_a_device_tells_is_stored(simulator, gateway, until):
     assert Attribute.objects.get(name="power").value > 1000
 
 
+def test_it_is_noted_since_when_a_gateway_is_listened_to(
+    simulator, gateway, listener, until, monkeypatch
+):
+    def told():
+        return Gateway.objects.with_hearing().get()
+
+    assert told().listening_since is None
+    until(lambda: told().listening_since)
+    first = told()
+    assert abs(first.listening_since - timezone.now()) < timedelta(minutes=1)
+    assert first.heard_at == Device.objects.get().heard_at
+    monkeypatch.setattr(listen, "NOTE_SECONDS", 0.0)
+    until(lambda: told().listened_until > first.listened_until)
+    assert told().listening_since == first.listening_since
+    listener._end()
+    assert told().listened_since is None
+
+
 def test_the_first_that_is_told_is_everything(gateway, until):
     Attribute.objects.update(heard_at=None)
     until(lambda: is_listened_to(gateway))
