@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('core', '0029_site_import'),
+        ('core', '0030_hourly_statistics'),
     ]
 
     operations = [
