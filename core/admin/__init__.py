@@ -45,6 +45,7 @@ from core.models import (
     SignedMessage,
     Silence,
     Site,
+    SiteImport,
     Token,
     Usage,
 )
@@ -372,6 +373,11 @@ class RelayAdmin(ReadOnly):
 @admin.register(Lease)
 class LeaseAdmin(ReadOnly):
     list_display = ("task", "token", "holder", "expires_at")
+
+
+@admin.register(SiteImport)
+class SiteImportAdmin(ReadOnly):
+    list_display = ("rows", "of_rows", "mark")
 
 
 @admin.register(IdempotencyKey)
