@@ -51,6 +51,17 @@ class ChooseChart(forms.Form):
         }
 
 
+class Slider(forms.NumberInput):
+    """From one end of the range to the other, in steps that the device can tell apart."""
+
+    input_type = "range"
+
+    def __init__(self, attribute: Attribute) -> None:
+        step = max(attribute.step or 1, attribute.tolerance or 0)
+        text = formatting.value_text(attribute.value, attribute.unit)
+        super().__init__({"step": f"{step:g}", "data-unit": attribute.unit, "aria-valuetext": text})
+
+
 class OrderForm(forms.Form):
     """A value for one attribute: a pair of buttons, a number in its range, a choice, or a text."""
 
@@ -75,8 +86,11 @@ def _field(attribute: Attribute) -> forms.Field:
     if attribute.kind == Kind.BOOLEAN:
         return forms.ChoiceField(choices=[("on", "on"), ("off", "off")])
     if attribute.kind == Kind.NUMBER:
-        number = forms.FloatField(min_value=attribute.minimum, max_value=attribute.maximum)
-        number.widget.attrs["step"] = "any"
+        slider = Slider(attribute) if attribute.is_slider else None
+        number = forms.FloatField(
+            min_value=attribute.minimum, max_value=attribute.maximum, widget=slider
+        )
+        number.widget.attrs.setdefault("step", "any")
         return number
     if attribute.kind == Kind.CHOICE and attribute.choices:
         return forms.ChoiceField(choices=[(choice, choice) for choice in attribute.choices])

@@ -13,6 +13,7 @@ from core.readings import AttributeSpec, Kind, Value, clean_value, rounded
 MOVES_DAILY = frozenset({"temperature", "humidity", "pressure", "illuminance"})
 """Names of attributes that change within any day. If a hub repeats the same measurement of one, the
 sensor is dead; a door, a power of 0 W or a gas meter may rightly stay the same for months."""
+SLIDERS = frozenset({"brightness", "position", "color_temperature", "white"})
 
 AT_ONCE = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -133,6 +134,12 @@ class Attribute(models.Model):
     def is_measured(self) -> bool:
         """Whether it is the number of a sensor, which moves by itself, as a set point does not."""
         return self.kind == Kind.NUMBER and not self.writable
+
+    @property
+    def is_slider(self) -> bool:
+        """Whether people set it by about how much, from one end to the other."""
+        has_ends = self.minimum is not None and self.maximum is not None
+        return self.writable and self.kind == Kind.NUMBER and has_ends and self.name in SLIDERS
 
     @property
     def is_switch(self) -> bool:

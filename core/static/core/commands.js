@@ -3,6 +3,7 @@
 
 import { all, announce, copy, main } from "./dom.js";
 import { showOrder, showPressed } from "./render.js";
+import { isSlider, letGo, letGoAll } from "./sliders.js";
 import { link, send } from "./socket.js";
 import { refreshIn } from "./refresh.js";
 
@@ -12,6 +13,8 @@ export const NO_ANSWER = "No answer came. Look whether it took effect before you
 export function settle(place, { state }) {
   const open = ["requested", "sending", "accepted"];
   place.isPending = false;
+  // What took the place of an order goes on.
+  if (!open.includes(state) && state !== "superseded") letGoAll(place.dataset.told);
   if (!open.includes(state))
     for (const button of all(`form[data-order="${place.dataset.told}"] button`)) release(button);
   return place;
@@ -19,7 +22,8 @@ export function settle(place, { state }) {
 
 // What was typed is ordered: from now on the field follows the value again.
 export function adopt(field) {
-  if (field.tagName === "INPUT") field.defaultValue = field.value;
+  if (isSlider(field)) letGo(field);
+  else if (field.tagName === "INPUT") field.defaultValue = field.value;
   if (field.tagName === "SELECT")
     for (const option of field.options) option.defaultSelected = option.selected;
 }
@@ -80,16 +84,23 @@ export function answer({ ref, ordered, error }) {
   clearTimeout(asked.unanswered);
   if (error) {
     release(asked.button);
+    letGoAll(asked.place.dataset.told);
     showPressed(asked.place, `Not ordered. ${error}`, true);
     announce(`Not ordered. ${error}`);
     return;
   }
   mine.add(ordered.id);
-  setTimeout(release, 5000, asked.button); // as soon as it is known what became of it, else then
-  adopt(asked.form.elements.value);
+  takeOver(asked);
   const shown = Number(asked.place.querySelector("[data-command]")?.dataset.command ?? 0);
   asked.place.isPending = false;
   if (ordered.id > shown) showOrder(asked.place, ordered);
+}
+
+// A slider may go on at once: what it is moved to next takes the place of this order.
+function takeOver({ button, form }) {
+  if (isSlider(form.elements.value)) return release(button);
+  setTimeout(release, 5000, button); // as soon as it is known what became of it, else then
+  adopt(form.elements.value);
 }
 
 // The connection may be lost between an order and its answer. It is never sent again: if it
@@ -99,6 +110,7 @@ function notAnswered(ref) {
   link.answers.delete(ref);
   if (!place) return;
   release(button);
+  letGoAll(place.dataset.told);
   if (place.isPending) showPressed(place, NO_ANSWER, true);
   place.isPending = false;
   refreshIn(0, 1000);

@@ -7,6 +7,7 @@ import "./times.js";
 import "./dom.js";
 import "./charts.js";
 import "./merge.js";
+import "./sliders.js";
 import "./render.js";
 import "./messages.js";
 import "./socket.js";

@@ -3,13 +3,15 @@
 
 import { makeReadable, served } from "./charts.js";
 
-export const isTyped = (field) =>
-  field === document.activeElement ||
-  (field.tagName === "SELECT"
-    ? [...field.options].some((option) => option.selected !== option.defaultSelected)
-    : field.type === "checkbox"
-      ? field.checked !== field.defaultChecked
-      : field.type !== "hidden" && field.value !== field.defaultValue);
+// A slider is, from its first touch until it is known what became of its order: sliders.js.
+export function isTyped(field) {
+  if (field.type === "range") return Boolean(field.isTouched);
+  if (field === document.activeElement) return true;
+  if (field.tagName === "SELECT")
+    return [...field.options].some((option) => option.selected !== option.defaultSelected);
+  if (field.type === "checkbox") return field.checked !== field.defaultChecked;
+  return field.type !== "hidden" && field.value !== field.defaultValue;
+}
 
 function mergeAttributes(shown, fresh) {
   for (const { name } of [...shown.attributes]) {

@@ -114,7 +114,7 @@ function put(fresh) {
 // A page that is not live keeps up by itself, unless somebody is typing.
 export function keepUp() {
   const isBusy =
-    document.activeElement?.matches("input, select, textarea") ||
+    document.activeElement?.matches("input:not([type='range']), select, textarea") ||
     [...all("input, select, textarea")].some(isTyped);
   if (!isBusy) refreshIn(0, 2000);
 }

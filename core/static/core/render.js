@@ -5,6 +5,7 @@ import { freshness, valueText } from "./formatting.js";
 import { clock } from "./clock.js";
 import { all, copy, main, seconds, timeOf, upper, write } from "./dom.js";
 import { isTyped } from "./merge.js";
+import { isSlider, moveTo } from "./sliders.js";
 
 const lateAfter = Number(main.dataset.late);
 
@@ -35,7 +36,9 @@ function follow(form, value) {
   if (form.dataset.kind === "boolean")
     return offer(form, value === null ? [true, false] : [!value]);
   const field = form.elements.value;
+  if (isSlider(field)) field.reported = value;
   if (isTyped(field) || value === null) return;
+  if (isSlider(field)) return moveTo(field, value);
   const text = typeof value === "number" ? String(Number(value.toPrecision(12))) : String(value);
   if (field.tagName === "SELECT")
     for (const option of field.options)
