@@ -17,7 +17,7 @@ COLUMNS = 240
 """Readouts side by side in one chart."""
 WIDEST_ZONE = timedelta(hours=14)
 HOUR = timedelta(hours=1)
-TICK_STEPS = tuple(HOUR * hours for hours in (1, 2, 4, 6, 12, 24, 48, 120, 240))
+TICK_STEPS = tuple(HOUR * hours for hours in (1, 2, 4, 6, 12, 24, 48, 120, 240, 1440))
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +54,23 @@ class Band:
 
 
 @dataclass(frozen=True, slots=True)
+class Around:
+    """The least and the greatest value of each piece: as many as there are pieces."""
+
+    lows: Sequence[Piece]
+    highs: Sequence[Piece]
+
+
+@dataclass(frozen=True, slots=True)
 class Chart:
+    """`band` lies between the least and the greatest values, where these are told."""
+
     line: str
     area: str
     y_ticks: list[Tick]
     x_ticks: list[Tick]
     columns: list[Column]
+    band: str = ""
 
 
 def sparkline(values: Sequence[float | None]) -> str:
@@ -89,12 +100,15 @@ def draw(
     end: datetime,
     words: tuple[str, str] | None = None,
     beside: Sequence[Piece] = (),
+    around: Around | None = None,
 ) -> Chart:
     """Return the whole chart.
 
-    `words` are the labels of 0 and 1, for a switch. `beside` shares the scale.
+    `words` are the labels of 0 and 1, for a switch. `beside` shares the scale. With `around` the
+    pieces are means.
     """
-    scale = round_levels(*_range([*pieces, *beside]))
+    lows, highs = (around.lows, around.highs) if around else (pieces, pieces)
+    scale = round_levels(*_range([*pieces, *lows, *highs, *beside]))
     levels = (
         [(0.0, words[0]), (1.0, words[1])] if words else [(level, _plain(level)) for level in scale]
     )
@@ -111,10 +125,12 @@ def draw(
     runs = list(_runs(pieces))
     return Chart(
         line="".join(_line(run, x, y) for run in runs),
-        area="".join(_area(run, x, y, y(max(low, 0.0))) for run in runs),
+        # Where there is a band, it says more than an area below the line.
+        area="" if around else "".join(_area(run, x, y, y(max(low, 0.0))) for run in runs),
         y_ticks=[Tick(round(100 * y(level), 2), label) for level, label in levels],
         x_ticks=time_ticks(start, end),
-        columns=list(_columns(pieces, start, end)),
+        columns=list(_columns(pieces, lows, highs, start, end)),
+        band=_band(lows, highs, x, y) if around else "",
     )
 
 
@@ -212,25 +228,45 @@ def _area(
     return f"M{_short(WIDTH * x(run[0].start))} {base}{steps}V{base}Z"
 
 
-def _columns(pieces: Sequence[Piece], start: datetime, end: datetime) -> Iterator[Column]:
+def _band(
+    lows: Sequence[Piece],
+    highs: Sequence[Piece],
+    x: Callable[[datetime], float],
+    y: Callable[[float], float],
+) -> str:
+    """Go along the greatest values, and back along the least."""
+    path = []
+    for low, high in zip(_runs(lows), _runs(highs), strict=True):
+        path.append(_line(high, x, y))
+        for piece in reversed(low):
+            path.append(f"V{_short(HEIGHT * y(piece.value))}H{_short(WIDTH * x(piece.start))}")
+        path.append("Z")
+    return "".join(path)
+
+
+def _columns(
+    pieces: Sequence[Piece],
+    lows: Sequence[Piece],
+    highs: Sequence[Piece],
+    start: datetime,
+    end: datetime,
+) -> Iterator[Column]:
     edges = [start + (end - start) * place / COLUMNS for place in range(COLUMNS + 1)]
     first = 0
     for place, (left, right) in enumerate(pairwise(edges)):
         while first < len(pieces) and pieces[first].end < left:
             # Columns only go right, so what ended before this one never comes back.
             first += 1
-        values = []
-        for piece in pieces[first:]:
-            if piece.start >= right:
-                break
-            values.append(piece.value)
+        past = first
+        while past < len(pieces) and pieces[past].start < right:
+            past += 1
         yield Column(
             place=round(100 * place / COLUMNS, 3),
             width=round(100 / COLUMNS, 3),
             at=left,
-            value=values[-1] if values else None,
-            low=min(values, default=None),
-            high=max(values, default=None),
+            value=pieces[past - 1].value if first < past else None,
+            low=min((piece.value for piece in lows[first:past]), default=None),
+            high=max((piece.value for piece in highs[first:past]), default=None),
         )
 
 

@@ -40,7 +40,7 @@ class ChooseChart(forms.Form):
 
     attribute = forms.IntegerField(min_value=1, max_value=LARGEST_KEY, required=False)
     span = forms.ChoiceField(
-        choices=[(span, span) for span in ("day", "week", "month")], required=False
+        choices=[(span, span) for span in ("day", "week", "month", "year")], required=False
     )
 
     def wanted(self) -> dict[str, Any]:

@@ -39,18 +39,16 @@ class Stretch(NamedTuple):
 class HourlyStatisticsQuerySet(models.QuerySet["HourlyStatistics"]):
     def stretches(self, attribute: Attribute, start: datetime, end: datetime) -> Iterator[Stretch]:
         """Read what is known between two times, in order of time. Hours at the ends are whole."""
-        rows = self.filter(attribute=attribute).order_by("starts_at")
-        before = rows.filter(starts_at__lte=start - HOUR).last()
-        for row in rows.filter(starts_at__gt=start - HOUR, starts_at__lt=end).iterator():
+        # Plain values: rows of the model take longer to make than all the rest.
+        rows = self.filter(attribute=attribute).order_by("starts_at").values_list(*_Told._fields)
+        earlier = rows.filter(starts_at__lte=start - HOUR).reverse()
+        before = next(map(_Told._make, earlier[:1]), None)
+        within = rows.filter(starts_at__gt=start - HOUR, starts_at__lt=end)
+        for row in map(_Told._make, within.iterator()):
             yield from _lasting(before, start, row.starts_at)
-            yield Stretch(
-                row.starts_at,
-                row.starts_at + HOUR,
-                row.known_microseconds / SECOND,
-                row.minimum,
-                row.maximum,
-                row.mean_over_time,
-            )
+            known_seconds = row.known_microseconds / SECOND
+            values = (row.minimum, row.maximum, row.mean_over_time)
+            yield Stretch(row.starts_at, row.starts_at + HOUR, known_seconds, *values)
             before = row
         yield from _lasting(before, start, end)
 
@@ -97,7 +95,19 @@ def _numbers_at(edges: Sequence[_Edge], times: Sequence[datetime]) -> list[float
     return found
 
 
-def _lasting(row: "HourlyStatistics | None", start: datetime, end: datetime) -> Iterator[Stretch]:
+class _Told(NamedTuple):
+    """The columns of an hour that stretches need."""
+
+    starts_at: datetime
+    known_microseconds: int
+    minimum: float | None
+    maximum: float | None
+    mean_over_time: float | None
+    last_number: float | None
+    is_known_at_end: bool
+
+
+def _lasting(row: _Told | None, start: datetime, end: datetime) -> Iterator[Stretch]:
     """Yield the hours without a row of their own: the value at the end of the last one held on."""
     if row is None or not row.is_known_at_end:
         return

@@ -5,7 +5,17 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from core.charts import COLUMNS, Band, bands, draw, place, round_levels, sparkline, time_ticks
+from core.charts import (
+    COLUMNS,
+    Around,
+    Band,
+    bands,
+    draw,
+    place,
+    round_levels,
+    sparkline,
+    time_ticks,
+)
 from core.planning.timeline import Piece, from_samples, held
 
 START = datetime(2026, 11, 21, tzinfo=UTC)
@@ -204,3 +214,14 @@ def test_there_are_ticks_for_every_zone_on_earth(days):
 def test_paths_hold_only_what_a_path_may():
     chart = draw([Piece(at(n / 7), at((n + 1) / 7), n * 1.337) for n in range(100)], START, END)
     assert re.fullmatch(r"[MHVZ\d. -]+", chart.line + chart.area)
+
+
+def test_the_band_goes_along_the_greatest_values_and_back_along_the_least():
+    means, lows, highs = (
+        [Piece(START, at(12), 5 + add), Piece(at(12), END, 6 + add)] for add in (0, -5, 4)
+    )
+    chart = draw(means, START, END, around=Around(lows, highs))
+    assert chart.band == "M0 100H500V0H1000V900H500V1000H0Z"
+    assert (chart.columns[0].low, chart.columns[0].value, chart.columns[0].high) == (0, 5, 9)
+    assert chart.area == ""
+    assert draw(means, START, END).band == ""

@@ -8,6 +8,8 @@ from django.utils import timezone
 from core.models import Attribute, Device, DeviceCommand, Gateway, Observation, Role, Silence
 from core.simulator import Fault
 from core.tasks import gateways, poll
+from core.tasks.retention import Kept
+from core.tasks.roll_up import roll_up
 from tests.core.tasks.homes import make_device, make_gateway
 from tests.core.views.conftest import log_in
 
@@ -104,6 +106,31 @@ def test_more_than_two_thousand_values_are_sampled_and_the_caption_says_so(clien
     power = plug.attributes.get(name="power")
     fill(power, MINUTE / 3, 2100)
     assert "Sampled at 480 points" in page(client, f"/devices/{plug.pk}/?attribute={power.pk}")
+
+
+def test_many_values_that_are_summed_up_are_drawn_as_means_with_their_extremes(client, plug):
+    power = plug.attributes.get(name="power")
+    fill(power, 10 * MINUTE, 2500, lambda place: 500.0 if place == 1000 else 20.0)
+    path = f"/devices/{plug.pk}/?attribute={power.pk}&span="
+    assert "Sampled" in page(client, path + "month")
+    roll_up()
+    shown = page(client, path + "month")
+    assert "Means of 2 hours" in shown
+    assert "(20 to 500)" in shown
+    assert 'class="band"' in shown
+    assert "Means of 19 hours" in page(client, path + "year")
+
+
+def test_values_that_are_gone_are_drawn_by_their_hours(client, plug):
+    power, on = (plug.attributes.get(name=name) for name in ("power", "on"))
+    for attribute in (power, on):
+        fill(attribute, timedelta(minutes=30), 1000, lambda place: float(place % 4 == 0))
+    roll_up(Kept(timezone.now(), days=2))
+    path = f"/devices/{plug.pk}/?span=month&attribute="
+    before = timezone.now() - timedelta(days=10)
+    assert not Observation.objects.filter(observed_at__lt=before).exists()
+    assert page(client, path + f"{power.pk}").count("nothing heard") in range(60, 90)
+    assert "25% of the time on" in page(client, path + f"{on.pk}")
 
 
 def test_a_silence_is_a_gap_in_the_chart(client, plug):
