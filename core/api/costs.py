@@ -11,7 +11,7 @@ from core.api.pagination import USUAL, ListQuery
 from core.api.query import Key
 from core.api.resource import Json, Resource
 from core.models import Device
-from core.tasks.costs import MOST_DAYS, costs, measured_devices
+from core.tasks.costs import MOST_DAYS, DeviceCosts, costs, measured_devices, total
 
 
 class CostQuery(ListQuery):
@@ -28,20 +28,27 @@ class CostList(Resource):
     query = CostQuery
     needs_log_in = True
 
+    costs: list[DeviceCosts]
+
     @extend_schema(
         operation_id="list_costs",
         summary="What devices used, and what that cost",
         description=(
             "Of those that measure energy or power, by the day of the home's clock. A counter that "
             "begins anew, wraps or is of another device is never a use. Carbon and money are what "
-            "was measured of each hour. Needs a log-in."
+            "was measured of each hour. `jobs` says how the device's plans of these days came "
+            "out, as the scorecard does. `total` is the sum of the devices of this page; a meter "
+            "of the whole home counts what its sockets count too. Needs a log-in."
         ),
         parameters=[CostQuery],
         responses=CostPage,
     )
     def get(self, request: Request) -> Response:
         found = measured_devices(self.devices()).filter(**self.conditions(device="pk"))
-        return self.page(found, ("name", "pk"), self.shown)
+        answer = self.page(found, ("name", "pk"), self.shown)
+        answer.data["total"] = total(one.total for one in self.costs).as_json()
+        return answer
 
     def shown(self, devices: list[Device]) -> list[Json]:
-        return [one.as_json() for one in costs(devices, timezone.now(), self.wanted["days"])]
+        self.costs = costs(devices, timezone.now(), self.wanted["days"])
+        return [one.as_json() for one in self.costs]

@@ -380,10 +380,12 @@ class CostsShown(Described):
     is_replayed = serializers.BooleanField(help_text="Carbon or price are of another time.")
     days = DayShown(many=True, help_text="The oldest first, today the last.")
     total = UseShown()
+    jobs = JobsShown(allow_null=True, help_text="Null: no plan's deadline was in these days.")
 
 
 class CostPage(PageOf):
     results = CostsShown(many=True)
+    total = UseShown(help_text="Of the devices of this page.")
 
 
 class RunShown(Described):

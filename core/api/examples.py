@@ -63,8 +63,8 @@ def read_examples() -> dict[str, list[Json]]:
         "list_decisions": receipt_json(_receipt()),
         "list_plans": plan_json(_plan()),
         "list_runs": run_json(_run()),
-        "list_costs": _costs().as_json(),
     }
+    costs = _costs()
     single = {
         "read_device": pages["list_devices"],
         "read_gateway": pages["list_gateways"],
@@ -92,6 +92,7 @@ def read_examples() -> dict[str, list[Json]]:
         **{name: [body] for name, body in single.items()},
         **{name: [{"results": [row]}] for name, row in lists.items()},
         "list_observations": observations,
+        "list_costs": [_page(costs.as_json()) | {"total": costs.total.as_json()}],
     }
 
 
@@ -278,4 +279,4 @@ def _run() -> Run:
 
 def _costs() -> DeviceCosts:
     use = Use(1.25, grams=187.5, grams_of=1.25, money={"GBP": 0.3125}, money_of=1.25)
-    return DeviceCosts(_plug(), "energy", [(NOW.date(), use)])
+    return DeviceCosts(_plug(), "energy", [(NOW.date(), use)], jobs=jobs_of([_plan()]))

@@ -26,7 +26,7 @@ from core.tasks.forecasts.as_of import AsOf
 from core.tasks.forecasts.regions import Region, region_for
 from core.tasks.observations import spans, summed_up_until
 from core.tasks.polling.units import are_convertible, converted
-from core.tasks.scorecard import cost_text
+from core.tasks.scorecard import Jobs, cost_text, jobs_between
 from core.tasks.tables import Block, Table
 
 MOST_DAYS = 31
@@ -112,6 +112,15 @@ class DeviceCosts:
     days: Sequence[tuple[date, Use]]
     is_replayed: bool = False
     """Carbon or price are of another time: see core/feeds/__init__.py."""
+    jobs: Jobs | None = None
+    """Its plans whose deadlines were in these days."""
+
+    @property
+    def saved(self) -> str:
+        """What its plans saved against switching on at once, in words; "" without any."""
+        if self.jobs is None or not self.jobs.settled or self.jobs.costs.saving is None:
+            return ""
+        return cost_text(self.jobs.costs.saving, self.jobs.costs.unit)
 
     @property
     def total(self) -> Use:
@@ -125,6 +134,7 @@ class DeviceCosts:
             "is_replayed": self.is_replayed,
             "days": [{"day": day.isoformat(), **use.as_json()} for day, use in self.days],
             "total": self.total.as_json(),
+            "jobs": self.jobs.as_json() if self.jobs else None,
         }
 
 
@@ -143,6 +153,7 @@ def costs(devices: Collection[Device], now: datetime, days: int = 7) -> list[Dev
     meters = {pk: meter for pk, meter in _meters(devices).items() if meter}
     counted = _counted([one for one in meters.values() if is_counter(one)], times, now)
     rates = _Rates(site, times, now)
+    jobs = jobs_between(devices, times[0], now)
     found = []
     for device in devices:
         meter = meters.get(device.pk)
@@ -156,9 +167,8 @@ def costs(devices: Collection[Device], now: datetime, days: int = 7) -> list[Dev
             priced = _priced(kwh, carbon.get(hour), price.get(hour))
             by_day[day] = by_day.get(day, Use()) + priced
         source = METER if is_counter(meter) else POWER
-        found.append(
-            DeviceCosts(device, source, sorted(by_day.items()), rates.are_replayed(device))
-        )
+        is_replayed, planned = rates.are_replayed(device), jobs.get(device.pk)
+        found.append(DeviceCosts(device, source, sorted(by_day.items()), is_replayed, planned))
     return found
 
 
@@ -283,7 +293,7 @@ def _by_hour(
     for (first, before), (last, after) in pairwise(known):
         start, end = times[first], times[last]
         kwh = sum(use.kwh for use in uses([(start, before), (end, after)]))
-        if after < before:
+        if kwh != after - before:  # it began anew, or is another one
             told = _told_within(meter, start, end)
             kwh = sum(use.kwh for use in uses([(start, before), *told, (end, after)]))
         for place in range(first, last):
@@ -294,7 +304,7 @@ def _by_hour(
 def _told_within(
     meter: Attribute, start: datetime, end: datetime
 ) -> Iterator[tuple[datetime, float]]:
-    """Yield what a counter told that began anew: all of it, or the most before it did."""
+    """Yield what a counter told that did not only grow: all of it, or the most it told."""
     if meter.pruned_until is None or start >= meter.pruned_until:
         yield from _raw(meter, start, end)
         return

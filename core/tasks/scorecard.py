@@ -128,15 +128,18 @@ def scores(devices: Collection[Device], now: datetime, days: int = 30) -> list[S
     region.
     """
     since = now - timedelta(days=days)
-    rows = Plan.objects.filter(device__in=devices, deadline__gt=since, deadline__lte=now)
+    jobs, guards = jobs_between(devices, since, now), _guards(devices, since, now)
+    made = [Score(one, jobs.get(one.pk), guards.get(one.pk, [])) for one in devices]
+    return [one for one in made if one.jobs or one.guards]
+
+
+def jobs_between(devices: Collection[Device], since: datetime, until: datetime) -> dict[int, Jobs]:
+    """Sum up the plans of devices whose deadlines were in this time; in one query."""
+    rows = Plan.objects.filter(device__in=devices, deadline__gt=since, deadline__lte=until)
     by_device: dict[int, list[Plan]] = {}
     for row in rows:
         by_device.setdefault(row.device_id, []).append(row)
-    guards = _guards(devices, since, now)
-    made = [
-        Score(one, jobs_of(by_device.get(one.pk, [])), guards.get(one.pk, [])) for one in devices
-    ]
-    return [one for one in made if one.jobs or one.guards]
+    return {pk: jobs for pk, found in by_device.items() if (jobs := jobs_of(found))}
 
 
 def jobs_of(rows: Sequence[Plan]) -> Jobs | None:

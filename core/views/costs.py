@@ -1,6 +1,5 @@
 """What devices used, and what that cost: a page, and the same by the day as CSV."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -12,7 +11,6 @@ from django.views.decorators.http import require_safe
 from core.models import Device, Right, access_of
 from core.models.device import DeviceQuerySet
 from core.tasks.costs import DeviceCosts, Words, cost_table, costs, measured_devices, total, words
-from core.tasks.scorecard import cost_text, scores
 from core.tasks.tables import as_csv
 from core.views.access import permitted
 
@@ -26,8 +24,6 @@ MOST_DEVICES = 100
 @dataclass(frozen=True)
 class ShownCosts:
     costs: DeviceCosts
-    saved: str
-    """By its plans in the same days, "" without any."""
 
     @property
     def total(self) -> Words:
@@ -40,10 +36,8 @@ def cost_list(request: HttpRequest) -> HttpResponse:
     now, days = timezone.now(), _days(request)
     devices = list(_devices(request)[: MOST_DEVICES + 1])
     shown = costs(devices[:MOST_DEVICES], now, days)
-    saved = saved_by([one.device for one in shown], now, days)
-    rows = [ShownCosts(one, saved.get(one.device.pk, "")) for one in shown]
     context = {
-        "rows": rows,
+        "rows": [ShownCosts(one) for one in shown],
         "total": words(total(one.total for one in shown)),
         "days": str(days),
         "spans": SPANS,
@@ -63,16 +57,6 @@ def _devices(request: HttpRequest) -> DeviceQuerySet:
     return measured_devices(access_of(request.user).limit_devices(Device.objects.present()))
 
 
-def saved_by(devices: Sequence[Device], now: datetime, days: int) -> dict[int, str]:
-    """Return what the plans of each device saved against switching on at once, in words."""
-    found = {}
-    for score in scores(devices, now, days):
-        saving = score.jobs.costs.saving if score.jobs and score.jobs.settled else None
-        if score.jobs and saving is not None:
-            found[score.device.pk] = cost_text(saving, score.jobs.costs.unit)
-    return found
-
-
 def costs_of(device: Device, now: datetime) -> dict[str, object]:
     """Return what the page of a device shows of its last days; empty without any measured."""
     found = costs([device], now, DEVICE_DAYS)
@@ -84,7 +68,7 @@ def costs_of(device: Device, now: datetime) -> dict[str, object]:
         "cost_total": words(found[0].total),
         "cost_source": found[0].source,
         "cost_is_replayed": found[0].is_replayed,
-        "cost_saved": saved_by([device], now, DEVICE_DAYS).get(device.pk, ""),
+        "cost_saved": found[0].saved,
     }
 
 

@@ -32,9 +32,9 @@ class Command(Base):
         if options["json"]:
             self.write_json([one.as_json() for one in found])
             return
-        rows = [(str(one.device), *costs.words(one.total)) for one in found]
-        rows.append(("Total", *costs.words(costs.total(one.total for one in found))))
-        lines = formatting.table([("Device", "Energy", "CO2", "Cost"), *rows])
+        rows = [(str(one.device), *costs.words(one.total), one.saved) for one in found]
+        rows.append(("Total", *costs.words(costs.total(one.total for one in found)), ""))
+        lines = formatting.table([("Device", "Energy", "CO2", "Cost", "Saved by plans"), *rows])
         if any(one.is_replayed for one in found):
             lines.append(f"CO2 and cost are by {REPLAYED} of another time, not live.")
         self.stdout.write("\n".join(lines) if found else NOTHING)

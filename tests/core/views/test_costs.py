@@ -4,14 +4,16 @@ import csv
 import io
 import json
 from datetime import UTC, datetime, timedelta
+from random import Random
 
 import pytest
 from django.core.management import call_command
 from django.test import Client
 
 from core.feeds import Signal
-from core.models import Membership, Role, User
+from core.models import Membership, Plan, Role, User
 from core.tasks.events.outbox import publishing
+from core.tasks.scorecard import jobs_of
 from tests.core.tasks.test_costs import growing, home, measured, meter, said
 
 __all__ = ["home"]
@@ -88,6 +90,102 @@ def test_csv_api_and_command_say_the_same(washer):
     out = io.StringIO()
     call_command("costs", "--device", str(washer.pk), stdout=out)
     assert "17.4 kWh" in out.getvalue() and "4.35 GBP" in out.getvalue()
+
+
+RANGE = 10_000.0
+"""Of a counter with four digits of kWh."""
+
+
+def counts(start, grows, begins_anew=(), wraps=False):
+    """Yield what a counter says each ten minutes that it grew so much in."""
+    count = start
+    for place, grown in enumerate(grows):
+        count = grown if place in begins_anew else count + grown
+        count = count - RANGE if wraps and count >= RANGE else count
+        yield NOON + timedelta(minutes=10 * (place - len(grows) + 1)), count
+
+
+def told_by(counter, grows):
+    """Return the kWh of each day in London, by adding up what it grew by, and their sum."""
+    by_day = {}
+    for (at, _), grown in list(zip(counter, grows, strict=True))[1:]:
+        # What it grew by was used before it said so, so at midnight it is of the day before.
+        day = (at + timedelta(hours=1, seconds=-1)).date().isoformat()
+        by_day[day] = by_day.get(day, 0) + grown
+    return by_day
+
+
+def test_the_api_sums_up_counters_that_restart_wrap_and_are_replaced(home, time_machine):
+    """Next to sums of what was really used; a restart, a wrap, another device's count are none."""
+    time_machine.move_to(NOON, tick=False)
+    dice = Random(3)  # noqa: S311 (a test)
+    measured(Signal.CARBON_INTENSITY, "gCO2/kWh", lambda at: 100)
+    measured(Signal.PRICE, "GBP/kWh", lambda at: 0.25)
+    grows = {}
+    for name, how in {
+        "restarts": {"start": 700.0, "begins_anew": (100, 101, 250, 399)},
+        "wraps": {"start": RANGE - 8, "wraps": True},
+        "is whole": {"start": 0.0},
+    }.items():
+        grown = [dice.choice([0, 0.02, 0.11]) for _ in range(400)]
+        readings = list(counts(grows=grown, **how))
+        said(meter(vendor_id=name), readings)
+        grows[name] = told_by(readings, grown)
+    # Another device with a count of its own: what lies between its last and its first is not known.
+    readings = list(counts(500.0, [0.1] * 200))
+    replaced = [(at, n if at < NOON - timedelta(hours=10) else n + 4000) for at, n in readings]
+    said(meter(vendor_id="is replaced"), replaced)
+    grows["is replaced"] = told_by(readings, [0.1] * 200)
+    grows["is replaced"]["2026-06-17"] -= 0.1
+
+    answer = client().get("/api/v1/costs/", {"days": 7}).json()
+    assert len(answer["results"]) == 4
+    for told in answer["results"]:
+        [name] = [name for name in grows if same(told, grows[name])]
+        assert told["total"]["kwh"] == pytest.approx(sum(grows.pop(name).values()), abs=1e-5)
+    kwh = sum(one["total"]["kwh"] for one in answer["results"])
+    assert answer["total"]["kwh"] == pytest.approx(kwh, abs=1e-5)
+    assert answer["total"]["grams_co2"] == pytest.approx(100 * kwh, abs=0.01)
+    [money] = answer["total"]["money"]
+    assert (money["currency"], money["amount"]) == ("GBP", pytest.approx(0.25 * kwh, abs=1e-4))
+
+
+def same(told, by_day):
+    said_by_day = {day["day"]: day["kwh"] for day in told["days"] if day["kwh"]}
+    return said_by_day == pytest.approx({day: n for day, n in by_day.items() if n}, abs=1e-5)
+
+
+def test_how_its_plans_came_out_stands_beside_the_costs(washer):
+    """Those of the same days of the clock at home, and no others."""
+    first_midnight = datetime(2026, 6, 10, 23, tzinfo=UTC)
+    for deadline in (first_midnight, first_midnight + timedelta(hours=1), NOON):
+        with publishing():
+            Plan.objects.create(
+                device=washer,
+                job={"minutes": 60},
+                windows=[],
+                opens_at=deadline - timedelta(hours=3),
+                deadline=deadline,
+                made_at=deadline - timedelta(hours=3),
+                counted_until=deadline,
+                settled_at=deadline,
+                delivered=60,
+                unit="gCO2",
+                predicted=100,
+                actual=120,
+                at_once=300,
+                ideal=80,
+            )
+    browser = client()
+    [told] = browser.get("/api/v1/costs/", {"days": 7}).json()["results"]
+    assert told["jobs"] == jobs_of(list(Plan.objects.exclude(deadline=first_midnight))).as_json()
+    assert (told["jobs"]["saving"], told["jobs"]["jobs"]) == (360, 2)
+    assert "360 gCO2" in browser.get("/costs/").content.decode()
+
+
+def test_without_plans_no_score_stands_beside_the_costs(washer):
+    [told] = client().get("/api/v1/costs/").json()["results"]
+    assert told["jobs"] is None
 
 
 def test_a_name_is_no_formula_in_the_table(washer):
