@@ -51,8 +51,8 @@ class Case:
 CASES = (
     Case("by the meter, 10 min", {"minutes": 10}, is_target=True),
     Case("by the meter, 0 min", {"minutes": 0}),
-    Case("by the meter, 10 min, 500 W may be bought", {"minutes": 10, "bought": 500}),
-    Case("by the forecast alone", {"base": 300}, has_meter=False),
+    Case("by the meter, 10 min, 500 W may be bought", {"minutes": 10, "may_buy": 500}),
+    Case("by the forecast alone", {"home_uses": 300}, has_meter=False),
 )
 
 

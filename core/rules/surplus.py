@@ -35,28 +35,34 @@ class Options:
         "Which measures what the home buys and feeds in", nobody="none: by the forecast alone"
     )
     power: str = attribute_option("power", "Of the meter, in watts", of="meter")
-    positive: str = option(
-        "bought", "What its positive values are; negative ones are the other", "", ["bought", "fed"]
+    positive_is: str = option(
+        "bought",
+        "What positive values of the meter are; negative ones are the other",
+        choices=["bought", "fed in"],
     )
     watts: float = option(1000, "What the device draws while it runs", "W")
-    bought: float = option(0, "So much of that may be bought", "W")
-    hysteresis: float = option(200, "Off only if so much more is bought", "W")
-    minutes: float = past_option(10, "For how long it has to be covered, and then not to be")
-    base: float = option(300, "By the forecast: what the home uses besides", "W")
+    may_buy: float = option(0, "How much of that may be bought", "W")
+    hysteresis: float = option(200, "Off only once so much more than that is bought", "W")
+    minutes: float = past_option(
+        10, "How long there has to be enough before it goes on, and too little before it goes off"
+    )
+    home_uses: float = option(
+        300, "Without a meter: what the home uses besides, of what the panels are to give", "W"
+    )
 
     def __post_init__(self) -> None:
-        for name in ("bought", "hysteresis", "base"):
+        for name in ("may_buy", "hysteresis", "home_uses"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}: {getattr(self, name):g} is less than 0.")
         if not 0 < self.watts < 1e9:
             raise ValueError(f"watts: {self.watts:g} is not the power of anything.")
-        if self.bought >= self.watts:
-            raise ValueError(f"bought: with {self.bought:g} of {self.watts:g} W it is always on.")
+        if self.may_buy >= self.watts:
+            raise ValueError(f"may_buy: {self.may_buy:g} of {self.watts:g} W: it is always on.")
 
     @property
     def sign(self) -> int:
         """1 where positive values of the meter are bought, -1 where they are fed in."""
-        return 1 if self.positive == "bought" else -1
+        return 1 if self.positive_is == "bought" else -1
 
 
 def decide(situation: Situation) -> Decision:
@@ -85,10 +91,10 @@ def _by_meter(situation: Situation, meter: Other, bought: float) -> Decision:
     flow = f"buys {bought:.0f} W" if bought > 0 else f"feeds in {-bought:.0f} W"
     said = f"{meter.name} {flow}{' with it on' if is_on else ''}"
     if is_on:
-        limit = options.bought + options.hysteresis
+        limit = options.may_buy + options.hysteresis
         is_due, change = bought > limit, f"more than {limit:.0f} W"
     else:
-        limit = options.bought - options.watts
+        limit = options.may_buy - options.watts
         is_due, change = bought < limit, f"enough for its {options.watts:g} W"
     if not is_due:
         stays = "it stays on" if is_on else f"its {options.watts:g} W are not covered"
@@ -122,7 +128,7 @@ def _by_forecast(situation: Situation, problem: str) -> Decision:
     if outlook is None or slot is None:
         known = f"{problem}, and nothing" if problem else "no meter is named, and nothing"
         raise Undecided(f"{known} is known of the power of the panels now")
-    least = options.base + options.watts - options.bought
+    least = options.home_uses + options.watts - options.may_buy
     if situation.is_on:
         least -= options.hysteresis
     is_covered = slot.value >= least

@@ -36,7 +36,9 @@ class Options:
         1, "How far the value has to go back past the limit to end it, in its unit"
     )
     value: str = option("on", "For is: on, off, or a word of the attribute")
-    minutes: float = past_option(0, "For how long it has to be so first; 0: not at all")
+    minutes: float = past_option(
+        0, "How long it has to be so before it counts; 0: it counts at once"
+    )
     then: str = option(
         "on", "What this device is while it is so; else the opposite", "", ["on", "off"]
     )

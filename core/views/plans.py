@@ -139,9 +139,14 @@ def _looks(device: Device, plan: Plan | None) -> tuple[Signal, Region] | None:
     for signal in signals:
         if region := region_for(device, signal, site):
             return signal, region
-    if signals:
+    if signals and not _names_devices(device):
         raise LookupError(f"No feed provides the {signals[0].meaning}: name one in FEEDS.")
     return None
+
+
+def _names_devices(device: Device) -> bool:
+    """Whether its rule looks at another device, and can do without a forecast."""
+    return bool(device.rule and rules.load(device.rule).named(device.options))
 
 
 def _signals(device: Device) -> Iterator[Signal]:

@@ -69,16 +69,16 @@ def test_what_the_meter_said_before_the_last_switch_does_not_count():
 
 
 def test_a_part_may_be_bought():
-    assert said((10, 0, -600.0), bought=500).value is True
-    assert said((10, 0, 600.0), is_on=True, bought=500).value is True
-    assert said((10, 0, 701.0), is_on=True, bought=500).value is False
+    assert said((10, 0, -600.0), may_buy=500).value is True
+    assert said((10, 0, 600.0), is_on=True, may_buy=500).value is True
+    assert said((10, 0, 701.0), is_on=True, may_buy=500).value is False
 
 
 def test_a_meter_whose_positive_values_are_fed_in():
-    assert said((10, 0, 1200.0), positive="fed").value is True
-    assert said((10, 0, 900.0), positive="fed").value is False
-    assert said((10, 0, -201.0), is_on=True, positive="fed").value is False
-    assert said((10, 0, -200.0), is_on=True, positive="fed").value is True
+    assert said((10, 0, 1200.0), positive_is="fed in").value is True
+    assert said((10, 0, 900.0), positive_is="fed in").value is False
+    assert said((10, 0, -201.0), is_on=True, positive_is="fed in").value is False
+    assert said((10, 0, -200.0), is_on=True, positive_is="fed in").value is True
 
 
 def test_the_reason_says_what_flows_and_for_how_long():
@@ -107,7 +107,7 @@ SUN = outlook(slots("2026-06-01 10:00", [100, 900, 1400, 1350, 1100, 300], HOUR,
 
 
 def expected(now, is_on=False, **fields):
-    options = {"watts": 1000, "base": 300, "hysteresis": 200, **fields.pop("options", {})}
+    options = {"watts": 1000, "home_uses": 300, "hysteresis": 200, **fields.pop("options", {})}
     return decide(now, "surplus", SUN, is_on=is_on, options=options, **fields)
 
 
@@ -143,8 +143,8 @@ def test_without_either_nothing_is_decided():
     ("options", "why"),
     [
         ({"watts": 0}, "watts: 0 is not the power of anything"),
-        ({"bought": 1000}, "bought: with 1000 of 1000 W it is always on"),
-        ({"base": -1}, "base: -1 is less than 0"),
+        ({"may_buy": 1000}, "may_buy: 1000 of 1000 W: it is always on"),
+        ({"home_uses": -1}, "home_uses: -1 is less than 0"),
         ({"minutes": -1}, "minutes: -1 is not between 0 and 1440"),
     ],
 )

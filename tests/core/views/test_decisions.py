@@ -222,6 +222,19 @@ def test_a_signal_that_no_feed_offers_is_said(client, heater, settings):
     assert "No feed provides the carbon intensity of the grid" in page(client, heater)
 
 
+def test_a_rule_that_looks_at_a_meter_can_do_without_a_feed(client, heater, settings):
+    settings.FEEDS = []
+    gateways.set_rule(heater.pk, "surplus", {})
+    alone = page(client, heater)
+    assert "No feed provides the expected power of the panels" in alone
+    assert "none: by the forecast alone" in alone
+    meter = make_device(heater.gateway, "mains")
+    gateways.set_rule(heater.pk, "surplus", {"meter": meter.pk})
+    shown = page(client, heater)
+    assert "No feed provides" not in shown
+    assert "Mains" in shown
+
+
 def test_a_place_that_is_missing_is_said(client, heater, settings):
     settings.FEEDS = ["open_meteo"]
     gateways.set_rule(heater.pk, "", {})

@@ -101,7 +101,7 @@ def test_the_meter_has_what_the_device_draws(sensor):
 
 def test_where_positive_is_fed_in_it_is_the_same(sensor):
     make_attribute(sensor, "power", (-60, -200.0), (0, 1500.0), (60, 500.0))
-    result = played("surplus", positive="fed", **METER)
+    result = played("surplus", positive_is="fed in", **METER)
     assert (on(result), result.bought) == ([(10, 70)], pytest.approx(10 / 60 * 0.5))
 
 
