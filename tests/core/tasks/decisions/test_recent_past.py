@@ -226,6 +226,20 @@ def test_the_own_past_is_told_where_no_other_device_is_named(fan, sensor, temper
     assert past.stretches == (Stretch(NOON, NOON + TEN, 26.0, 26.0),)
 
 
+def test_the_receipt_keeps_the_own_past_too(fan, sensor, time_machine):
+    time_machine.move_to(NOON, tick=False)
+    gateways.set_rule(sensor.pk, "when", {"minutes": 10})
+    tell(sensor, 0, on=False, temperature=26.0, power=5.0)
+    decided_at(sensor, 8, time_machine)
+    Observation.objects.all().delete()
+    explanation = explain(Receipt.objects.get().pk)
+    assert explanation.agrees
+    assert "above 25 for 8 of 10 min" in explanation.again.reason
+    assert "  temperature of the last 10 min:\n    12:00:00 to 12:08:00: 26\n" in (
+        explanation.in_words()
+    )
+
+
 # When nothing new is told
 
 
