@@ -24,6 +24,9 @@ from core.tasks.backtesting.device import BacktestSettings
 from core.tasks.backtesting.past import LastForecasts, Measured, SignalHistory
 from core.tasks.forecasts.regions import Region
 
+# Commands look whether the site is whole.
+pytestmark = pytest.mark.django_db
+
 MONDAY = datetime(2023, 3, 20, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
@@ -267,7 +270,6 @@ RANGE = ("--from", "2023-03-20", "--to", "2023-03-22")
         (("schedule",), "schedule looks at no price and no forecast"),
     ],
 )
-@pytest.mark.django_db
 def test_what_a_backtest_cannot_know_is_refused(tmp_path, words, sentence):
     with pytest.raises(CommandError, match=sentence):
         say(*words, *RANGE, "--file", write(tmp_path / "a.csv", hourly(24)))
