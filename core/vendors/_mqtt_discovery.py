@@ -10,12 +10,13 @@ template is left out, and the log says so.
 import logging
 import re
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from core.net.errors import ApiRefused
 from core.net.mqtt import Message
 from core.readings import AttributeSpec, DeviceSpec, Kind, Reading, Value, clean_name
+from core.vendors._hardware import shared
 from core.vendors._mqtt import (
     Dialect,
     Publication,
@@ -60,6 +61,8 @@ class Entity:
     """`path` leads to the value in JSON; None: the payload is the value."""
 
     name: str
+    hardware: str
+    hardware_name: str
     spec: AttributeSpec
     state_topic: str
     path: tuple[str, ...] | None
@@ -108,9 +111,13 @@ class Discovery(Dialect):
     def more_topics(self) -> Collection[str]:
         return self.by_topic.keys()
 
-    def devices(self) -> Iterator[DeviceSpec]:
+    def devices(self) -> list[DeviceSpec]:
+        found = []
         for id, entity in self.entities.items():
-            yield DeviceSpec(f"discovery:{id}", entity.name, (entity.spec,))
+            device = DeviceSpec(f"discovery:{id}", entity.name, (entity.spec,))
+            name = entity.hardware_name
+            found.append(replace(device, hardware=entity.hardware, hardware_name=name))
+        return shared(found)
 
     def questions(self, ids: Collection[str] | None) -> Iterable[Question]:
         """There is no way to ask."""
@@ -175,11 +182,12 @@ def _entity(component: str, config: Any) -> Entity | None:
 
     on, off = word("payload_on", "ON"), word("payload_off", "OFF")
     device = words.get("device", words.get("dev"))
-    name = clean_name(words.get("name")) or (
-        clean_name(device.get("name")) if isinstance(device, dict) else ""
-    )
+    device = device if isinstance(device, dict) else {}
+    hardware_name = clean_name(device.get("name"))
     return Entity(
-        name or state,
+        clean_name(words.get("name")) or hardware_name or state,
+        _identifier(device),
+        hardware_name,
         _spec(component, words),
         state,
         path,
@@ -191,6 +199,13 @@ def _entity(component: str, config: Any) -> Entity | None:
         available,
         word("payload_not_available", "offline"),
     )
+
+
+def _identifier(device: dict[str, Any]) -> str:
+    """The first of the identifiers of the hardware; "": it has none."""
+    found = device.get("identifiers", device.get("ids"))
+    first = next(iter(found), None) if isinstance(found, list) else found
+    return clean_name(first) if isinstance(first, str) else ""
 
 
 def _spec(component: str, words: dict[str, Any]) -> AttributeSpec:

@@ -4,7 +4,8 @@ Sources: https://developers.home-assistant.io/docs/api/rest/ for the calls,
 https://developers.home-assistant.io/docs/core/entity/ for what the entities of each domain report
 and accept. Tried with 2025.4.
 
-Every entity of a domain in DESCRIPTIONS is a device; one GET of /api/states answers for all of
+Every entity of a domain in DESCRIPTIONS is a device, and what Home Assistant has as one device is
+their hardware; one GET of /api/states answers for all of
 them. The same descriptions serve discovery, reading and writing, so an attribute has one name
 everywhere, also for an entity that is away just now.
 
@@ -34,6 +35,8 @@ from core.readings import (
     clean_value,
 )
 from core.vendors import Identity, Update, Vendor
+from core.vendors._hardware import shared
+from core.vendors._home_assistant_devices import Hardware, hardware_by_entity
 from core.vendors._home_assistant_history import attributes_then, recorded
 
 UNREACHABLE = "unavailable"
@@ -389,14 +392,17 @@ class Client(Vendor):
         return Identity(key, clean_name(name) or self.label)
 
     def devices(self) -> list[DeviceSpec]:
-        return [
-            DeviceSpec(
-                entity.entity_id,
-                clean_name(entity.attributes.get("friendly_name")) or entity.entity_id,
-                tuple(spec for _, spec in _attributes(entity)),
-            )
-            for entity in self._all(self._temperature_unit()).values()
-        ]
+        """Three calls: the unit, the states, and which of them are of one device."""
+        entities = self._all(self._temperature_unit())
+        hardware = hardware_by_entity(self.http)
+        found = []
+        for entity in entities.values():
+            name = clean_name(entity.attributes.get("friendly_name")) or entity.entity_id
+            attributes = tuple(spec for _, spec in _attributes(entity))
+            of = hardware.get(entity.entity_id, Hardware())
+            device = DeviceSpec(entity.entity_id, name, attributes)
+            found.append(replace(device, hardware=of.id, hardware_name=of.name))
+        return shared(found)
 
     def read(self, vendor_ids: Collection[str]) -> Iterator[Reading]:
         """One call, and with a climate entity another: only the configuration tells its unit."""

@@ -198,6 +198,53 @@ def test_an_entity_without_a_name_goes_by_its_id(peer):
     assert found(peer.client())["sensor.total_energy_kwh"].name == "sensor.total_energy_kwh"
 
 
+def of_devices(peer, *rows):
+    """Discovers a home whose entities are of these devices."""
+    states = [state(entity_id, "1") for entity_id in ("sensor.warmth", "sensor.damp", "switch.a")]
+    client = peer.says(*states)
+    peer.answers["/api/template"] = (200, [list(row) for row in rows])
+    return found(client)
+
+
+def test_what_home_assistant_has_as_one_device_is_one_hardware(peer):
+    devices = of_devices(
+        peer,
+        ("sensor.warmth", "d1", "Bath sensor"),
+        ("sensor.damp", "d1", "Bath sensor"),
+        ("switch.a", "d2", "Plug"),
+        ("sun.sun", None, None),
+    )
+    assert {key: (one.hardware, one.hardware_name) for key, one in devices.items()} == {
+        "sensor.warmth": ("d1", "Bath sensor"),
+        "sensor.damp": ("d1", "Bath sensor"),
+        "switch.a": ("", ""),
+    }
+    assert "device_id(state.entity_id)" in peer.posted[0]["template"]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [(401, b""), (404, b""), (400, {"message": "no"}), (500, b""), (200, {}), (200, "x")],
+)
+def test_who_may_not_ask_for_devices_sees_every_entity_alone(peer, answer):
+    peer.answers["/api/template"] = answer
+    assert {one.hardware for one in found(peer.client()).values()} == {""}
+
+
+@pytest.mark.parametrize("row", [7, [], ["sensor.warmth", 5, "x"], [5, "d1", "x"], ["a", "b"]])
+def test_a_row_of_devices_that_is_none_costs_nothing_but_itself(peer, row):
+    devices = of_devices(peer, ("sensor.damp", "d1", None), ("switch.a", "d1", None))
+    assert devices["switch.a"].hardware == "d1"
+    peer.answers["/api/template"][1].append(row)
+    assert found(peer.client()) == devices
+
+
+def test_that_nobody_answers_who_is_of_one_device_is_an_outage(peer):
+    peer.answers["/api/template"] = (200, b"<html>")
+    with pytest.raises(ApiError):
+        found(peer.client())
+
+
 @pytest.mark.parametrize(
     ("vendor_id", "attributes"),
     [

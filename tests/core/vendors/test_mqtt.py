@@ -213,6 +213,27 @@ def test_each_channel_of_a_shelly_is_a_device_that_goes_away_with_it(
         house.tell("shellystrip-1/online", "", retain=True)
 
 
+def announced(id: str, **config: Any) -> Message:
+    payload = {"stat_t": f"{id}/state", "name": id, **config}
+    return Message(f"homeassistant/sensor/{id}/config", json.dumps(payload).encode(), True)
+
+
+@pytest.mark.parametrize("ids", ["box", ["box", "other"]])
+def test_what_announces_the_same_device_is_of_one_hardware(ids: Any) -> None:
+    found = Discovery()
+    found.take(announced("one", dev={"ids": ids, "name": "Box"}))
+    found.take(announced("two", device={"identifiers": ids, "name": "Box"}))
+    found.take(announced("three", dev={"ids": "alone", "name": "Alone"}))
+    found.take(announced("four", dev={"ids": [7]}))
+    found.take(announced("five", dev=[]))
+    hardware = {one.vendor_id: (one.hardware, one.hardware_name) for one in found.devices()}
+    assert hardware == {
+        "discovery:sensor_one": ("box", "Box"),
+        "discovery:sensor_two": ("box", "Box"),
+        **{f"discovery:sensor_{id}": ("", "") for id in ("three", "four", "five")},
+    }
+
+
 # Ordering
 
 
