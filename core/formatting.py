@@ -1,6 +1,6 @@
 """Words for values, times and states: one place for pages and for terminal commands."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from core.models import Attribute, DeviceCommand, Freshness
@@ -150,6 +150,18 @@ def counted(count: int, one: str, more: str = "") -> str:
     """Write a number with its noun: 1 device, 2 devices, 3 switches (`more` where an s is not
     enough)."""
     return f"{count:,} {one if count == 1 else more or one + 's'}"
+
+
+def counts_text(counts: Mapping[str, int]) -> str:
+    """Write counts that are not zero, by what they are of in the plural: 1 gateway, 40 stored."""
+    said = []
+    for what, count in counts.items():
+        noun, space, rest = what.partition(" ")
+        if count == 1:
+            noun = noun.removesuffix("s")
+        if count:
+            said.append(f"{count:,} {noun}{space}{rest}")
+    return ", ".join(said)
 
 
 def table(rows: Sequence[tuple[str, ...]]) -> list[str]:

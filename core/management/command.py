@@ -45,13 +45,23 @@ class Command(BaseCommand):
     requires_system_checks = ()
     needs_whole_site = True
     """Whether it is refused while import_site has stored a part of a site only."""
+    is_scheduled = False
+    """Whether it runs unattended: Sentry is told of an error that ends it."""
 
     def execute(self, *args: Any, **options: Any) -> str | None:
-        """Run the command. What a person can mend ends it with a sentence, no traceback.
+        """Run the command. What a person can mend ends it with a sentence, no traceback."""
+        try:
+            return self._execute(*args, **options)
+        except CommandError as error:
+            if self.is_scheduled:
+                from core.net import sentry  # its patterns take milliseconds to compile
 
-        That is a number that nothing has, a database that is away or empty, a disk that is full or
-        cannot be written.
-        """
+                sentry.tell(error)
+            raise
+
+    def _execute(self, *args: Any, **options: Any) -> str | None:
+        """Raises CommandError also for a number that nothing has, a database that is away or empty,
+        a disk that is full or cannot be written."""
         try:
             if self.needs_whole_site and (refusal := SiteImport.refusal()):
                 raise CommandError(refusal)

@@ -6,6 +6,7 @@ message it is about. Values of variables, requests, addresses and names of machi
 
 import os
 import re
+import sys
 from collections.abc import Collection, Iterable
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -72,6 +73,13 @@ def start(dsn: str, environment: str, secrets: Collection[str]) -> None:
     )
 
 
+def tell(error: BaseException) -> None:
+    """Tell an error that the log does not have. Without Sentry nothing happens."""
+    sdk = sys.modules.get("sentry_sdk")
+    if sdk is not None:
+        sdk.capture_exception(error)
+
+
 class Hider:
     """Replaces credentials, mail and IP addresses, wherever they stand in a text."""
 
@@ -130,6 +138,9 @@ def cleaned(event: Any, hint: Any, hide: Hider) -> Any:
         kept["logentry"] = {key: entry[key] for key in ("message", "formatted") if key in entry}
     for each in kept.get("exception", {}).get("values", []):
         each["stacktrace"] = _without_values(each.get("stacktrace"))
+        if each.get("type") == "CommandError" and each.get("value"):
+            # What follows names gateways and devices, one a line.
+            each["value"] = each["value"].splitlines()[0]
     said = {key: hide.value(kept[key]) for key in ("logentry", "exception") if key in kept}
     raised = hint.get("exc_info")
     about = logs.about_error(raised[1] if raised else None)

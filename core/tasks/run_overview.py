@@ -12,7 +12,8 @@ from core.models.run import Outcome
 from core.tasks import runs
 from core.tasks.backfill import BACKFILL
 
-RUNS_SHOWN = 20
+RUNS_READ = 20
+RUNS_SHOWN = 10
 GATEWAYS_SHOWN = 10
 UNSCHEDULED = {BACKFILL: "backfill", runs.LISTEN: "listen_devices"}
 """Tasks that have no slots: after polls and by hand, and for as long as a process lives."""
@@ -26,6 +27,10 @@ class TaskRuns:
     newest: list[Run]
     missed: int | None
     median_seconds: float | None
+
+    @property
+    def shown(self) -> list[Run]:
+        return self.newest[:RUNS_SHOWN]
 
 
 @dataclass(frozen=True)
@@ -65,7 +70,7 @@ def task_runs(now: datetime) -> list[TaskRuns]:
 
 
 def _task_runs(task: str, command: str, now: datetime, missed: int | None) -> TaskRuns:
-    newest = list(Run.objects.of(task).until(now).order_by("-started_at")[:RUNS_SHOWN])
+    newest = list(Run.objects.of(task).until(now).order_by("-started_at")[:RUNS_READ])
     seconds = sorted(run.seconds for run in newest if run.seconds is not None)
     median = seconds[len(seconds) // 2] if seconds else None
     return TaskRuns(command, newest, missed, median)

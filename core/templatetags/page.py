@@ -221,6 +221,11 @@ def in_words(attribute: Attribute) -> str:
 
 
 @register.filter
+def counts(counts: dict[str, int]) -> str:
+    return formatting.counts_text(counts)
+
+
+@register.filter
 def presses(attribute: Attribute) -> list[tuple[str, str]]:
     """Return the buttons of a switch as (value, label).
 

@@ -84,7 +84,7 @@ def test_poll_devices_sums_up_in_a_line(heater):
 
 def test_poll_devices_ends_badly_and_names_what_failed_and_why(heater, simulator):
     simulator.devices[0].faults = [Fault("500")]
-    with pytest.raises(CommandError, match=r"Not answered:\n  Heater: .*500"):
+    with pytest.raises(CommandError, match=r"1 gateway did not answer:\n  Heater: .*500"):
         say("poll_devices")
 
 

@@ -12,6 +12,7 @@ from core.tasks import backup
 class Command(Base):
     help = "Copy the SQLite database while it is used. Meant to run once a day."
     needs_whole_site = False
+    is_scheduled = True
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         add = parser.add_argument

@@ -20,6 +20,7 @@ class Command(Base):
         "Decide for each device that has a rule, send what is to change, and read it back. "
         "Meant to run every ten minutes."
     )
+    is_scheduled = True
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         add = parser.add_argument

@@ -3,6 +3,7 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
+from core.formatting import counted
 from core.management.command import Command as Base
 from core.tasks import poll, send_alerts
 from core.tasks.runs import AlreadyRunning, LeaseLost
@@ -10,6 +11,7 @@ from core.tasks.runs import AlreadyRunning, LeaseLost
 
 class Command(Base):
     help = "Read all devices through their gateways, and store it. Meant to run every ten minutes."
+    is_scheduled = True
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
@@ -39,4 +41,5 @@ class Command(Base):
         else:
             self.stdout.write(summary.in_words())
         if failed := [f"  {name}: {why}" for name, why in summary.asked.failed]:
-            raise CommandError("\n".join(["Not answered:", *failed]))
+            gateways = counted(len(failed), "gateway")
+            raise CommandError("\n".join([f"{gateways} did not answer:", *failed]))

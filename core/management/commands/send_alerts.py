@@ -13,6 +13,7 @@ class Command(Base):
         "Look for what is wrong, and send alerts to ALERTS. Each scheduled run does so at its end; "
         "run it by itself too, every few minutes, so that runs that do not happen are noticed."
     )
+    is_scheduled = True
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--json", action="store_true", help="print the result as JSON")

@@ -132,6 +132,42 @@ def test_what_fails_in_a_request_arrives_once_and_without_the_request():
     assert raised["value"] == "the view failed"
 
 
+COMMAND = """
+from django.core.management import call_command
+from core.management.command import Command
+from django.core.management.base import CommandError
+
+class Ends(Command):
+    needs_whole_site, is_scheduled = False, {is_scheduled}
+    def handle(self, *args, **options):
+        raise CommandError("1 gateway did not answer:\\n  The attic: no answer")
+try:
+    call_command(Ends())
+except CommandError:
+    sys.exit(1)  # as manage.py does
+"""
+
+
+def test_an_error_that_ends_a_scheduled_command_arrives_once_without_names():
+    ran, [event] = told(COMMAND.format(is_scheduled=True), DATABASE_URL="sqlite://:memory:")
+    assert ran.returncode == 1
+    [raised] = event["exception"]["values"]
+    assert (raised["type"], raised["value"]) == ("CommandError", "1 gateway did not answer:")
+
+
+def test_what_the_database_says_is_told_by_the_command_that_the_scheduler_runs():
+    program = "import manage\nsys.argv[1:] = ['send_alerts']\nmanage.main()"
+    ran, [event] = told(program, DATABASE_URL="sqlite://:memory:")
+    assert ran.returncode == 1, ran.stderr
+    ends = [raised["value"] for raised in event["exception"]["values"]]
+    assert ends[-1].startswith("The database says: no such table")
+
+
+def test_a_mistake_of_a_person_who_types_a_command_is_not_told():
+    ran, events = told(COMMAND.format(is_scheduled=False), DATABASE_URL="sqlite://:memory:")
+    assert (ran.returncode, events) == (1, []), ran.stderr
+
+
 def test_answers_and_attempts_of_strangers_are_not_told():
     ran, events = told(
         """

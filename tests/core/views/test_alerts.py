@@ -128,6 +128,17 @@ def test_runs_show_durations_missed_slots_and_slow_gateways(simulator, heater):
     assert page.count(heater.gateway.public_name) >= 1
 
 
+def test_runs_say_when_each_began_and_what_it_did_in_words(db):
+    now = timezone.now()
+    with publishing():
+        for minutes in range(0, 110, 10):
+            began = now - timedelta(minutes=minutes)
+            counts = {"gateways": 1, "stored": 40, "failed": 0}
+            Run.objects.create(task="poll", started_at=began, counts=counts)
+    page = text(browser("ada", Role.ADMINISTRATOR), "/runs/")
+    assert page.count("1 gateway, 40 stored<") == page.count("data-moment") == 10
+
+
 def test_runs_say_what_was_missed_and_what_waits(db):
     now = timezone.now()
     with publishing():
