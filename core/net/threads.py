@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from queue import Empty, SimpleQueue
-from time import monotonic
+from time import monotonic, process_time
 from typing import Generic, TypeVar
 
 from core.net import logs
@@ -15,6 +15,18 @@ Result = TypeVar("Result")
 AHEAD = 1000
 """Items taken from the caller beyond those in work, so that workers stay busy while it stores."""
 TICK_SECONDS = 1.0
+
+# A thread that waits for an answer costs nothing. One that waits for Python's lock wakes each 5 ms
+# to ask for it: 200 of these took a third of the processor time of a poll.
+FEW = 16
+"""Threads that begin at once. More begin while that has more done."""
+LOOK_SECONDS = 0.05
+BUSY = 0.8
+"""Of one processor, which Python's lock lets us use. Who uses as much needs no more threads."""
+IDLE = 0.05
+"""Of one processor: nearly all threads wait for answers, or hang."""
+GAIN = 1.3
+"""What twice as many threads have to bring, in times of what was used before."""
 
 
 def in_threads(
@@ -28,7 +40,8 @@ def in_threads(
     """Yield each item with what `work` returned for it or the exception it raised, as they end.
 
     Items are taken and results yielded in the caller's thread; never more than `workers` + AHEAD
-    items are taken and not yet yielded. Work that has not ended `deadline_seconds` after it began
+    items are taken and not yet yielded. `workers` is the most threads: there are fewer where few
+    keep a processor busy. Work that has not ended `deadline_seconds` after it began
     is yielded with TimeoutError, whatever comes of it later, and its thread is replaced. Should as
     many replacements hang too, the items left are yielded with TimeoutError as well. `tick` is
     called at least every second while the caller waits here; what it raises ends everything.
@@ -52,12 +65,42 @@ def in_threads(
                 crew.join()
                 return
             yield from crew.wait(until=ticked_at + TICK_SECONDS)
+            crew.grow()
             if monotonic() >= ticked_at + TICK_SECONDS:
                 ticked_at = monotonic()
                 if tick:
                     tick()
     finally:
         crew.dismiss()
+
+
+class _Pace:
+    """How much of a processor this process uses, by which more threads are of use or not.
+
+    Where answers are waited for, twice as many threads use twice as much. Where the lock is, or a
+    machine that others keep busy, they use no more.
+    """
+
+    def __init__(self) -> None:
+        self.looked_at, self.used = monotonic(), process_time()
+        self.share = 0.0
+        self.before = 0.0
+
+    def calls_for_more(self) -> bool:
+        now = monotonic()
+        if now < self.looked_at + LOOK_SECONDS:
+            return False
+        used = process_time()
+        self.share = (used - self.used) / (now - self.looked_at)
+        self.looked_at, self.used = now, used
+        has_gained = self.share > GAIN * self.before
+        # The last ones were of no use then; but more threads wait for answers now.
+        has_changed = self.share < self.before / 2
+        return self.share < IDLE or (self.share < BUSY and (has_gained or has_changed))
+
+    def note(self) -> None:
+        """Note that there are more threads from now on."""
+        self.before = self.share
 
 
 class _Job(Generic[Item]):
@@ -75,6 +118,8 @@ class _Crew(Generic[Item, Result]):
     def __init__(self, work: Callable[[Item], Result], size: int, deadline_seconds: float) -> None:
         self.work = work
         self.size = max(1, size)
+        self.wanted = min(FEW, self.size)
+        self.pace = _Pace()
         self.deadline_seconds = deadline_seconds
         self.threads: set[threading.Thread] = set()
         self.hanging: set[threading.Thread] = set()
@@ -107,12 +152,24 @@ class _Crew(Generic[Item, Result]):
         """
         oldest = next(iter(self.open))
         runs_out_at = (oldest.started_at or monotonic()) + self.deadline_seconds
+        if self.wanted < self.size and not self.jobs.empty():
+            until = min(until, monotonic() + LOOK_SECONDS)
         seconds = max(0.0, min(until, runs_out_at) - monotonic())
         with suppress(Empty):
             yield from self._settle(*self.ended.get(timeout=seconds))
             while True:
                 yield from self._settle(*self.ended.get_nowait())
         yield from self._give_up()
+
+    def grow(self) -> None:
+        """Start as many threads again if jobs wait and the processor does not."""
+        is_idle = self.pace.calls_for_more()
+        if is_idle and self.wanted < self.size and not self.jobs.empty():
+            self.pace.note()
+            more = min(self.wanted, self.size - self.wanted)
+            self.wanted += more
+            for _ in range(more):
+                self._start_thread()
 
     def join(self) -> None:
         """Wait until the threads, which have nothing left to do, are gone; not for hanging ones."""
@@ -157,7 +214,7 @@ class _Crew(Generic[Item, Result]):
                     yield job.item, error
 
     def _start_thread(self) -> None:
-        if self.able >= self.size or self.able + len(self.hanging) >= 2 * self.size:
+        if self.able >= min(self.wanted, self.size) or self.able + len(self.hanging) >= 2 * self.size:
             return
         # With the default stack, although they may be many: it is only reserved, and a deep JSON
         # answer needs it.

@@ -9,6 +9,7 @@ has several, each is a device. The first has the hardware's own id, and all that
 the others have ids such as `shellypro4pm-a8032abe54dc/switch:1`, and plain names (`on`).
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -48,6 +49,7 @@ NO_PROBE = 999
 """What stands for the temperature and humidity of a probe that is not there. Written down nowhere;
 after the Shelly integration of Home Assistant."""
 
+_COMPONENT = re.compile("([^:]*):(0|[1-9][0-9]{0,3})")
 MOST_KEYS = 500
 """Of a status, or of one part of it. Real ones have some dozens."""
 
@@ -248,13 +250,8 @@ def within_range(part: Part, config: dict[str, Any]) -> AttributeSpec:
 
 def _split(key: str) -> tuple[str, int]:
     """`switch:1` is ("switch", 1); what is no component is ("", 0)."""
-    kind, _, component_id = key.partition(":")
-    well_formed = (
-        component_id.isascii()
-        and component_id.isdigit()
-        and str(int(component_id[:4])) == component_id
-    )
-    return (kind, int(component_id)) if well_formed else ("", 0)
+    found = _COMPONENT.fullmatch(key)
+    return (found[1], int(found[2])) if found else ("", 0)
 
 
 def _look_up(component: object, path: tuple[str, ...]) -> object:

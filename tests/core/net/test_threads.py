@@ -5,7 +5,7 @@ from contextlib import closing
 import pytest
 
 from core.net import threads
-from core.net.threads import AHEAD, in_threads
+from core.net.threads import AHEAD, FEW, in_threads
 
 DEADLINE_SECONDS = 300.0
 
@@ -272,3 +272,48 @@ def test_fewer_threads_do_when_the_system_allows_no_more(monkeypatch):
 
     monkeypatch.setattr(threading.Thread, "start", start_two)
     assert len(run(square, range(100), workers=20)) == 100
+
+
+def test_jobs_that_wait_for_each_other_get_as_many_threads_as_there_may_be():
+    all_at_once = threading.Barrier(50)
+
+    def work(number):
+        return number if number >= 50 else all_at_once.wait(30)
+
+    assert len(run(work, range(60), workers=50)) == 60
+
+
+def test_a_busy_processor_gets_no_more_than_a_few_threads(monkeypatch):
+    monkeypatch.setattr(threads, "process_time", time.monotonic)
+    seen = set()
+
+    def note(_):
+        seen.add(threading.current_thread())
+        time.sleep(0.01)
+
+    run(note, range(200), workers=50)
+    assert len(seen) == FEW
+
+
+@pytest.mark.parametrize(
+    ("shares", "grown"),
+    [
+        ([0.1, 0.2, 0.4, 0.79], [True, True, True, True]),  # all wait for answers
+        ([0.9, 0.9], [False, False]),  # one processor is busy
+        ([0.4, 0.45, 0.5], [True, False, False]),  # others keep the machine busy
+        ([0.4, 0.45, 0.1, 0.2], [True, False, True, True]),  # answers come late from now on
+        ([0.01, 0.01, 0.01], [True, True, True]),  # all hang
+    ],
+)
+def test_threads_become_more_while_that_has_more_done(monkeypatch, shares, grown):
+    now = used = 0.0
+    monkeypatch.setattr(threads, "monotonic", lambda: now)
+    monkeypatch.setattr(threads, "process_time", lambda: used)
+    pace, calls = threads._Pace(), []
+    for share in shares:
+        now += 1.0
+        used += share
+        calls.append(pace.calls_for_more())
+        if calls[-1]:
+            pace.note()
+    assert calls == grown
