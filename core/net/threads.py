@@ -214,7 +214,10 @@ class _Crew(Generic[Item, Result]):
                     yield job.item, error
 
     def _start_thread(self) -> None:
-        if self.able >= min(self.wanted, self.size) or self.able + len(self.hanging) >= 2 * self.size:
+        if (
+            self.able >= min(self.wanted, self.size)
+            or self.able + len(self.hanging) >= 2 * self.size
+        ):
             return
         # With the default stack, although they may be many: it is only reserved, and a deep JSON
         # answer needs it.

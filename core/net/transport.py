@@ -249,9 +249,7 @@ class _Adapter(BaseAdapter):
         self.close()  # its thread has ended
 
 
-def _answer(
-    connection: HTTPConnection, request: PreparedRequest, target: str
-) -> BaseHTTPResponse:
+def _answer(connection: HTTPConnection, request: PreparedRequest, target: str) -> BaseHTTPResponse:
     # For the layers between; each read and write sets what then remains.
     connection.timeout = _remaining()
     if connection.is_closed:
