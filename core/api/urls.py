@@ -19,6 +19,7 @@ from core.api import (
     readings,
     rules,
     runs,
+    strikes,
     usage,
 )
 from core.api.resource import Nothing
@@ -54,6 +55,7 @@ urlpatterns = [
     path("v1/costs/", costs.CostList.as_view(), name="api_costs"),
     path("v1/runs/", runs.RunList.as_view(), name="api_runs"),
     path("v1/runs/<int:pk>/", runs.OneRun.as_view(), name="api_run"),
+    path("v1/strikes/", strikes.Strikes.as_view(), name="api_strikes"),
     path("v1/usage/", usage.UsageOf.as_view(), name="api_usage"),
     path("v1/readings/", readings.Readings.as_view(), name="api_readings"),
     path(

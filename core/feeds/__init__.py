@@ -8,7 +8,7 @@ the feed's address, credential and limits.
 import re
 import shlex
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import cache
@@ -24,6 +24,7 @@ from core.feeds._options import option as option  # for the files of feeds
 from core.net.errors import ApiError
 
 if TYPE_CHECKING:
+    from core.feeds._strikes import Strike
     from core.net.http import Http  # loads requests, which most commands do not need
 
 
@@ -33,7 +34,8 @@ class Signal(str):
     `unit` is that of all its values; of money the end of it, with the currency in front: GBP/kWh.
     `meaning` says for people what it is. `is_cost`: a rule may look for when it is least.
     `is_danger`: the most ahead matters, not the least. `is_exact`: its forecasts are agreed on, as
-    prices are, and have no noise.
+    prices are, and have no noise. `is_chance`: how likely, in percent, something is to happen in
+    the time of the slot; of a measurement 100 if it did, else 0.
 
     A feed's file makes those that only it knows: `RAIN = Signal("rain", "mm/h", "rain")`.
     """
@@ -42,6 +44,7 @@ class Signal(str):
     MARGINAL_INTENSITY: ClassVar["Signal"]
     PRICE: ClassVar["Signal"]
     LIGHTNING: ClassVar["Signal"]
+    LIGHTNING_CHANCE: ClassVar["Signal"]
     LIGHTNING_POTENTIAL: ClassVar["Signal"]
     CAPE: ClassVar["Signal"]
     POWER: ClassVar["Signal"]
@@ -55,10 +58,12 @@ class Signal(str):
         is_cost: bool = False,
         is_danger: bool = False,
         is_exact: bool = False,
+        is_chance: bool = False,
     ) -> None:
         self.unit = unit
         self.meaning = meaning or name.replace("_", " ")
         self.is_cost, self.is_danger, self.is_exact = is_cost, is_danger, is_exact
+        self.is_chance = is_chance
 
     def __new__(cls, name: str, *_: str, **__: bool) -> "Signal":
         return super().__new__(cls, name)
@@ -81,6 +86,9 @@ Signal.MARGINAL_INTENSITY = Signal(
 Signal.PRICE = Signal("price", "/kWh", "price of electricity", is_cost=True, is_exact=True)
 Signal.LIGHTNING = Signal("lightning", "flashes/h", "lightning nearby", is_danger=True)
 """Flashes seen near the place in an hour."""
+Signal.LIGHTNING_CHANCE = Signal(
+    "lightning_chance", "%", "chance of lightning nearby", is_danger=True, is_chance=True
+)
 Signal.LIGHTNING_POTENTIAL = Signal(
     "lightning_potential", "J/kg", "lightning potential", is_danger=True
 )
@@ -95,6 +103,7 @@ COMMON = (
     Signal.MARGINAL_INTENSITY,
     Signal.PRICE,
     Signal.LIGHTNING,
+    Signal.LIGHTNING_CHANCE,
     Signal.LIGHTNING_POTENTIAL,
     Signal.CAPE,
     Signal.POWER,
@@ -143,6 +152,10 @@ class Feed(ABC):
     """A frozen dataclass (core/feeds/_options.py), set by <NAME>_OPTIONS in the environment."""
     by_place: ClassVar[bool] = False
     """Whether a region may be a place, "latitude,longitude" in degrees: "51.50,-0.12"."""
+    uses_strikes: ClassVar[bool] = False
+    """Whether it is given the strikes of lightning that were pushed to the API."""
+    strikes: "Sequence[Strike]" = ()
+    """Those, in order of time."""
 
     def __init__(self, http: "Http | None" = None, options: Any = None, zone: tzinfo = UTC) -> None:
         """`zone` is that of the home's clock."""
@@ -155,6 +168,11 @@ class Feed(ABC):
         if self._http is None:
             raise TypeError(f"{self.label} needs to be made with an http")
         return self._http
+
+    @classmethod
+    def address_by(cls, options: Any) -> str:
+        """Return the base URL; a feed whose options hold one says so."""
+        return cls.address
 
     @abstractmethod
     def fetch(self, region: str, since: datetime, until: datetime) -> Iterable[Slot]:

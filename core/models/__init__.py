@@ -24,6 +24,7 @@ from core.models.secret import Secret, SecretUnreadable
 from core.models.signed_message import SignedMessage
 from core.models.site import Site
 from core.models.site_import import HalfASite, SiteImport
+from core.models.strike import LightningStrike
 from core.models.token import Token
 from core.models.usage import Usage
 from core.models.user import User
@@ -47,6 +48,7 @@ __all__ = [
     "IdempotencyKey",
     "Invitation",
     "Lease",
+    "LightningStrike",
     "Measurement",
     "Membership",
     "Observation",

@@ -7,6 +7,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import islice, pairwise, takewhile
 from typing import NamedTuple
 
 from core.feeds import Slot
@@ -78,10 +79,23 @@ def by_lead(forecasts: Iterable[KnownForecast], measured: Sequence[Slot]) -> lis
             lead = slot.starts_at - known_at
             if not LEADS[0] <= lead < LEADS[-1]:
                 continue
-            actual = measured_mean(measured, ends, slot)
+            actual = measured_of(measured, ends, slot)
             if actual is not None:
                 found[bisect_right(LEADS, lead) - 1].add(slot.value - actual)
     return found
+
+
+def measured_of(measured: Sequence[Slot], ends: Sequence[datetime], of: Slot) -> float | None:
+    """Return what a slot is compared with; None if there is a gap.
+
+    Of a chance: whether it happened at any time of the slot. Else the mean.
+    """
+    mean = measured_mean(measured, ends, of)
+    if mean is None or not of.signal.is_chance:
+        return mean
+    first = bisect_right(ends, of.starts_at)
+    within = takewhile(lambda slot: slot.starts_at < of.ends_at, islice(measured, first, None))
+    return max(slot.value for slot in within)
 
 
 def measured_mean(measured: Sequence[Slot], ends: Sequence[datetime], of: Slot) -> float | None:
@@ -95,6 +109,82 @@ def measured_mean(measured: Sequence[Slot], ends: Sequence[datetime], of: Slot) 
         total += measured[place].value * (until - at).total_seconds()
         at, place = until, place + 1
     return total / (of.ends_at - of.starts_at).total_seconds()
+
+
+CHANCES = (0, 1, 3, 10, 20, 30, 40, 50, 70, 100)
+"""The edges of the table of reliability, in percent."""
+
+
+@dataclass
+class Chances:
+    """How chances of `least` up to `most` percent came out: how often it then happened."""
+
+    least: float
+    most: float
+    count: int = 0
+    happened: int = 0
+    _sum: float = field(default=0, repr=False)
+    _sum_of_squares: float = field(default=0, repr=False)
+
+    def add(self, chance: float, actual: float) -> None:
+        self.count += 1
+        self.happened += actual > 0
+        self._sum += chance
+        self._sum_of_squares += (chance - actual) ** 2
+
+    @property
+    def foretold(self) -> float:
+        """The mean chance, in percent."""
+        return self._sum / self.count
+
+    @property
+    def seen(self) -> float:
+        """In so many percent of the slots it happened."""
+        return 100 * self.happened / self.count
+
+    def as_json(self) -> dict[str, float]:
+        return {"slots": self.count, "foretold": self.foretold, "happened": self.seen}
+
+
+@dataclass
+class Reliability:
+    """The table, and the Brier score: the mean square error of chances between 0 and 1.
+
+    `no_skill` is the score of who always tells how often it happens.
+    """
+
+    rows: list[Chances]
+
+    @property
+    def count(self) -> int:
+        return sum(row.count for row in self.rows)
+
+    @property
+    def brier(self) -> float:
+        return sum(row._sum_of_squares for row in self.rows) / self.count / 100**2
+
+    @property
+    def no_skill(self) -> float:
+        rate = sum(row.happened for row in self.rows) / self.count
+        return rate * (1 - rate)
+
+    def as_json(self) -> dict[str, object]:
+        rows = [row.as_json() for row in self.rows]
+        return {"brier": self.brier, "brier_of_no_skill": self.no_skill, "chances": rows}
+
+
+def reliability(forecasts: Iterable[KnownForecast], measured: Sequence[Slot]) -> Reliability | None:
+    """Compare foretold chances with what happened; None where nothing was measured of them."""
+    rows = [Chances(least, most) for least, most in pairwise(CHANCES)]
+    ends = [slot.ends_at for slot in measured]
+    for known_at, slots in forecasts:
+        for slot in slots:
+            actual = measured_of(measured, ends, slot)
+            if slot.ends_at > known_at and actual is not None:
+                row = min(bisect_right(CHANCES, slot.value), len(rows)) - 1
+                rows[row].add(slot.value, actual)
+    known = [row for row in rows if row.count]
+    return Reliability(known) if known else None
 
 
 def warnings(

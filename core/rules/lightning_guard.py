@@ -1,8 +1,9 @@
 """Off, and held off, while lightning is near or coming. It goes before the rule beside it.
 
-At each moment the most direct signal that there is counts: flashes seen or forecast for the next
-hour, else the lightning potential of a weather model, else its CAPE. Only forecasts count: a
-typical day says nothing of today's weather.
+At each moment the most direct signals that there are count: the chance of a strike nearby by a
+nowcast, and flashes seen or forecast; else the lightning potential of a weather model, else its
+CAPE. Only forecasts count: a typical day says nothing of today's weather. A nowcast counts while it
+is live; then nothing is looked at beyond its end, were the lead longer: a model is no better there.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,12 +15,15 @@ from core.planning.forecast import Outlook, Rung
 from core.rules import Decision, Situation, Undecided, option
 
 GUARD = True
-SIGNALS = (Signal.LIGHTNING, Signal.LIGHTNING_POTENTIAL, Signal.CAPE)
+DIRECT = (Signal.LIGHTNING_CHANCE, Signal.LIGHTNING)
+MODELLED = (Signal.LIGHTNING_POTENTIAL, Signal.CAPE)
+SIGNALS = (*DIRECT, *MODELLED)
 MINUTE = timedelta(minutes=1)
 
 
 @dataclass(frozen=True)
 class Options:
+    chance: float = option(20, "Danger from this chance of lightning nearby on", "%")
     flashes: float = option(2, "Danger from so many flashes on", "flashes/h")
     potential: float = option(
         5, "Where nobody tells of flashes: from this lightning potential on", "J/kg"
@@ -30,17 +34,20 @@ class Options:
     on_after: bool = option(True, "Without danger it is on; else it is left alone then")
 
     def __post_init__(self) -> None:
-        for name in ("flashes", "potential", "cape"):
+        for name in ("chance", "flashes", "potential", "cape"):
             if getattr(self, name) <= 0:
                 raise ValueError(
                     f"{name}: {getattr(self, name):g} is no danger. It is more than 0."
                 )
+        if self.chance > 100:
+            raise ValueError(f"chance: {self.chance:g} is more than 100 %.")
         for name in ("lead_minutes", "clear_minutes"):
             if not 0 <= getattr(self, name) <= 24 * 60:
                 raise ValueError(f"{name}: {getattr(self, name)} is not between 0 and 1440.")
 
     def limit(self, signal: Signal) -> float:
         limits = {
+            Signal.LIGHTNING_CHANCE: self.chance,
             Signal.LIGHTNING: self.flashes,
             Signal.LIGHTNING_POTENTIAL: self.potential,
             Signal.CAPE: self.cape,
@@ -50,7 +57,8 @@ class Options:
 
 def decide(situation: Situation) -> Decision | None:
     options = situation.options
-    horizon = situation.now + (options.lead_minutes + 1) * MINUTE  # what begins just then counts
+    # What begins just then counts.
+    horizon = _reach(situation, situation.now + (options.lead_minutes + 1) * MINUTE)
     slots = list(_ahead(situation, horizon))
     if dangers := [slot for slot in slots if slot.value >= options.limit(slot.signal)]:
         until = max(slot.ends_at for slot in dangers) + options.clear_minutes * MINUTE
@@ -69,29 +77,44 @@ def decide(situation: Situation) -> Decision | None:
 def _ahead(situation: Situation, until: datetime) -> Iterator[Slot]:
     """The slots from now on that count, in order of time.
 
-    At each moment the slot of the most wanted signal that has one.
+    At each moment those of all direct signals, else that of the most wanted model that has one.
     """
-    forecasts = [
-        _forecast(situation.outlooks[signal]) for signal in SIGNALS if signal in situation.outlooks
-    ]
+    direct, modelled = _forecasts(situation, DIRECT), _forecasts(situation, MODELLED)
     at = situation.now
     while at < until:
-        holding = (
-            next((slot for slot in slots if slot.starts_at <= at < slot.ends_at), None)
-            for slots in forecasts
-        )
-        slot = next((slot for slot in holding if slot), None)
+        holding = [slot for slots in direct if (slot := _at(slots, at))]
+        if not holding:
+            holding = [slot for slots in modelled if (slot := _at(slots, at))][:1]
+        yield from holding
+        forecasts = (*direct, *modelled)
         later = [one.starts_at for slots in forecasts for one in slots if one.starts_at > at]
-        if slot:
-            yield slot
-        at = min([*later, *([slot.ends_at] if slot else []), until])
+        at = min([*later, *(slot.ends_at for slot in holding), until])
+
+
+def _forecasts(situation: Situation, signals: Sequence[Signal]) -> list[Sequence[Slot]]:
+    outlooks = situation.outlooks
+    return [_forecast(outlooks[signal]) for signal in signals if signal in outlooks]
+
+
+def _at(slots: Sequence[Slot], at: datetime) -> Slot | None:
+    return next((slot for slot in slots if slot.starts_at <= at < slot.ends_at), None)
 
 
 def _forecast(outlook: Outlook) -> Sequence[Slot]:
     if outlook.rung in (Rung.TYPICAL, Rung.NONE):
         return ()
+    if outlook.signal == Signal.LIGHTNING_CHANCE and outlook.rung is not Rung.LIVE:
+        return ()  # storms of an hour ago say nothing of the next
     end = outlook.typical_from
     return [slot for slot in outlook.slots if end is None or slot.starts_at < end]
+
+
+def _reach(situation: Situation, horizon: datetime) -> datetime:
+    """The horizon, but no later than the end of a nowcast that holds now."""
+    for slots in _forecasts(situation, (Signal.LIGHTNING_CHANCE,)):
+        if _at(slots, situation.now):
+            return min(horizon, slots[-1].ends_at)
+    return horizon
 
 
 def _gap(slots: Sequence[Slot], now: datetime, until: datetime) -> datetime | None:
@@ -150,6 +173,7 @@ def _warned(situation: Situation, slot: Slot) -> str:
     if slot.starts_at > situation.now:
         when = f"from {situation.clock(slot.starts_at)} to {end}"
     what = {
+        Signal.LIGHTNING_CHANCE: f"lightning may strike nearby {when}: chance ",
         Signal.LIGHTNING: f"lightning {when}: ",
         Signal.LIGHTNING_POTENTIAL: f"lightning possible {when}: ",
         Signal.CAPE: f"thunderstorms possible {when}: CAPE ",
@@ -161,9 +185,13 @@ def _warned(situation: Situation, slot: Slot) -> str:
 def _calm(situation: Situation, slots: Sequence[Slot]) -> str:
     options = situation.options
     worst = max(slots, key=lambda slot: slot.value / options.limit(slot.signal))
-    name = {Signal.LIGHTNING: "", Signal.LIGHTNING_POTENTIAL: "potential ", Signal.CAPE: "CAPE "}[
-        worst.signal
-    ]
+    names = {
+        Signal.LIGHTNING_CHANCE: "chance ",
+        Signal.LIGHTNING: "",
+        Signal.LIGHTNING_POTENTIAL: "potential ",
+        Signal.CAPE: "CAPE ",
+    }
+    name = names[worst.signal]
     limit = options.limit(worst.signal)
     most = f"{name}{worst.value:.4g} {worst.unit} at most, danger from {limit:g}"
     source = _source(situation, worst)

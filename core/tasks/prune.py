@@ -28,6 +28,7 @@ from core.models import (
     Gateway,
     HourlyStatistics,
     IdempotencyKey,
+    LightningStrike,
     Measurement,
     Observation,
     Plan,
@@ -41,6 +42,7 @@ from core.models import (
 from core.models.device_command import FINAL
 from core.models.run import Outcome
 from core.tasks import presence
+from core.tasks.forecasts.strikes import KEPT_FOR as STRIKES_KEPT_FOR
 from core.tasks.orders.once import KEPT_FOR
 from core.tasks.polling.clock import AHEAD
 from core.tasks.retention import Kept, trusted_now
@@ -124,6 +126,8 @@ def _steps(before: datetime) -> Iterator[tuple[str, int]]:
     yield from _too_old("idempotency keys", keys, "created_at", oldest)
     messages, oldest = SignedMessage.objects.all(), timezone.now() - MESSAGES_KEPT_FOR
     yield from _too_old("signed messages", messages, "received_at", oldest)
+    strikes, oldest = LightningStrike.objects.all(), timezone.now() - STRIKES_KEPT_FOR
+    yield from _too_old("strikes", strikes, "struck_at", oldest)
     commands = DeviceCommand.objects.filter(state__in=FINAL)
     yield from _too_old("device commands", commands, "requested_at", before)
     runs = Run.objects.exclude(outcome=Outcome.RUNNING)

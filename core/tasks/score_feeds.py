@@ -12,7 +12,7 @@ from core import feeds, formatting, rules
 from core.feeds import Signal, Slot
 from core.models import Forecast, Series
 from core.planning import accuracy
-from core.planning.accuracy import KnownForecast, LeadScore
+from core.planning.accuracy import KnownForecast, LeadScore, Reliability
 from core.planning.forecast import LIVE_FOR, REPLAYED
 from core.planning.score import WarningScore
 from core.tasks.forecasts.as_of import AsOf
@@ -35,6 +35,8 @@ class FeedScore:
     threshold: float | None = None
     warned: WarningScore | None = None
     is_replayed: bool = False
+    reliability: Reliability | None = None
+    """Of chances."""
 
     def as_json(self) -> dict[str, Any]:
         event: dict[str, Any] = {}
@@ -48,6 +50,7 @@ class FeedScore:
             "is_replayed": self.is_replayed,
             "leads": [lead.as_json() for lead in self.leads],
             **event,
+            **({"reliability": self.reliability.as_json()} if self.reliability else {}),
         }
 
     def in_words(self) -> str:
@@ -62,6 +65,8 @@ class FeedScore:
         if self.warned:
             event = event_words(self.threshold, self.unit)
             lines.append(f"    {event}: {warned_words(self.warned)}")
+        if self.reliability:
+            lines += [f"    {line}" for line in _reliability_words(self.reliability)]
         return "\n".join(lines)
 
 
@@ -86,8 +91,12 @@ def _scored(series: Series, known: AsOf, since: datetime) -> FeedScore:
     if threshold is not None:
         forecasts = list(_known_forecasts(series, since, known.at, ahead))
         warned = score_events(forecasts, measured, threshold, every, known.at)
+    chances = None
+    if signal.is_chance:
+        forecasts = list(_known_forecasts(series, since, known.at, ahead))
+        chances = accuracy.reliability(forecasts, measured)
     replayed = feeds.is_replayed(region.feed)
-    return FeedScore(region, signal, series.unit, leads, threshold, warned, replayed)
+    return FeedScore(region, signal, series.unit, leads, threshold, warned, replayed, chances)
 
 
 def score_events(
@@ -144,6 +153,13 @@ def event_threshold(signal: Signal) -> float | None:
     if signal not in guard.signals_of:
         return None
     return float(guard.read({}).limit(signal))
+
+
+def _reliability_words(found: Reliability) -> list[str]:
+    rows = [("foretold, %", "happened, %", "slots")]
+    rows += [(f"{row.foretold:.1f}", f"{row.seen:.1f}", f"{row.count:,}") for row in found.rows]
+    brier = f"Brier score {found.brier:.4f}; {found.no_skill:.4f} without skill"
+    return [*formatting.table(rows), brier]
 
 
 def _lead_row(lead: LeadScore) -> tuple[str, str, str, str]:

@@ -5,17 +5,22 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 from itertools import islice
 from time import monotonic
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.utils import timezone
 
 from core import feeds
 from core.feeds import Feed, Frame, Model
+from core.feeds._strikes import Strike
 from core.models import FeedSource
 from core.net.errors import ApiError, ApiRefused
 from core.net.threads import in_threads
 from core.tasks.forecasts.store import FeedAnswer, checked_answer
 from core.tasks.polling.ask import GRACE_SECONDS
+
+if TYPE_CHECKING:
+    from core.net.http import Http
 
 DEADLINE_SECONDS = 30
 """Of one source: history comes in several calls, and slower than a device answers."""
@@ -38,6 +43,8 @@ class FeedCall:
     frame: Frame | None = None
     """Of a model: made where the database may be read."""
     zone: tzinfo = UTC
+    strikes: Sequence[Strike] = ()
+    """Of a feed that uses them."""
     asked_at: datetime = field(default_factory=timezone.now)
 
     def ask(self) -> FeedAnswer | None:
@@ -65,19 +72,24 @@ class FeedCall:
             options = feeds.read_options(name, settings.FEED_OPTIONS.get(name, ""))
         except ValueError as error:
             raise ApiRefused(f"{name.upper()}_OPTIONS: {error}") from error
-        if not self.feed.address:
-            return self.feed(options=options, zone=self.zone)
+        client = self.feed(self._http(options), options, self.zone)
+        client.strikes = self.strikes
+        return client
+
+    def _http(self, options: Any) -> "Http | None":
+        name, address = self.source.feed, self.feed.address_by(options)
+        if not address:
+            return None
         # Imported here because it loads requests, which a fetch of the replay feed does not need.
         from core.net.http import Http
 
-        http = Http(
-            self.feed.address,
+        return Http(
+            address,
             credential=settings.FEED_CREDENTIALS.get(name, ""),
             networks=settings.GATEWAY_NETWORKS,
             timeout_seconds=DEADLINE_SECONDS,
             max_bytes=settings.LARGEST_ANSWER_BYTES,
         )
-        return self.feed(http, options, self.zone)
 
 
 def ask_feeds(

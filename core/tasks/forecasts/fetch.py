@@ -26,6 +26,7 @@ from core.tasks.forecasts.regions import (
     regions_without_device,
 )
 from core.tasks.forecasts.store import FeedAnswer, store_answer
+from core.tasks.forecasts.strikes import pushed_strikes
 from core.tasks.polling.backoff import complaint, health_after
 from core.tasks.polling.clock import AHEAD, LONGEST_WAIT
 
@@ -142,7 +143,9 @@ def _due(regions: Collection[Region], force: bool, result: FetchResult) -> Itera
             result.fresh += 1
         else:
             since = now - _look_back(source, feed, now)
-            call = FeedCall(source, feed, since, now + feed.ahead, begins_by, zone=zone)
+            strikes = pushed_strikes(now) if feed.uses_strikes else ()
+            until = now + feed.ahead
+            call = FeedCall(source, feed, since, until, begins_by, zone=zone, strikes=strikes)
             if not issubclass(feed, Model):
                 yield call
                 continue

@@ -44,6 +44,7 @@ LEFT_OUT = {
     "sessions.Session": "signed with the other site's SECRET_KEY: people log in again",
     "core.Event": "kept for two hours, for open pages, which read all anew at another site",
     "core.Lease": "says which process of the other site runs a task",
+    "core.LightningStrike": "kept for two hours, for nowcasts, and told anew where storms go on",
     "core.Presence": "says who is at a page of the other site now",
     "core.Relay": "how far in the other site's events its relay was",
     "core.SiteImport": "how far an import into the other site was",

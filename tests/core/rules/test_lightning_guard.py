@@ -1,15 +1,17 @@
 from datetime import timedelta
+from itertools import pairwise
 
 import pytest
 
 from core import rules
-from core.feeds import Signal
+from core.feeds import Signal, Slot
 from core.planning.forecast import Outlook, Rung
 from core.rules import Undecided
 from tests.core.rules.situations import HOUR, LONDON, decide, outlook, slots, utc
 
 NOON = "2026-06-01 12:00"
 QUARTER = timedelta(minutes=15)
+MINUTE = timedelta(minutes=1)
 
 
 def flashes(*values, start=NOON, length=HOUR):
@@ -187,6 +189,7 @@ def test_it_is_a_guard():
     guard = rules.load("lightning_guard")
     assert guard.is_guard
     assert guard.signals(guard.options()) == (
+        Signal.LIGHTNING_CHANCE,
         Signal.LIGHTNING,
         Signal.LIGHTNING_POTENTIAL,
         Signal.CAPE,
@@ -204,3 +207,75 @@ def test_it_is_a_guard():
 def test_options_that_make_no_sense_are_refused(options, why):
     with pytest.raises(ValueError, match=why):
         rules.load("lightning_guard").read(options)
+
+
+# With a nowcast
+
+
+def nowcast(*chances, start=NOON, rung=Rung.LIVE):
+    """The chances until 15, 25 and 60 minutes from then."""
+    at, signal = utc(start), Signal.LIGHTNING_CHANCE
+    ends = [at + minutes * MINUTE for minutes in (0, 15, 25, 60)]
+    spans = zip(pairwise(ends), chances, strict=True)
+    told = tuple(Slot(begin, end, chance, "%", at, signal) for (begin, end), chance in spans)
+    return outlook(told, rung)
+
+
+def seen(rate, start=NOON):
+    """Flashes of the ten minutes before, which hold for ten more."""
+    return flashes(rate, start=start, length=10 * MINUTE)
+
+
+def test_off_before_the_strike_by_the_chance_of_it():
+    decision = said(NOON, nowcast(2, 8, 35), seen(0))
+    assert (decision.value, decision.guard) == (False, True)
+    assert decision.reason == (
+        "lightning may strike nearby from 12:25 to 13:00: chance 35 %, danger from 20"
+    )
+    assert decision.until == utc("2026-06-01 13:30")
+    assert said(NOON, nowcast(2, 8, 35), seen(0), chance=40).value is True
+
+
+def test_calm_by_a_nowcast_lets_it_on_though_a_model_warns():
+    decision = said(NOON, nowcast(1, 2, 3), seen(0), cape(3000, 3000))
+    assert decision.value is True
+    assert decision.reason.startswith("no lightning expected within 60 min: chance 3 %")
+
+
+def test_a_strike_that_was_seen_counts_whatever_the_chance():
+    assert said(NOON, nowcast(5, 5, 5), seen(6)).value is False
+
+
+def test_on_again_only_half_an_hour_after_the_last_strike():
+    """Strikes until 12:10, seen until 12:20; asked every ten minutes, each with a new nowcast."""
+    until, story = None, {}
+    for clock in ("12:00", "12:10", "12:20", "12:30", "12:40", "12:50", "13:00"):
+        now = f"2026-06-01 {clock}"
+        rate = 30 if clock <= "12:10" else 0
+        until_text = f"{until:%Y-%m-%d %H:%M}" if until else None
+        known = (nowcast(4, 4, 4, start=now), seen(rate, start=now))
+        decision = said(now, *known, held=NOON if until else None, until=until_text)
+        until = decision.until or until
+        story[clock] = decision.value
+    assert [clock for clock, value in story.items() if value] == ["12:50", "13:00"]
+
+
+def test_a_nowcast_need_not_look_as_far_as_the_lead():
+    """It is some minutes old when it is used, and ends before the lead does."""
+    now = "2026-06-01 12:08"
+    assert said(now, nowcast(1, 1, 1), seen(0)).value is True
+    assert said(now, nowcast(1, 1, 1), cape(100, 3000)).value is True
+    assert said(now, nowcast(1, 1, 1), seen(0), lead_minutes=180).value is True
+
+
+def test_a_nowcast_that_is_not_live_says_nothing():
+    old = nowcast(1, 1, 1, rung=Rung.LAST)
+    with pytest.raises(Undecided, match="no forecast of lightning"):
+        said("2026-06-01 12:20", old)
+    assert said("2026-06-01 12:20", old, cape(100, 100)).value is True
+
+
+@pytest.mark.parametrize("chance", [0, -1, 101])
+def test_a_chance_that_makes_no_sense_is_refused(chance):
+    with pytest.raises(ValueError, match="chance: "):
+        rules.load("lightning_guard").read({"chance": chance})

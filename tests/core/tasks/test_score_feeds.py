@@ -147,6 +147,41 @@ def test_of_an_event_before_the_first_forecast_nobody_could_warn():
     assert "events" not in score_feeds(START + timedelta(days=1))[0].as_json()
 
 
+def test_chances_are_scored_by_how_often_it_then_happened():
+    """Lightning in 2 of 40 half-hours, foretold with 60% both times; else 0%, and once 60%."""
+    series = series_of(Signal.LIGHTNING_CHANCE)
+    measure(series, [100 if place in (12, 24) else 0 for place in range(41)])
+    for place in range(1, 41):
+        issued_at = START + place * HALF_HOUR
+        foretell(series, issued_at, [60 if place in (12, 24, 30) else 0])
+    [score] = score_feeds(START + timedelta(days=1))
+    told = score.as_json()["reliability"]
+    assert told["chances"] == [
+        {"slots": 37, "foretold": 0, "happened": 0},
+        {"slots": 3, "foretold": pytest.approx(60), "happened": pytest.approx(200 / 3)},
+    ]
+    assert told["brier"] == pytest.approx((2 * 0.4**2 + 0.6**2) / 40)
+    assert told["brier_of_no_skill"] == pytest.approx(0.05 * 0.95)
+    assert "foretold, %  happened, %" in score.in_words()
+    assert "Brier score 0.0170; 0.0475 without skill" in score.in_words()
+
+
+def test_a_chance_of_an_hour_happened_if_it_did_at_any_time_of_it():
+    series = series_of(Signal.LIGHTNING_CHANCE)
+    measure(series, [100 if place == 13 else 0 for place in range(20)])
+    start, end = START + 12 * HALF_HOUR, START + 14 * HALF_HOUR
+    Forecast.objects.create(
+        series=series,
+        issued_at=START + 11 * HALF_HOUR,
+        known_at=START + 11 * HALF_HOUR,
+        ends_at=end,
+        slots=[[start.timestamp(), end.timestamp(), 80.0]],
+    )
+    [score] = score_feeds(START + timedelta(days=1))
+    assert score.leads[0].bias == -20
+    assert score.reliability.rows[0].seen == 100
+
+
 def test_a_feed_whose_file_is_gone_is_scored_all_the_same(grid):
     FeedSource.objects.update(feed="nobody")
     assert told()[0]["leads"][0]["slots"] > 0
