@@ -45,9 +45,9 @@ OFF_AT_FIRST = 30
 Assumed: the file does not tell."""
 STEP = OFF_AT_FIRST / (AHEAD / HALF_HOUR) ** 0.5
 
-NOISE = 27
-"""gCO2/kWh, standard deviation: with it the mean error from 1.5 h ahead on is the 24 g that
-forecasts really issued have, where the last ones before each slot have 9.9."""
+NOISE, NOISE_AROUND = 27, 30
+"""gCO2/kWh, standard deviation, of the last forecasts and of the measured: with it the mean error
+from 1.5 h ahead on is the 24 g that forecasts really issued have, where the last have 9.9."""
 ALIKE, SAME = 0.85, 0.9
 """Correlations, assumed: of the noise of neighbouring half-hours, and of one in the next issue."""
 
@@ -56,6 +56,7 @@ class Forecasts(Enum):
     LAST = "last-minute forecasts"
     REVISED = "revised forecasts"
     ISSUED = "forecasts as issued"
+    AROUND = "forecasts as issued, around the measured"
     NONE = "no forecasts"
 
 
@@ -71,6 +72,8 @@ class Case:
 
 NIGHT = {"after": "22:00"}
 IN_ONE_RUN = {"contiguous": "yes"}
+ONCE = {"gain": "100"}
+"""No new plan saves all that the old one costs: the first one is kept."""
 CASES = (
     Case("in the day before, in one run", IN_ONE_RUN, is_target=True),
     Case("in the day before, split", {}, is_target=True),
@@ -78,8 +81,12 @@ CASES = (
     Case("from 22:00, split", NIGHT),
     Case("in the day before, in one run", IN_ONE_RUN, Forecasts.REVISED),
     Case("in the day before, split", {}, Forecasts.REVISED),
-    Case("from 22:00, in one run", NIGHT | IN_ONE_RUN, Forecasts.ISSUED),
-    Case("from 22:00, split", NIGHT, Forecasts.ISSUED),
+    *(
+        Case(f"from 22:00, {what}, planned {how}", NIGHT | run | again, forecasts)
+        for forecasts in (Forecasts.ISSUED, Forecasts.AROUND)
+        for what, run in (("in one run", IN_ONE_RUN), ("split", {}))
+        for how, again in (("anew", {}), ("once", ONCE))
+    ),
     Case("in the day before, in one run", IN_ONE_RUN, Forecasts.NONE),
 )
 NOTE = """
@@ -118,7 +125,9 @@ def measured(case: Case, path: Path, until: datetime) -> list[Row]:
         history.forecasts = revised(history.forecasts.slots, until)
     if case.forecasts is Forecasts.ISSUED:
         assert isinstance(history.forecasts, past.LastForecasts)
-        history.forecasts = issued(history.forecasts.slots, until)
+        history.forecasts = issued(history.forecasts.slots, until, NOISE)
+    if case.forecasts is Forecasts.AROUND:
+        history.forecasts = issued(history.measured, until, NOISE_AROUND)
     rule = rules.load("cleanest_hours")
     settings = BacktestSettings(
         rule,
@@ -166,11 +175,11 @@ def revised(last: Sequence[Slot], until: datetime) -> past.Forecasts:
     return past.IssuedForecasts(issues, past.ForecastKind.ISSUED)
 
 
-def issued(last: Sequence[Slot], until: datetime) -> past.Forecasts:
+def issued(around: Sequence[Slot], until: datetime, noise_size: float) -> past.Forecasts:
     """Make forecasts as wrong as those that are really issued, each half-hour anew.
 
-    From 1.5 h ahead on each is off from the last one by NOISE; neighbours are alike, and so are
-    issues that follow one another. The seed is fixed.
+    From 1.5 h ahead on each is off by noise of this size; neighbours are alike, and so are issues
+    that follow one another. The seed is fixed.
     """
     random = Random(2023)
     steps = AHEAD // HALF_HOUR
@@ -182,12 +191,12 @@ def issued(last: Sequence[Slot], until: datetime) -> past.Forecasts:
         return list(accumulate(range(steps), lambda before, _: beside(before, ALIKE), initial=0.0))
 
     def slots(issued_at: datetime, noise: array[float]) -> Sequence[Slot]:
-        first = bisect_left(last, issued_at, key=past.starts_at)
-        end = bisect_left(last, issued_at + AHEAD, lo=first, key=past.starts_at)
+        first = bisect_left(around, issued_at, key=past.starts_at)
+        end = bisect_left(around, issued_at + AHEAD, lo=first, key=past.starts_at)
         made = []
-        for slot in last[first:end]:
+        for slot in around[first:end]:
             ahead = (slot.starts_at - issued_at) // HALF_HOUR
-            wrong_by = NOISE * min(1, ahead / 3) * noise[ahead]
+            wrong_by = noise_size * min(1, ahead / 3) * noise[ahead]
             value = max(0, slot.value + wrong_by)
             made.append(replace(slot, value=value, issued_at=issued_at))
         return made

@@ -7,7 +7,7 @@ only meet its deadline.
 
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, time, timedelta
 from enum import StrEnum
@@ -170,12 +170,14 @@ def outlook(
     every: timedelta,
     is_replayed: bool = False,
     calibration: Calibration | None = None,
+    earlier: Iterable[Sequence[Slot]] = (),
 ) -> Outlook:
     """Return what to expect from `now` up to `until`.
 
     `forecast` is what the issues known by `now` say, see layered(); `measurements` are those of the
     weeks before, as of `now`; both are clean slots. `every` is how often the feed has something
-    new. The last slot may reach beyond `until`.
+    new. `earlier` are forecasts of the last hours, see Calibration.corrected(). The last slot may
+    reach beyond `until`.
     """
     ahead = _between(forecast, now, until)
     reach = ahead[-1].ends_at if ahead else now
@@ -184,7 +186,11 @@ def outlook(
     slots = (*ahead, *typical)
     if not slots:
         return Outlook(signal)
-    corrected = calibration.corrected(ahead, now) if calibration else ahead
+    corrected = ahead
+    if calibration and ahead:
+        # All of the forecast, whatever is asked for: what lies around a slot corrects it.
+        following = _between(forecast, now, forecast[-1].ends_at)
+        corrected = calibration.corrected(following, now, earlier)[: len(ahead)]
     return Outlook(
         signal,
         (*corrected, *typical),

@@ -5,27 +5,33 @@ Strictly forward: what is learnt at a time is from what was known by then.
 
 from bisect import bisect_left, bisect_right
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import NamedTuple, Protocol
 
 from core.feeds import Slot
-from core.planning.accuracy import measured_mean
+from core.planning.accuracy import KnownForecast, measured_mean
 from core.planning.calibration import (
+    EARLIER_FROM,
+    EARLIER_UNTIL,
+    EVERY,
     FEATURES,
     PLACE,
     PLACES,
     Calibration,
     DayProfile,
+    earlier_means,
     features,
+    on_grid,
     places_of,
 )
 from core.planning.ridge import Moments, fitted, total
 
 DAY = timedelta(days=1)
-EVERY = timedelta(hours=3)
-"""One forecast of so much time is learnt from: those between them say nearly the same."""
 LEARNS_FOR = timedelta(days=28)
+READS = 2 * LEARNS_FOR
+"""What is learnt from the last weeks starts from typical values of the weeks before."""
 LEAST = timedelta(days=7)
 """With less it does not begin."""
 TRIAL = timedelta(days=7)
@@ -66,6 +72,7 @@ class Learner:
 
     _issues: deque[_Issue] = field(default_factory=deque)
     _newest: Sequence[Slot] = ()
+    _last: deque[KnownForecast] = field(default_factory=deque)
     _measured: list[Slot] = field(default_factory=list)
     _typical: list[_Mean] = field(default_factory=lambda: [_Mean() for _ in range(PLACES)])
     _bias: list[_Mean] = field(default_factory=lambda: [_Mean() for _ in range(PLACES)])
@@ -86,10 +93,6 @@ class Learner:
                 self._bias[half_hour].add(slot.value - forecast, weight)
                 self._recent[half_hour] = slot.value - forecast
 
-    def is_due(self, now: datetime) -> bool:
-        """Say whether a forecast that is known now is to be learnt from."""
-        return not self._issues or now - self._issues[-1].known_at >= EVERY
-
     def forecast(self, slots: Sequence[Slot], known_at: datetime) -> None:
         """Take in a forecast: clean slots, those that are over when it is known left out."""
         first = bisect_right(slots, known_at, key=_end)
@@ -99,10 +102,18 @@ class Learner:
         stride = -(-len(slots) // MOST_ROWS)
         # Each time other slots, so that none is left out for ever.
         offset = int(known_at.timestamp() // EVERY.total_seconds()) % stride
-        rows = list(features(slots, known_at, self._profile(), stride, offset))
+        earlier = earlier_means(self.earlier(known_at))
+        rows = list(features(slots, known_at, self._profile(), earlier, stride, offset))
         ahead = [(slot, found) for slot, found in rows if slot.starts_at >= known_at]
         self._issues.append(_Issue(known_at, ahead))
         self._newest = slots
+        self._last.append(KnownForecast(known_at, slots))
+
+    def earlier(self, now: datetime) -> list[Sequence[Slot]]:
+        """Return the forecasts of the last hours that one of now is compared with."""
+        while self._last and now - self._last[0].known_at >= EARLIER_UNTIL:
+            self._last.popleft()
+        return [one.slots for one in self._last if now - one.known_at >= EARLIER_FROM]
 
     def calibration(self, now: datetime) -> Calibration | None:
         """Return what was learnt; None if it is too little, or would not have helped lately."""
@@ -159,6 +170,53 @@ class Learner:
         typical = [mean.total / mean.weight if mean.weight else None for mean in self._typical]
         bias = [mean.total / (mean.weight + PRIOR_DAYS) for mean in self._bias]
         return DayProfile(tuple(typical), _smooth(bias, 1), _smooth(self._recent, 3))
+
+
+class Measured(NamedTuple):
+    """A measurement and when it became known."""
+
+    known_at: datetime
+    slot: Slot
+
+
+class Forecasts(Protocol):
+    def at(self, now: datetime) -> tuple[object, Sequence[Slot]]:
+        """Return a key that differs when the forecast does, and the newest forecast as of `now`.
+
+        The slots are clean. Times do not go back.
+        """
+
+
+class Lessons:
+    """Tell a learner what became known, in that order: of live data and in a backtest.
+
+    `measured` is in order of `known_at`. Forecasts are looked at each EVERY.
+    """
+
+    def __init__(self, since: datetime, forecasts: Forecasts, measured: Iterator[Measured]) -> None:
+        self.learner = Learner()
+        self._forecasts, self._measured = forecasts, measured
+        self._next = next(measured, None)
+        self._at = on_grid(since) + EVERY
+        self._key: object = None
+
+    def until(self, now: datetime) -> Learner:
+        """Return the learner, told of all that was known by now. Times do not go back."""
+        while self._at <= now:
+            self._measure(self._at)
+            key, slots = self._forecasts.at(self._at)
+            # Without a new one since then there is nothing more to learn.
+            if key != self._key:
+                self.learner.forecast(slots, self._at)
+            self._key = key
+            self._at += EVERY
+        self._measure(now)
+        return self.learner
+
+    def _measure(self, now: datetime) -> None:
+        while self._next and self._next.known_at <= now:
+            self.learner.measured(self._next.slot)
+            self._next = next(self._measured, None)
 
 
 def _smooth(values: Sequence[float], around: int) -> tuple[float, ...]:

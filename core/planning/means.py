@@ -1,4 +1,4 @@
-"""Running means over clean slots, weighted by time. Pure functions."""
+"""Running means of clean slots, weighted by time. Pure functions."""
 
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -27,6 +27,26 @@ class RunningMeans:
         """
         low, first = self._until(slot.starts_at - span)
         high, last = self._until(slot.ends_at + span)
+        return (high - low) / (last - first)
+
+    def rise(self, slot: Slot, span: timedelta) -> float:
+        """Return the mean of `span` after one of the slots, less that of `span` before it.
+
+        Where nothing is covered, the slot itself stands for what lies before or after.
+        """
+        before = self._between(slot.starts_at - span, slot.starts_at)
+        after = self._between(slot.ends_at, slot.ends_at + span)
+        if before is None:
+            before = slot.value
+        if after is None:
+            after = slot.value
+        return after - before
+
+    def _between(self, start: datetime, end: datetime) -> float | None:
+        low, first = self._until(start)
+        high, last = self._until(end)
+        if last == first:
+            return None
         return (high - low) / (last - first)
 
     def _until(self, time: datetime) -> tuple[float, float]:

@@ -29,10 +29,14 @@ NEAREST_DEADLINE = 30
 
 @dataclass(frozen=True)
 class PlanRow:
-    """A line of the table: what was expected and measured from a time on."""
+    """A line of the table: what was expected and measured from a time on.
+
+    `issued` is what the feed said, where that was corrected.
+    """
 
     at: datetime
     expected: float | None
+    issued: float | None
     measured: float | None
     does: str
 
@@ -45,9 +49,10 @@ class Readout:
 
 @dataclass(frozen=True)
 class Planned:
-    """All that the plan section shows. `expected` and `measured` share a scale.
+    """All that the plan section shows. `expected`, `issued` and `measured` share a scale.
 
-    Places are in percent of the width; `at` is the index of the column that contains now.
+    `issued` is the forecast as the feed issued it, None where nothing was corrected. Places are in
+    percent of the width; `at` is the index of the column that contains now.
     """
 
     plan: Plan | None
@@ -57,6 +62,7 @@ class Planned:
     start: datetime
     end: datetime
     expected: Chart
+    issued: Chart | None
     measured: Chart
     planned: list[Band]
     ran: list[Band]
@@ -98,6 +104,7 @@ class _Lines:
     """What is drawn, in pieces."""
 
     expected: list[Piece]
+    issued: list[Piece]
     measured: list[Piece]
     ran: list[Piece]
     windows: tuple[Window, ...]
@@ -121,6 +128,7 @@ def planned(
     measured = known.measurements(region, signal, start, now)
     lines = _Lines(
         expected=[*_pieces(before.slots, start, now), *_pieces(ahead.slots, now, end)],
+        issued=[*_pieces(before.issued, start, now), *_pieces(ahead.issued, now, end)],
         measured=_pieces(measured, start, now),
         ran=_ran(main_switch(attributes), start, now),
         windows=plans.unpack_windows(plan.windows) if plan else (),
@@ -182,10 +190,13 @@ def _ran(switch: Attribute | None, start: datetime, now: datetime) -> list[Piece
 def _drawn(
     plan: Plan | None, ahead: Outlook, lines: _Lines, start: datetime, end: datetime, now: datetime
 ) -> Planned:
-    expected = charts.draw(lines.expected, start, end, beside=lines.measured)
-    measured = charts.draw(lines.measured, start, end, beside=lines.expected)
+    together = [*lines.expected, *lines.issued, *lines.measured]
+    expected, issued, measured = (
+        charts.draw(line, start, end, beside=together)
+        for line in (lines.expected, lines.issued, lines.measured)
+    )
     unit = ahead.slots[0].unit if ahead.slots else plan_unit(plan)
-    columns = zip(expected.columns, measured.columns, strict=True)
+    columns = zip(expected.columns, issued.columns, measured.columns, strict=True)
     return Planned(
         plan=plan,
         windows=lines.windows,
@@ -194,13 +205,14 @@ def _drawn(
         start=start,
         end=end,
         expected=expected,
+        issued=issued if lines.issued else None,
         measured=measured,
         planned=charts.bands(((one.starts_at, one.ends_at) for one in lines.windows), start, end),
         ran=charts.bands(((one.start, one.end) for one in lines.ran), start, end),
         now=charts.place(now, start, end),
         deadline=charts.place(plan.deadline, start, end) if plan else None,
         at=int(charts.COLUMNS * ((now - start) / (end - start))),
-        readouts=[Readout(one, _readout(one, other, lines)) for one, other in columns],
+        readouts=[Readout(three[0], _readout(three, lines)) for three in columns],
         table=_table(lines, now),
         kind=ahead.kind,
         issued_at=ahead.issued_at,
@@ -213,14 +225,14 @@ def plan_unit(plan: Plan | None) -> str:
     return f"{plan.unit}/kWh" if plan else ""
 
 
-def _readout(expected: Column, measured: Column, lines: _Lines) -> str:
+def _readout(columns: tuple[Column, Column, Column], lines: _Lines) -> str:
     """Without the unit: it stands beside it."""
     values = [
         f"{name} {formatting.number_text(column.value)}"
-        for name, column in (("forecast", expected), ("measured", measured))
+        for name, column in zip(("forecast", "as issued", "measured"), columns, strict=True)
         if column.value is not None
     ]
-    does = _does(lines, expected.at)
+    does = _does(lines, columns[0].at)
     return ", ".join([*(values or ["no data"]), *([does] if does else [])])
 
 
@@ -234,10 +246,13 @@ def _table(lines: _Lines, now: datetime) -> list[PlanRow]:
     """A row for each slot, thinned out where there are many."""
     starts = sorted({piece.start for piece in (*lines.expected, *lines.measured)} - {now})
     every = max(1, ceil(len(starts) / TABLE_ROWS))
-    return [
-        PlanRow(at, _value(lines.expected, at), _value(lines.measured, at), _does(lines, at))
-        for at in starts[::every]
-    ]
+    rows = []
+    for at in starts[::every]:
+        expected, issued, measured = (
+            _value(line, at) for line in (lines.expected, lines.issued, lines.measured)
+        )
+        rows.append(PlanRow(at, expected, issued, measured, _does(lines, at)))
+    return rows
 
 
 def _value(pieces: Sequence[Piece], at: datetime) -> float | None:

@@ -22,9 +22,10 @@ from typing import NamedTuple, Protocol
 from core import feeds
 from core.feeds import Signal, Slot, clean_slots
 from core.models import Forecast, Measurement, Series
+from core.planning import learner
 from core.planning.calibration import CALIBRATED_EVERY, Calibration, may_be_calibrated
 from core.planning.forecast import REPLAYED, TYPICAL_OF, Outlook, Rung, layered, outlook
-from core.planning.learner import EVERY, LEARNS_FOR, Learner
+from core.planning.learner import READS, Lessons, Measured
 from core.tasks.decisions.situations import LOOK_AHEAD
 from core.tasks.forecasts.as_of import OLDEST_ISSUE
 from core.tasks.forecasts.regions import Region
@@ -33,13 +34,6 @@ MOST_READ = 100
 """Forecasts of the database kept in memory."""
 
 starts_at, ends_at = attrgetter("starts_at"), attrgetter("ends_at")
-
-
-class Measured(NamedTuple):
-    """A measurement and when it became known."""
-
-    known_at: datetime
-    slot: Slot
 
 
 class ForecastKind(StrEnum):
@@ -55,14 +49,10 @@ class ForecastKind(StrEnum):
     NONE = "forecasts: none was known then, nor a typical day: this says nothing of the rule"
 
 
-class Forecasts(Protocol):
+class Forecasts(learner.Forecasts, Protocol):
+    """What was expected, and of what kind that is."""
+
     kind: ForecastKind
-
-    def at(self, now: datetime) -> tuple[object, Sequence[Slot]]:
-        """Return a key that differs when the forecast does, and the newest forecast as of `now`.
-
-        The slots are clean. Times do not go back.
-        """
 
 
 class SignalHistory:
@@ -92,11 +82,12 @@ class SignalHistory:
         self._next = 0
         self._made: tuple[object, Outlook] | None = None
         self._rungs: set[Rung] = set()
-        self.is_calibrated = may_be_calibrated(signal)
-        self._learner = Learner()
-        self._learnt_until: datetime | None = None
+        # As live: replayed data is not learnt of.
+        self.is_calibrated = may_be_calibrated(signal) and not origin
+        self._lessons: Lessons | None = None
         self._calibrated_at: datetime | None = None
         self._calibration: Calibration | None = None
+        self._earlier: list[Sequence[Slot]] = []
 
     @property
     def kind(self) -> ForecastKind:
@@ -125,6 +116,7 @@ class SignalHistory:
             self._weeks(now),
             self.every,
             calibration=self._calibration,
+            earlier=self._earlier,
         )
         self._made = (key, made)
         self._rungs.add(made.rung)
@@ -139,18 +131,13 @@ class SignalHistory:
 
     def _learn(self, now: datetime) -> None:
         """Learn from forecasts and measurements up to now, as it would have been done then."""
-        if self._learnt_until is None:
-            first = min((one.known_at for one in self._measurements[:1]), default=now)
-            self._learnt_until = min(max(first, now - LEARNS_FOR - LEARNS_FOR), now)
-        while self._learnt_until <= now:
-            at = self._learnt_until
-            self._see(at)
-            self._learner.forecast(self.forecasts.at(at)[1], at)
-            self._learnt_until += EVERY
+        if self._lessons is None:
+            self._lessons = Lessons(now - READS, self.forecasts, iter(self._measurements))
+        learner = self._lessons.until(now)
         if self._calibrated_at is None or now - self._calibrated_at >= CALIBRATED_EVERY:
-            self._see(now)
-            self._calibration = self._learner.calibration(now)
+            self._calibration = learner.calibration(now)
             self._calibrated_at = now
+        self._earlier = learner.earlier(now)
 
     def _see(self, now: datetime) -> None:
         """Take in what became known up to now; a revision takes the place of what it revises."""
@@ -162,8 +149,6 @@ class SignalHistory:
             is_revised = place < len(self._seen) and self._seen[place].starts_at == slot.starts_at
             self._seen[place : place + is_revised] = [slot]
             self._next += 1
-            if self.is_calibrated:
-                self._learner.measured(slot)
 
     def _weeks(self, now: datetime) -> list[Slot]:
         return self._seen[bisect_left(self._seen, now - TYPICAL_OF, key=starts_at) :]
@@ -274,17 +259,18 @@ def from_database(
         raise LookupError(
             f"Nothing is stored of {signal} from {region}. Take a file: --file history.csv"
         )
-    rows = Measurement.objects.filter(
-        series=series, ends_at__gt=since - TYPICAL_OF, starts_at__lt=until
-    )
+    # What was learnt before the backtest begins counts too.
+    begins_at = since - READS
+    rows = Measurement.objects.filter(series=series, ends_at__gt=begins_at, starts_at__lt=until)
     columns = rows.order_by("known_at").values_list("known_at", "starts_at", "ends_at", "value")
     measurements = []
     for known_at, start, end, value in columns.iterator():
         slot = Slot(start, end, value, series.unit, signal=signal)
         # A source may answer before a slot is over; the rule sees the value only after it.
         measurements.append(Measured(max(known_at, end), slot))
-    forecasts = stored_forecasts(series, since, until)
-    if not forecasts.issues and not any(one.slot.ends_at > since for one in measurements):
+    forecasts = stored_forecasts(series, begins_at, until)
+    is_known = any(issue.ends_at > since for issue in forecasts.issues)
+    if not is_known and not any(one.slot.ends_at > since for one in measurements):
         raise LookupError(
             f"Of {signal} from {region} nothing is stored between {since:%Y-%m-%d} and "
             f"{until:%Y-%m-%d}. Take other days, or a file: --file history.csv"

@@ -1,6 +1,7 @@
 """Forecasts and measurements as of a time: for a decision now, or to explain an earlier one."""
 
 from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import cached_property
 
@@ -12,6 +13,7 @@ from core.models import Calibration as Fitted
 from core.models import FeedSource, Forecast, Measurement, Series
 from core.planning.calibration import Calibration
 from core.planning.forecast import LIVE_FOR, TYPICAL_OF, Outlook, layered, outlook
+from core.tasks.forecasts.issues import earlier
 from core.tasks.forecasts.regions import Region
 
 OLDEST_ISSUE = timedelta(days=7)
@@ -29,6 +31,7 @@ class AsOf:
     def __init__(self, at: datetime) -> None:
         self.at = at
         self._forecasts: dict[int, list[Slot]] = {}
+        self._before: dict[int, list[Sequence[Slot]]] = {}
         self._measured: dict[int, tuple[datetime, list[Slot]]] = {}
         self._outlooks: dict[tuple[Region, Signal, datetime], Outlook] = {}
 
@@ -74,6 +77,7 @@ class AsOf:
         forecast = self._forecast(series)
         reaches = bool(forecast) and forecast[-1].ends_at >= until
         weeks = [] if reaches else self._measurements_since(series, self.at - TYPICAL_OF)
+        calibration = self._calibration(series) if forecast else None
         return outlook(
             signal,
             self.at,
@@ -82,13 +86,19 @@ class AsOf:
             weeks,
             feed.every,
             is_replayed=feed.is_replayed,
-            calibration=self._calibration(series) if forecast else None,
+            calibration=calibration,
+            earlier=self._earlier(series) if calibration else (),
         )
 
     def _calibration(self, series: Series) -> Calibration | None:
         """Return the newest that was fitted by then. It was read with the series."""
         learnt: dict[str, object] | None = getattr(series, "learnt")  # noqa: B009 (an annotation)
         return Calibration.from_json(learnt) if learnt else None
+
+    def _earlier(self, series: Series) -> list[Sequence[Slot]]:
+        if series.pk not in self._before:
+            self._before[series.pk] = earlier(series, self.at)
+        return self._before[series.pk]
 
     def _forecast(self, series: Series) -> list[Slot]:
         if series.pk not in self._forecasts:

@@ -1,7 +1,6 @@
 """Learn once a day how each signal's forecasts are to be corrected, from what is stored."""
 
-from bisect import bisect_right
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from datetime import datetime
 
 from django.db import transaction
@@ -10,17 +9,15 @@ from django.utils import timezone
 
 from core import feeds
 from core.feeds import Slot
-from core.models import Calibration, FeedSource, Forecast, Measurement, Series
+from core.models import Calibration, FeedSource, Measurement, Series
 from core.planning.calibration import CALIBRATED_EVERY, may_be_calibrated
-from core.planning.learner import EVERY, LEARNS_FOR, Learner
+from core.planning.learner import READS, Lessons, Measured
+from core.tasks.forecasts.issues import StoredIssues
 from core.tasks.forecasts.regions import Region
 from core.tasks.polling.clock import AHEAD
 
 SERIES_A_FETCH = 1
 """Learning takes a second or more, and decisions wait for it: the others follow one by one."""
-READS = 2 * LEARNS_FOR
-"""What is learnt from the last weeks starts from typical values of the weeks before."""
-ISSUES_A_READ = 50
 
 
 def calibrate(regions: Collection[Region]) -> int:
@@ -28,9 +25,9 @@ def calibrate(regions: Collection[Region]) -> int:
     now = timezone.now()
     due = list(_due(regions, now))[:SERIES_A_FETCH]
     for series in due:
-        learner = Learner()
-        _replay(learner, series, now)
-        found = learner.calibration(now)
+        since, measured = now - READS, iter(_measurements(series, now))
+        lessons = Lessons(since, StoredIssues(series, since, now), measured)
+        found = lessons.until(now).calibration(now)
         _store(series, now, found.as_json() if found else {})
     return len(due)
 
@@ -51,21 +48,8 @@ def _due(regions: Collection[Region], now: datetime) -> Iterator[Series]:
             yield series
 
 
-def _replay(learner: Learner, series: Series, now: datetime) -> None:
-    """Tell what was stored, in the order in which it became known."""
-    measured = _measurements(series, now)
-    place = 0
-    for at, slots in _forecasts(series, now):
-        while place < len(measured) and measured[place][0] <= at:
-            learner.measured(measured[place][1])
-            place += 1
-        learner.forecast(slots, at)
-    for _, slot in measured[place:]:
-        learner.measured(slot)
-
-
-def _measurements(series: Series, now: datetime) -> list[tuple[datetime, Slot]]:
-    """Return what was measured by now, with when it became known, in that order."""
+def _measurements(series: Series, now: datetime) -> list[Measured]:
+    """Return what was measured by now, in the order in which it became known."""
     rows = (
         Measurement.objects.filter(series=series, known_at__lte=now, ends_at__lte=now)
         .filter(starts_at__gt=now - READS)
@@ -73,41 +57,10 @@ def _measurements(series: Series, now: datetime) -> list[tuple[datetime, Slot]]:
     )
     signal = feeds.signal(series.signal)
     found = [
-        (max(known_at, end), Slot(start, end, value, series.unit, signal=signal))
+        Measured(max(known_at, end), Slot(start, end, value, series.unit, signal=signal))
         for known_at, start, end, value in rows.iterator()
     ]
-    return sorted(found, key=lambda one: (one[0], one[1].starts_at))
-
-
-def _forecasts(series: Series, now: datetime) -> Iterator[tuple[datetime, Sequence[Slot]]]:
-    """Yield the newest issue as of each EVERY, and when that was."""
-    chosen = list(_chosen(series, now))
-    for first in range(0, len(chosen), ISSUES_A_READ):
-        some = chosen[first : first + ISSUES_A_READ]
-        rows = Forecast.objects.in_bulk([pk for _, pk in some])
-        for at, pk in some:
-            # Another process may prune it meanwhile.
-            if issue := rows.get(pk):
-                issue.series = series
-                yield at, issue.as_slots()
-
-
-def _chosen(series: Series, now: datetime) -> Iterator[tuple[datetime, int]]:
-    rows = Forecast.objects.filter(series=series, known_at__gt=now - READS, known_at__lte=now)
-    known = list(rows.order_by("known_at", "issued_at").values_list("known_at", "issued_at", "pk"))
-    times = [known_at for known_at, _, _ in known]
-    newest: tuple[datetime, int] | None = None
-    seen = 0
-    at = now - READS
-    while at <= now:
-        until = bisect_right(times, at)
-        for _, issued_at, pk in known[seen:until]:
-            newest = max(newest, (issued_at, pk)) if newest else (issued_at, pk)
-        # Without a new one since then there is nothing more to learn.
-        if newest and until > seen:
-            yield at, newest[1]
-        seen = until
-        at += EVERY
+    return sorted(found, key=lambda one: (one.known_at, one.slot.starts_at))
 
 
 def _store(series: Series, now: datetime, learnt: dict[str, object]) -> None:

@@ -10,15 +10,17 @@ from hypothesis import strategies as st
 
 from core.feeds import Signal, Slot
 from core.planning.calibration import (
+    EVERY,
     FEATURES,
     PLACES,
     Calibration,
     DayProfile,
+    earlier_means,
     may_be_calibrated,
     places_of,
 )
 from core.planning.forecast import outlook
-from core.planning.learner import EVERY, Learner
+from core.planning.learner import Learner
 from core.planning.means import RunningMeans
 from core.planning.ridge import Moments, fitted, total
 
@@ -52,7 +54,7 @@ def taught(days, says, until=START):
             learner.measured(Slot(seen, seen + HALF_HOUR, actual(seen), "gCO2/kWh"))
             seen += HALF_HOUR
         ahead = (at + place * HALF_HOUR for place in range(96))
-        learner.forecast(slots([says(one) for one in ahead], at), at)
+        learner.forecast(slots([says(at, one) for one in ahead], at), at)
         at += EVERY
     return learner
 
@@ -114,6 +116,16 @@ def test_a_running_mean_is_that_of_what_is_around():
     assert RunningMeans(made).around(made[1], HALF_HOUR) == pytest.approx(3.0)
 
 
+def test_a_rise_is_from_what_lies_before_a_slot_to_what_lies_after():
+    made = slots([1.0, 2.0, 6.0, 100.0])
+    means = RunningMeans(made)
+    assert means.rise(made[1], HALF_HOUR) == pytest.approx(5.0)
+    assert means.rise(made[2], HOUR) == pytest.approx(98.5)
+    assert means.rise(made[0], HALF_HOUR) == pytest.approx(1.0)
+    assert means.rise(made[3], HALF_HOUR) == pytest.approx(94.0)
+    assert RunningMeans(made[:1]).rise(made[0], HALF_HOUR) == 0
+
+
 def test_a_slot_lies_in_the_half_hours_it_overlaps():
     at = START + 23 * HOUR + HALF_HOUR
     assert list(places_of(Slot(at, at + HOUR, 1.0, "gCO2/kWh"))) == [47, 0]
@@ -153,7 +165,7 @@ def test_what_another_version_stored_corrects_nothing(stored):
 
 
 def test_a_forecast_that_is_always_too_high_is_corrected():
-    learnt = taught(20, lambda at: actual(at) + 60).calibration(START)
+    learnt = taught(20, lambda _, at: actual(at) + 60).calibration(START)
     assert learnt is not None
     assert learnt.days == 20
     values = [actual(START + place * HALF_HOUR) for place in range(96)]
@@ -162,12 +174,56 @@ def test_a_forecast_that_is_always_too_high_is_corrected():
     assert sum(off) / len(off) < 20
 
 
+def test_what_earlier_forecasts_said_of_a_slot_is_averaged():
+    before, first = slots([10.0, 20.0]), slots([40.0], START + HALF_HOUR)
+    assert earlier_means([before, first]) == {START: 10.0, START + HALF_HOUR: 30.0}
+
+
+def noisy(known_at, at):
+    """What a forecast says whose noise is new in each issue."""
+    return actual(at) + Random(f"{known_at} {at}").gauss(0, 40)
+
+
+def mean_error(made):
+    return sum(abs(slot.value - actual(slot.starts_at)) for slot in made) / len(made)
+
+
+def test_a_forecast_whose_changes_are_noise_is_moved_to_those_before_it():
+    learner = taught(20, noisy)
+    learnt = learner.calibration(START)
+    made = slots([noisy(START + HOUR, START + place * HALF_HOUR) for place in range(90)])
+    alone = learnt.corrected(made, START + HOUR)
+    beside = learnt.corrected(made, START + HOUR, learner.earlier(START + HOUR))
+    assert mean_error(beside) < 0.85 * mean_error(alone) < mean_error(made)
+
+
+def test_a_forecast_that_comes_late_is_moved_forward():
+    def late(known_at, at):
+        return actual(at - HOUR)
+
+    learnt = taught(20, late).calibration(START)
+    made = slots([late(START, START + place * HALF_HOUR) for place in range(48)])
+    at_six = [place for place in range(48) if place in (10, 11, 12, 13)]
+    corrected = learnt.corrected(made, START)
+    before = sum(abs(made[place].value - actual(made[place].starts_at)) for place in at_six)
+    after = sum(abs(corrected[place].value - actual(made[place].starts_at)) for place in at_six)
+    assert after < before / 2
+
+
+def test_the_forecasts_that_one_is_compared_with_are_of_the_last_hours():
+    learner = taught(2, noisy, START)
+    # Each three hours, from a midnight on: known 1.5 to 13.5 h ago.
+    assert [made[0].starts_at for made in learner.earlier(START + HOUR)] == [
+        START - hours * HOUR for hours in (12, 9, 6, 3)
+    ]
+
+
 def test_with_less_than_a_week_nothing_is_corrected():
-    assert taught(6, lambda at: actual(at) + 60).calibration(START) is None
+    assert taught(6, lambda _, at: actual(at) + 60).calibration(START) is None
 
 
 def test_a_forecast_that_is_right_is_left_alone():
-    assert taught(20, actual).calibration(START) is None
+    assert taught(20, lambda _, at: actual(at)).calibration(START) is None
 
 
 @pytest.mark.parametrize(
@@ -179,7 +235,7 @@ def test_neither_what_was_agreed_on_nor_a_danger_is_corrected(signal, may):
 
 
 def test_an_outlook_says_that_it_is_corrected_and_keeps_what_was_issued():
-    learnt = taught(20, lambda at: actual(at) + 60).calibration(START)
+    learnt = taught(20, lambda _, at: actual(at) + 60).calibration(START)
     made = slots([actual(START) + 60] * 96)
     seen = outlook(
         Signal.CARBON_INTENSITY, START, START + DAY, made, (), HALF_HOUR, calibration=learnt

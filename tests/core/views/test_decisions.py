@@ -6,6 +6,7 @@ import pytest
 from django.utils import timezone
 
 from core.models import (
+    Calibration,
     Device,
     FeedSource,
     Forecast,
@@ -15,6 +16,8 @@ from core.models import (
     Receipt,
     Series,
 )
+from core.planning.calibration import FEATURES, PLACES, DayProfile
+from core.planning.calibration import Calibration as Corrects
 from core.tasks import gateways
 from core.tasks.events.outbox import publishing
 from tests.core.tasks.homes import make_device, make_gateway
@@ -164,6 +167,21 @@ def test_the_plan_is_drawn_over_forecast_and_measurement(client, heater, series,
     assert "forecast 201, measured 250" in shown
     assert "forecast 204, planned" in shown
     assert "By the last forecast, 3 h old" in shown
+
+
+def test_a_corrected_forecast_is_drawn_with_what_was_issued(client, heater, series, now):
+    expect(series, now - 3 * HOUR, 24)
+    assert 'class="line issued"' not in page(client, heater)
+    day = DayProfile((None,) * PLACES, (-50.0,) * PLACES, (0.0,) * PLACES)
+    weights = (0.0,) * 4 + (1.0,) + (0.0,) * (FEATURES - 5)
+    learnt = Corrects(28, weights, day, 0, 500).as_json()
+    Calibration.objects.create(series=series, fitted_at=now - HOUR, learnt=learnt)
+    shown = page(client, heater)
+    assert 'class="line issued" d="M' in shown
+    assert "</svg> forecast, corrected</li>" in shown
+    assert "</svg> as issued</li>" in shown
+    assert "forecast 154, as issued 204" in shown
+    assert '<th scope="col">As issued</th>' in shown
 
 
 @pytest.mark.parametrize(("hours", "y"), [(9, "-.4em"), (0.5, "2.6em")])

@@ -3,12 +3,14 @@
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
+from random import Random
 
 import pytest
 
 from core.feeds import Signal, Slot
 from core.models import Calibration, FeedSource, Forecast, Measurement, Series
 from core.tasks import prune
+from core.tasks.backtesting import past
 from core.tasks.forecasts.as_of import AsOf
 from core.tasks.forecasts.calibrate import calibrate
 from core.tasks.forecasts.fetch import fetch_regions
@@ -31,19 +33,22 @@ def actual(at):
     return (100.0 if at.hour < 6 else 200.0) + at.day
 
 
-def stored(days=20, region="13", signal=INTENSITY, unit="gCO2/kWh", too_high=60.0, until=NOW):
+def stored(days=20, region="13", signal=INTENSITY, unit="gCO2/kWh", noise=0.0, until=NOW):
     """Store forecasts, each 3 h a new one of 48 h and too high, and what was measured."""
     source, _ = FeedSource.objects.get_or_create(feed="local", region=region)
     series = Series.objects.create(source=source, signal=signal, unit=unit)
-    add(series, until - days * DAY, until, too_high)
+    add(series, until - days * DAY, until, noise=noise)
     return series
 
 
-def add(series, since, until, too_high=60.0):
+def add(series, since, until, too_high=60.0, noise=0.0):
     issues, measurements, at = [], [], since
     while at <= until:
         ahead = [at + place * HALF_HOUR for place in range(96)]
-        slots = [Slot(one, one + HALF_HOUR, actual(one) + too_high, series.unit) for one in ahead]
+        slots = []
+        for one in ahead:
+            value = actual(one) + too_high + Random(f"{at} {one}").gauss(0, noise)
+            slots.append(Slot(one, one + HALF_HOUR, value, series.unit))
         issues.append(
             Forecast(
                 series=series,
@@ -99,6 +104,27 @@ def test_what_becomes_known_later_changes_nothing():
     again = Calibration.objects.as_fitted_at(NOW).get()
     assert again.learnt == row.learnt
     assert look() == seen
+
+
+def test_a_noisy_forecast_is_compared_with_those_of_the_last_hours_and_none_known_later():
+    series = stored(days=10, noise=40.0)
+    calibrate([LOCAL])
+    seen = look()
+    Forecast.objects.filter(series=series, known_at__lt=NOW - 14 * HOUR).delete()
+    assert look() == seen
+    add(series, NOW + 3 * HOUR, NOW + DAY, noise=40.0)
+    assert look() == seen
+    Forecast.objects.filter(series=series, known_at__lt=NOW).delete()
+    assert look() != seen
+
+
+def test_a_backtest_corrects_as_was_done_live():
+    stored(days=10, noise=40.0)
+    calibrate([LOCAL])
+    history = past.from_database(LOCAL, INTENSITY, NOW, NOW + DAY)
+    replayed = [slot.value for slot in history.outlook(NOW).slots]
+    # What is stored of a calibration is rounded.
+    assert replayed[:48] == pytest.approx([slot.value for slot in look().slots], rel=1e-4)
 
 
 def test_it_learns_once_a_day_and_raises_the_version_of_cached_answers(time_machine):
@@ -171,11 +197,22 @@ def test_reading_it_costs_no_query_of_its_own(django_assert_num_queries):
         for days in range(3):
             fitted_at = NOW - days * DAY
             Calibration.objects.create(series=series, fitted_at=fitted_at, learnt={})
-    # Series with how each is corrected; of each the newest forecast, none that reaches further.
+    # Series with how each is corrected (too little was learnt: not at all); of each the newest
+    # forecast, none that reaches further.
     as_of = AsOf(NOW)
     with django_assert_num_queries(5):
         for region in ("13", "7"):
             as_of.outlook(Region("local", region), INTENSITY, NOW + DAY)
+
+
+def test_a_correction_costs_two_queries(django_assert_num_queries):
+    stored()
+    calibrate([LOCAL])
+    as_of = AsOf(NOW)
+    # Series; the newest forecast, none that reaches further; which came before it, and those.
+    with django_assert_num_queries(5):
+        as_of.outlook(LOCAL, INTENSITY, NOW + DAY)
+        as_of.outlook(LOCAL, INTENSITY, NOW + 2 * HOUR)
 
 
 def test_what_decides_starts_without_numpy():
