@@ -57,13 +57,13 @@ def test_it_switches_when_it_would_have_then(sensor):
     assert (result.ticks, result.undecided, result.switches) == (24, 0, 2)
 
 
-def test_what_is_longer_ago_than_a_day_is_known_over_many_days(sensor):
-    """A day's values are in memory at once: over midnight nothing is lost."""
-    told = [(60 * hour, 26.0 if hour % 24 < 2 else 20.0) for hour in range(-2, 70)]
+def test_over_the_days_that_are_read_one_by_one_nothing_is_lost(sensor):
+    """Above the limit from 80 minutes before noon to two hours after it, on each day."""
+    told = [(20 * step, 26.0 if (20 * step + 80) % 1440 < 200 else 20.0) for step in range(-9, 216)]
     make_attribute(sensor, "temperature", *told)
     Attribute.objects.update(heard_at=NOON + timedelta(days=9))
     result = played("when", hours=72, device="Sensor", minutes=90)
-    assert on(result) == [(90, 120), (90 + 1440, 120 + 1440), (90 + 2880, 120 + 2880)]
+    assert on(result) == [(10, 120), (10 + 1440, 120 + 1440), (10 + 2880, 120 + 2880)]
 
 
 def test_of_a_silence_nothing_is_known(sensor):

@@ -1,11 +1,13 @@
 """What rules are told of the last minutes: read in two queries, kept by receipts, never guessed."""
 
+import sys
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from core import rules
 from core.models import Attribute, Device, Observation, Receipt, Silence
 from core.readings import Kind, Reading
 from core.rules._past import Stretch
@@ -238,6 +240,44 @@ def test_the_receipt_keeps_the_own_past_too(fan, sensor, time_machine):
     assert "  temperature of the last 10 min:\n    12:00:00 to 12:08:00: 26\n" in (
         explanation.in_words()
     )
+
+
+STEADY = '''"""On once it has drawn much for two minutes."""
+
+from dataclasses import dataclass
+
+from core.rules import Decision
+
+SIGNALS = ()
+PAST_MINUTES = 2
+
+
+@dataclass(frozen=True)
+class Options:
+    pass
+
+
+def decide(situation):
+    return Decision(situation.was("power", above=100, for_minutes=2), "it has drawn much")
+'''
+
+
+@pytest.fixture
+def steady(monkeypatch, tmp_path):
+    (tmp_path / "steady.py").write_text(STEADY)
+    monkeypatch.setattr(rules, "__path__", [*rules.__path__, str(tmp_path)])
+    yield "steady"
+    rules.load.cache_clear()
+    sys.modules.pop("core.rules.steady", None)
+
+
+@pytest.mark.parametrize(("minute", "is_on"), [(1, False), (2, True)])
+def test_a_rule_of_ones_own_says_how_far_it_looks_back(fan, steady, minute, is_on, time_machine):
+    time_machine.move_to(NOON, tick=False)
+    gateways.set_rule(fan.pk, steady, {})
+    tell(fan, 0, on=False, power=150.0)
+    assert decided_at(fan, minute, time_machine).startswith("on, " if is_on else "off already")
+    assert list(Receipt.objects.get().inputs["past"]) == ["on", "power"]
 
 
 # When nothing new is told
