@@ -20,6 +20,7 @@ from core.models import Plan, Receipt
 from core.models.receipt import ReceiptQuerySet
 from core.readings import Source
 from core.serializers import anonymous_receipt_json, plan_json, receipt_json
+from core.tasks.decisions.verdicts import OTHERS_PROBLEM
 from core.tasks.explain import explain
 from core.tasks.scorecard import scores
 
@@ -107,15 +108,18 @@ class OneDecision(DecisionResource):
     )
     def get(self, request: Request, pk: int) -> Response:
         body = explain(self.one(self.decisions().only("pk"), pk=pk).pk).as_json()
-        return Response(body | {"inputs": self._seen(body["inputs"])})
+        return Response(self._seen(body))
 
-    def _seen(self, inputs: Json) -> Json:
-        """Leave out the values of other devices that may not be seen."""
-        if "others" not in inputs:
-            return inputs
-        seen = set(self.devices().filter(pk__in=inputs["others"]).values_list("pk", flat=True))
-        others = {pk: other for pk, other in inputs["others"].items() if int(pk) in seen}
-        return inputs | {"others": others}
+    def _seen(self, body: Json) -> Json:
+        """Leave out what other devices told that may not be seen, and what is said of it."""
+        named = body["inputs"].get("others", {})
+        seen = set(self.devices().filter(pk__in=named).values_list("pk", flat=True))
+        others = {pk: other for pk, other in named.items() if int(pk) in seen}
+        if len(others) == len(named):
+            return body
+        # Of a time, perhaps, when all who saw the device saw the others too.
+        said = {"sentence": OTHERS_PROBLEM, "problem": body["problem"] and OTHERS_PROBLEM}
+        return body | said | {"inputs": body["inputs"] | {"others": others}}
 
 
 class PlanList(DecisionResource):

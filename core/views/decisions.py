@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from core import formatting, rules, vendors
-from core.models import Attribute, Device, Plan, Receipt, Site
+from core.models import Access, Attribute, Device, Plan, Receipt, Right, Site
 from core.models.device import FailSafe, public_sentence
 from core.planning.score import Costs
 from core.tasks import scorecard
@@ -51,7 +51,9 @@ class Saved:
         return None if self.costs.share is None else 100 * self.costs.share
 
 
-def decided(device: Device, attributes: Sequence[Attribute], now: datetime) -> dict[str, Any]:
+def decided(
+    device: Device, attributes: Sequence[Attribute], now: datetime, access: Access
+) -> dict[str, Any]:
     """Return the template context. A device without a rule still shows its stored history."""
     # What was made by a clock that ran ahead would stand before all else for as long.
     made = Plan.objects.filter(device=device, made_at__lte=now + AHEAD)
@@ -60,7 +62,7 @@ def decided(device: Device, attributes: Sequence[Attribute], now: datetime) -> d
     current = max(going_on, key=lambda row: row.made_at, default=None)
     receipts = Receipt.objects.filter(device=device, decided_at__lte=now + AHEAD)
     is_ruled = device.has_decider
-    found = deciders(device)
+    found = deciders(device, access)
     can_decide = found and not any(decider.complaint for _, decider in found)
     planned, complaint = _planned(device, current, attributes, now) if can_decide else (None, "")
     return {
@@ -107,13 +109,13 @@ def _planned(
         return None, str(error)
 
 
-def deciders(device: Device) -> list[tuple[str, Decider]]:
+def deciders(device: Device, access: Access) -> list[tuple[str, Decider]]:
     """Return its guard and rule, in order of precedence."""
     asked = (("Guard", device.guard, device.guard_options), ("Rule", device.rule, device.options))
-    return [(role, _decider(name, options)) for role, name, options in asked if name]
+    return [(role, _decider(name, options, access)) for role, name, options in asked if name]
 
 
-def _decider(name: str, given: Mapping[str, object]) -> Decider:
+def _decider(name: str, given: Mapping[str, object], access: Access) -> Decider:
     label = name.replace("_", " ")
     try:
         rule = rules.load(name)
@@ -126,15 +128,15 @@ def _decider(name: str, given: Mapping[str, object]) -> Decider:
     shown = []
     for option in fields(rule.options):
         value = getattr(options, option.name)
-        shown.append(_option(option, value, is_given=option.name in given))
+        shown.append(_option(option, value, access, is_given=option.name in given))
     return Decider(label, shown)
 
 
-def _option(option: Any, value: object, is_given: bool) -> Option:
+def _option(option: Any, value: object, access: Access, is_given: bool) -> Option:
     metadata = option.metadata
     shown = formatting.option_text(value, metadata.get("unit", ""))
     if metadata.get("device"):
-        shown = _device_text(value, metadata["nobody"])
+        shown = _device_text(value, metadata["nobody"], access)
     return Option(
         formatting.option_label(option.name),
         shown,
@@ -143,10 +145,12 @@ def _option(option: Any, value: object, is_given: bool) -> Option:
     )
 
 
-def _device_text(pk: Any, nobody: str) -> str:
+def _device_text(pk: Any, nobody: str, access: Access) -> str:
     if not pk:
         return nobody
     named = Device.objects.present().filter(pk=pk).first()
+    if named and not access.may(Right.READ, device=named):
+        return f"device {pk}, which you may not see"
     return str(named) if named else f"device {pk}, which is not there any more"
 
 

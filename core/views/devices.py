@@ -81,7 +81,7 @@ def device(request: HttpRequest, pk: int) -> HttpResponse:
             "commands": commands.filter(requested_at__lte=now + AHEAD).order_by(
                 "-requested_at", "-pk"
             )[:COMMANDS_SHOWN],
-            **decided(device, attributes, now),
+            **decided(device, attributes, now, access_of(request.user)),
             **(costs_of(device, now) if request.user.is_authenticated else {}),
         },
     )

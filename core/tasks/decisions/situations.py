@@ -25,11 +25,13 @@ from core.models import (
     Observation,
     Plan,
     Receipt,
+    Right,
     Silence,
     Site,
 )
 from core.models.attribute import main_switch
 from core.models.device_command import State
+from core.models.limited import limited_accesses
 from core.planning import WindowPlan
 from core.planning.forecast import Outlook
 from core.planning.precedence import Limits
@@ -65,6 +67,8 @@ class DeviceState:
     looked_at: Mapping[int, Mapping[str, Attribute]] = field(default_factory=dict)
     """The fresh attributes of the devices that its rule or its guard names; where options name
     attributes too, of those."""
+    is_told_apart: bool = False
+    """Somebody sees it, and not all that its rule or its guard looks at."""
 
 
 class _Followed(NamedTuple):
@@ -95,6 +99,7 @@ class Round:
         self._named = {device.pk: _named(device) for device in devices}
         self._others = _others(self._named.values())
         self._other_attributes = {pk: _attributes(other) for pk, other in self._others.items()}
+        self._limited = limited_accesses(at) if self._others and is_live else []
         self._switches = {
             pk: switch for pk, rows in self._attributes.items() if (switch := main_switch(rows))
         }
@@ -110,6 +115,14 @@ class Round:
         self._counts, self._timers = _commands(self._switches, at)
         self._plans = load_plans(self._attributes, self._switches, at)
         self.states = [self._state(device) for device in devices]
+
+    def _is_told_apart(self, device: Device, looked_at: Collection[int]) -> bool:
+        return any(
+            access.may(Right.READ, device=device)
+            and not access.may(Right.READ, device=self._others[pk])
+            for access in self._limited
+            for pk in looked_at
+        )
 
     def _wanted(self) -> Iterator[Wanted]:
         """Yield the attributes whose past is looked at."""
@@ -162,6 +175,7 @@ class Round:
             fresh=fresh,
             situation=situation,
             looked_at=looked_at,
+            is_told_apart=self._is_told_apart(device, looked_at),
             plan_row=followed.row,
             switches=self._counts.get(switch.pk, 0) if switch else 0,
             timer=self._timers.get(switch.pk) if switch else None,

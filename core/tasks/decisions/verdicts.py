@@ -14,12 +14,15 @@ from core.models.device import FailSafe
 from core.planning import MixedUnits, precedence
 from core.planning.forecast import Outlook
 from core.readings import Source, Unacceptable
-from core.rules import Decision, Rule
+from core.rules import Decision, Rule, Situation
 from core.tasks import runs
 from core.tasks.decisions.inputs import Json, inputs_of
 from core.tasks.decisions.situations import DeviceState, Round
 
 logger = logging.getLogger(__name__)
+
+OTHERS_DECIDE = "of what another device tells"
+OTHERS_PROBLEM = "it looks at another device; explain says why"
 
 
 @dataclass(frozen=True)
@@ -144,15 +147,25 @@ def _ask(state: DeviceState, this_round: Round, name: str, options: Json) -> Rul
         return replace(result, problem=str(error))
     except Exception as error:
         return replace(result, problem=_fault(name, state, error))
-    result = replace(result, outlook=situation.outlook)
+    result = _decide(state, rule, situation, replace(result, outlook=situation.outlook))
+    return _without_others(result) if state.is_told_apart else result
+
+
+def _decide(state: DeviceState, rule: Rule, situation: Situation, result: RuleResult) -> RuleResult:
     try:
         decision = rule.decide(situation)
         _check(state, decision)
     except (rules.Undecided, Unacceptable, MixedUnits) as error:
         return replace(result, problem=situation.with_clock(str(error)))
     except Exception as error:
-        return replace(result, problem=_fault(name, state, error))
+        return replace(result, problem=_fault(rule.name, state, error))
     return replace(result, decision=decision and decision.labelled(situation))
+
+
+def _without_others(result: RuleResult) -> RuleResult:
+    """Say why in words that all may read who read of the device. The receipt has the values."""
+    decision = result.decision and replace(result.decision, reason=OTHERS_DECIDE)
+    return replace(result, decision=decision, problem=result.problem and OTHERS_PROBLEM)
 
 
 def _fault(name: str, state: DeviceState, error: Exception) -> str:
