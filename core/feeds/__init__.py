@@ -144,6 +144,8 @@ class Feed(ABC):
     """How far it looks ahead."""
     behind: ClassVar[timedelta] = timedelta(hours=24)
     """For how long a measurement may still be missing or revised: so far back each fetch looks."""
+    rests: ClassVar[bool] = True
+    """Whether it is left alone for longer and longer while it fails, for up to six hours."""
     is_replayed: ClassVar[bool] = False
     """Whether it tells data of another time as if it were of now: all that comes of it says so."""
     needs_credential: ClassVar[bool] = False

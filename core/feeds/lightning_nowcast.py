@@ -51,6 +51,7 @@ class Feed(feeds.Feed):
     ahead = timedelta(minutes=60)
     behind = timedelta(seconds=KEPT_SECONDS)
     region_hint = "a place, such as 51.50,-0.12"
+    rests = False  # a storm may follow any silence, and is not to be waited for
     by_place = True
     uses_strikes = True
     Options = Options

@@ -61,7 +61,8 @@ def decide(situation: Situation) -> Decision | None:
     horizon = _reach(situation, situation.now + (options.lead_minutes + 1) * MINUTE)
     slots = list(_ahead(situation, horizon))
     if dangers := [slot for slot in slots if slot.value >= options.limit(slot.signal)]:
-        until = max(slot.ends_at for slot in dangers) + options.clear_minutes * MINUTE
+        ends_at = max(_danger_until(situation, slot) for slot in dangers)
+        until = ends_at + options.clear_minutes * MINUTE
         return Decision(False, _warned(situation, dangers[0]), until=until, guard=True)
     if gap := _gap(slots, situation.now, horizon):
         return _blind(situation, gap)
@@ -128,6 +129,11 @@ def _gap(slots: Sequence[Slot], now: datetime, until: datetime) -> datetime | No
 
 
 # When it is over
+
+
+def _danger_until(situation: Situation, slot: Slot) -> datetime:
+    """The end of a danger. Of a chance: now, since each nowcast makes what was told before void."""
+    return situation.now if slot.signal == Signal.LIGHTNING_CHANCE else slot.ends_at
 
 
 def _clear_at(situation: Situation, slot: Slot) -> datetime:

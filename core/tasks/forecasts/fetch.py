@@ -231,7 +231,7 @@ def _store_failure(call: FeedCall, error: Exception, result: FetchResult) -> Non
         failures=health.failures,
         error=why,
         refused=health.refused,
-        retry_at=health.retry_at,
+        retry_at=health.retry_at if call.feed.rests else None,
     )
 
 

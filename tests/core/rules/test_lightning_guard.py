@@ -232,7 +232,7 @@ def test_off_before_the_strike_by_the_chance_of_it():
     assert decision.reason == (
         "lightning may strike nearby from 12:25 to 13:00: chance 35 %, danger from 20"
     )
-    assert decision.until == utc("2026-06-01 13:30")
+    assert decision.until == utc("2026-06-01 12:30")
     assert said(NOON, nowcast(2, 8, 35), seen(0), chance=40).value is True
 
 
