@@ -155,7 +155,8 @@ def counted(count: int, one: str, more: str = "") -> str:
 def counts_text(counts: Mapping[str, int]) -> str:
     """Write counts that are not zero, by what they are of in the plural: 1 gateway, 40 stored."""
     said = []
-    for what, count in counts.items():
+    # PostgreSQL keeps no order of keys.
+    for what, count in sorted(counts.items()):
         noun, space, rest = what.partition(" ")
         if count == 1:
             noun = noun.removesuffix("s")
