@@ -73,7 +73,11 @@ def plugs(count: int) -> None:
 
 
 def history(moments: int, start: datetime, step: timedelta) -> None:
-    """Store an observation of every attribute at so many moments."""
+    """Store an observation of every attribute at so many moments.
+
+    Not by record(), which would note that hours are to be summed up anew.
+    """
+    Attribute.objects.update(rolled_until=None)
     times = (start.timestamp(), step.total_seconds())
     with connection.cursor() as cursor:
         if connection.vendor == "sqlite":

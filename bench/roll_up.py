@@ -24,7 +24,7 @@ from core.tasks.roll_up import roll_up
 T = TypeVar("T")
 STEP = timedelta(minutes=10)
 DAY = timedelta(days=1)
-LEAST_TIMES = 3
+LEAST_TIMES = 2
 """How many times faster a long range is read by hours than by the observations of six an hour."""
 
 

@@ -45,10 +45,11 @@ class HourlyStatisticsQuerySet(models.QuerySet["HourlyStatistics"]):
         before = next(map(_Told._make, earlier[:1]), None)
         within = rows.filter(starts_at__gt=start - HOUR, starts_at__lt=end)
         for row in map(_Told._make, within.iterator()):
+            ends_at = row.starts_at + HOUR
             yield from _lasting(before, start, row.starts_at)
             known_seconds = row.known_microseconds / SECOND
             values = (row.minimum, row.maximum, row.mean_over_time)
-            yield Stretch(row.starts_at, row.starts_at + HOUR, known_seconds, *values)
+            yield Stretch(row.starts_at, ends_at, known_seconds, *values)
             before = row
         yield from _lasting(before, start, end)
 

@@ -271,10 +271,10 @@ def _span(stretches: Iterable[Stretch], starts_at: datetime, ends_at: datetime) 
 def _known_within(stretch: Stretch, starts_at: datetime, ends_at: datetime) -> float:
     """Return the known seconds of a stretch in a span. An hour that is in two spans, as by a clock
     half an hour off, is divided as if it were evenly known."""
+    if starts_at <= stretch.starts_at and stretch.ends_at <= ends_at:
+        return stretch.known_seconds
     length = stretch.ends_at - stretch.starts_at
     within = min(stretch.ends_at, ends_at) - max(stretch.starts_at, starts_at)
-    if within == length:
-        return stretch.known_seconds
     return within.total_seconds() * (stretch.known_seconds / length.total_seconds())
 
 
