@@ -32,6 +32,7 @@ from core.simulator.lights import BLIND, LAMP, simulated
 
 __all__ = [
     "BLIND",
+    "BY_NAME",
     "KINDS",
     "LAMP",
     "METER",
@@ -40,7 +41,17 @@ __all__ = [
     "SimulatedDevice",
     "Fault",
     "Simulator",
+    "kinds_named",
 ]
+
+BY_NAME = {"blind": BLIND, "lamp": LAMP, "meter": METER, "pump": PUMP, "strip": STRIP}
+"""Kinds that are asked for one by one, besides those of a home."""
+
+
+def kinds_named(names: Iterable[str]) -> Sequence[DeviceKind]:
+    """Return the kinds of these names; those of a home if there is none."""
+    return [BY_NAME[name] for name in names] or KINDS
+
 
 GOLDEN = 0.6180339887498949
 """The multiples of this, modulo 1, are scattered as evenly as can be."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from core.simulator.devices import DeviceKind, SimulatedDevice
 
-LAMP = DeviceKind("Desk lamp", "MulticolorBulbG3", "S3BL-C010007AEU", 3, "cct:0", 9.0)
+LAMP = DeviceKind("Desk lamp", "DuoBulbG3", "S3BL-D010009AEU", 3, "cct:0", 9.0)
 """White light; like many it rounds its colour temperature."""
 BLIND = DeviceKind("Blind", "Plus2PM", "SNSW-102P16EU", 2, "cover:0", 120.0)
 COLDEST, WARMEST = 6500, 2700

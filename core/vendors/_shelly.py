@@ -10,7 +10,7 @@ the others have ids such as `shellypro4pm-a8032abe54dc/switch:1`, and plain name
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -203,7 +203,7 @@ def parts(status: dict[str, Any]) -> Iterator[Part]:
         if kind in COMPONENTS
     )
     prefixes = _prefixes({kind for _, _, kind in found})
-    others = channels(status)[1:]
+    others = _channels((component_id, kind) for _, component_id, kind in found)[1:]
     seen = set()
     for _, component_id, kind in found:
         key = f"{kind}:{component_id}"
@@ -227,12 +227,12 @@ def parts(status: dict[str, Any]) -> Iterator[Part]:
 
 def channels(status: dict[str, Any]) -> list[str]:
     """List the components that are channels; the first has plain names where kinds clash."""
-    found = sorted(
-        (CHANNELS.index(kind), component_id, f"{kind}:{component_id}")
-        for kind, component_id in map(_split, status)
-        if kind in CHANNELS
-    )
-    return [key for _, _, key in found[:MOST_CHANNELS]]
+    return _channels((component_id, kind) for kind, component_id in map(_split, status))
+
+
+def _channels(components: Iterable[tuple[int, str]]) -> list[str]:
+    found = [(CHANNELS[kind], number, kind) for number, kind in components if kind in CHANNELS]
+    return [f"{kind}:{number}" for _, number, kind in sorted(found)[:MOST_CHANNELS]]
 
 
 def within_range(part: Part, config: dict[str, Any]) -> AttributeSpec:

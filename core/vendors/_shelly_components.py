@@ -172,6 +172,10 @@ PREFIXES = {
 """These would give the same names. In a device that has several, the first takes the plain ones,
 the others a prefix. A new kind goes last, so that no name in a home already set up changes."""
 
-CHANNELS = ("switch", "light", "cover", "cct", "rgb", "rgbw")
-"""What drives something by itself, in the order of PREFIXES: a device for each, where there are
-several."""
+CHANNELS = {
+    kind: place
+    for place, kind in enumerate(PREFIXES)
+    if kind in ("switch", "light", "cover", "cct", "rgb", "rgbw")
+}
+"""What drives something by itself: a device for each, where there are several. The first in order
+has the plain names."""

@@ -45,6 +45,8 @@ NOT_A_VALUE = frozenset({"", "none", "null", "nan", *SILENT})
 """What stands for no value in a number or boolean, in lower case: templates, MQTT and the like
 write what they were given, without knowing that it means nothing."""
 LONGEST_UNIT = 20
+COLOR_TEMPERATURE_STEP = 50
+"""Lights count colour temperature in mired, and so tell another one by up to so many K."""
 _ENTITY_ID = re.compile(r"[a-z0-9_]{1,99}\.[a-z0-9_]{1,99}")
 _DEVICE_CLASS = re.compile(r"[a-z][a-z0-9_]{0,59}")
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
@@ -201,6 +203,10 @@ def _dim(value: Value) -> Order:
     return "turn_on", {"brightness_pct": int(percent)}
 
 
+def _warm(value: Value) -> Order:
+    return "turn_on", {"color_temp_kelvin": round(float(value))}
+
+
 def _lock(value: Value) -> Order:
     return ("lock" if value else "unlock"), {}
 
@@ -221,6 +227,12 @@ def _if_dimmable(spec: AttributeSpec, entity: Entity) -> AttributeSpec | None:
     if "supported_color_modes" in entity.attributes:
         return spec if set(entity.words("supported_color_modes")).difference(_CANNOT_DIM) else None
     return spec if "brightness" in entity.attributes else None
+
+
+def _if_white(spec: AttributeSpec, entity: Entity) -> AttributeSpec | None:
+    if "color_temp" not in entity.words("supported_color_modes"):
+        return None
+    return _within(spec, entity, "min_color_temp_kelvin", "max_color_temp_kelvin")
 
 
 def _modes(spec: AttributeSpec, entity: Entity) -> AttributeSpec | None:
@@ -294,6 +306,9 @@ class EntityDescription:
 _ON = AttributeSpec("on", Kind.BOOLEAN, writable=True)
 _VALUE = AttributeSpec("value", writable=True)
 _BRIGHTNESS = AttributeSpec("brightness", unit="%", minimum=0, maximum=100, writable=True, step=1)
+_COLOR_TEMPERATURE = AttributeSpec(
+    "color_temperature", unit="K", writable=True, step=1, tolerance=COLOR_TEMPERATURE_STEP
+)
 _TARGET = AttributeSpec("target_temperature", writable=True)
 
 DESCRIPTIONS = (
@@ -301,6 +316,9 @@ DESCRIPTIONS = (
     EntityDescription("input_boolean", _ON, _on, _turn),
     EntityDescription("light", _ON, _on, _turn),
     EntityDescription("light", _BRIGHTNESS, _brightness, _dim, _if_dimmable),
+    EntityDescription(
+        "light", _COLOR_TEMPERATURE, _attribute("color_temp_kelvin"), _warm, _if_white
+    ),
     EntityDescription(
         "climate",
         AttributeSpec("mode", Kind.CHOICE, writable=True),

@@ -6,7 +6,7 @@ from django.core.management.base import CommandError
 
 from core.formatting import counted
 from core.management import arguments, command
-from core.simulator import Fault, Simulator
+from core.simulator import BY_NAME, Fault, Simulator, kinds_named
 from core.simulator.faults import FAULTS
 
 MOST_DEVICES = 10_000
@@ -22,6 +22,7 @@ class Command(command.Command):
     def add_arguments(self, parser: ArgumentParser) -> None:
         add = parser.add_argument
         add("--devices", type=int, default=4, help="how many (default: 4)")
+        add("--kind", action="append", default=[], choices=sorted(BY_NAME), help="repeatable")
         add("--host", default="127.0.0.1", help="a loopback address (default: 127.0.0.1)")
         add("--port", type=arguments.port, default=8100, help="0: any free one (default: 8100)")
         add("--latency", type=float, default=0.0, help="seconds before each answer (default: 0)")
@@ -35,7 +36,7 @@ class Command(command.Command):
         try:
             faults = [Fault.parse(text) for text in options["fault"]]
             how = {name: options[name] for name in ("host", "port", "password", "latency")}
-            simulator = Simulator(devices, faults=faults, **how)
+            simulator = Simulator(devices, faults=faults, kinds=kinds_named(options["kind"]), **how)
         except ValueError as error:
             raise CommandError(str(error)) from None
         try:

@@ -601,6 +601,14 @@ def test_the_command_says_where_it_listens_and_ends_cleanly(kind):
     assert signal.getsignal(kind) is before
 
 
+def test_the_command_serves_the_kinds_that_are_asked_for():
+    output = Announced(signal.SIGTERM)
+    call_command("simulate_devices", kind=["strip", "lamp"], devices=2, port=0, stdout=output)
+    assert output.getvalue().startswith("2 devices at ")
+    with pytest.raises(CommandError, match="invalid choice: 'toaster'"):
+        call_command("simulate_devices", "--kind=toaster")
+
+
 def test_the_command_says_what_to_do_when_the_port_is_taken(simulator):
     with pytest.raises(CommandError, match=f"Port {simulator.port} of 127.0.0.1 is taken.*--port"):
         call_command("simulate_devices", port=simulator.port)

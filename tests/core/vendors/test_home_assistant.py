@@ -270,6 +270,9 @@ def test_that_nobody_answers_who_is_of_one_device_is_an_outage(peer):
                 AttributeSpec(
                     "brightness", unit="%", minimum=0, maximum=100, writable=True, step=1
                 ),
+                AttributeSpec(
+                    *("color_temperature", Kind.NUMBER, "K", 2000, 6535, (), True, 1, 50)
+                ),
             ],
         ),
         (
@@ -450,8 +453,8 @@ def test_malformed_states_do_not_hide_the_others(peer):
     ("vendor_id", "expected"),
     [
         ("switch.heater", {"on": False}),
-        ("light.ceiling_lights", {"on": True, "brightness": 71}),
-        ("light.bed_light", {"on": False, "brightness": 0}),
+        ("light.ceiling_lights", {"on": True, "brightness": 71, "color_temperature": 2631}),
+        ("light.bed_light", {"on": False, "brightness": 0, "color_temperature": None}),
         ("climate.heatpump", {"mode": "heat", "target_temperature": 20, "temperature": 25}),
         ("number.volume", {"value": 42}),
         ("lock.front_door", {"locked": True}),
@@ -715,6 +718,7 @@ def test_an_id_that_is_none_reaches_no_path(peer, vendor_id):
         ("light.bed_light", "on", False, "light/turn_off", {}),
         ("light.bed_light", "brightness", 40.0, "light/turn_on", {"brightness_pct": 40}),
         ("light.bed_light", "brightness", 0.0, "light/turn_on", {"brightness_pct": 0}),
+        ("light.bed_light", "color_temperature", 3e3, "light/turn_on", {"color_temp_kelvin": 3000}),
         ("climate.heatpump", "mode", "off", "climate/set_hvac_mode", {"hvac_mode": "off"}),
         (
             "climate.heatpump",
@@ -904,7 +908,7 @@ def test_history_tells_the_mode_and_the_temperatures_of_then(peer):
 
 def test_history_tells_how_bright_a_light_was(peer):
     told = history(peer, "light.bed_light", recorded("on", brightness=128))
-    assert told == [("on", True), ("brightness", 50)]
+    assert told == [("on", True), ("brightness", 50), ("color_temperature", None)]
 
 
 def test_history_tells_the_unit_of_then(peer):
