@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import sys
+from datetime import timedelta
 from time import monotonic, sleep, time
 
 import pytest
@@ -12,12 +13,13 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils import timezone
 
 from core.checks import check_celery
-from core.models import Attribute, Device, Gateway, Observation, Run
+from core.models import Attribute, Device, Gateway, Observation, Run, Silence
 from core.models.device_command import State
 from core.models.run import Outcome
 from core.readings import Source
-from core.simulator import Fault, Simulator
+from core.simulator import METER, Fault, Simulator
 from core.tasks import gateways, messages
+from core.tasks.backfill import BACKFILL
 from core.tasks.orders import send
 from core.tasks.orders.at_once import send_at_once
 from core.tasks.receive_readings import receive_readings
@@ -102,6 +104,21 @@ def test_a_slot_is_polled_in_batches_and_once(shared, home):
     run = Run.objects.get(task="poll")
     assert (run.counts["gateways"], run.counts["failed"]) == (4, 0)
     assert Observation.objects.count() >= run.counts["stored"] > 8
+
+
+def test_after_an_outage_the_next_poll_of_workers_fills_the_gap(shared):
+    """From what the meter kept meanwhile, minute by minute."""
+    hour = timezone.now().replace(minute=0, second=0, microsecond=0)
+    since, until = hour - timedelta(hours=3), hour - timedelta(hours=1)
+    with Simulator(devices=1, kinds=(METER,)) as simulator:
+        gateways.add("shelly", simulator.address(0))
+        power = Attribute.objects.get(name="power")
+        Silence.objects.create(attribute=power, starts_at=since, ends_at=until)
+        shared.send("poll_devices", time())
+        wait_until(lambda: not power.silences.exists())
+        wait_until(lambda: runs_done().filter(task=BACKFILL).exists())
+    filled = power.observations.filter(observed_at__gte=since, observed_at__lt=until)
+    assert filled.count() == 120
 
 
 def test_an_order_is_sent_by_a_worker_and_the_caller_sees_what_came_of_it(shared, home, broker):

@@ -3,6 +3,7 @@
 import json
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from time import perf_counter
 from urllib.parse import parse_qs, urlsplit
 
 from django.utils import timezone
@@ -13,19 +14,22 @@ from tests.core.raw_server import answer, serving
 class Recorder:
     """`recorded` holds (time, state, attributes) of entities, oldest first; the last one is now.
 
-    `fault` is sent in place of any history, `asked` counts the calls for it.
+    `fault` is sent in place of any history, `asked` counts the calls for it, `called_at` has the
+    times of all calls, by a clock that no test moves.
     """
 
     def __init__(self) -> None:
         self.recorded: dict[str, list[tuple[datetime, str, dict]]] = {}
         self.fault: bytes | None = None
         self.asked = 0
+        self.called_at: list[float] = []
         self.kept = timedelta(days=10)
 
     def happened(self, entity_id, at, state, **attributes):
         self.recorded.setdefault(entity_id, []).append((at, state, attributes))
 
     def reply(self, request):
+        self.called_at.append(perf_counter())
         url = urlsplit(request.target)
         path, query = url.path, parse_qs(url.query)
         if request.method == "POST":

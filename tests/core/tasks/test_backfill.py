@@ -7,6 +7,7 @@ import sys
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from io import StringIO
+from itertools import pairwise
 
 import pytest
 from django.conf import settings
@@ -33,7 +34,9 @@ from core.tasks import decide, gateways, poll
 from core.tasks.backfill import backfill
 from core.tasks.events.outbox import publishing
 from core.tasks.orders import send
+from core.tasks.polling import rate_limit
 from core.tasks.runs import AlreadyRunning, running
+from core.vendors import RateLimit
 from core.vendors.home_assistant import Client as HomeAssistant
 from tests.core.raw_server import answer
 from tests.core.tasks.recorder import recording
@@ -390,6 +393,35 @@ def test_a_history_that_fails_is_asked_again_by_the_next_poll(clock, hub, home, 
     hub.fault = None
     poll.poll_devices()
     assert silent(attribute("power", POWER)) == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_vendor_with_a_rate_limit_is_asked_within_it(clock, hub, home, monkeypatch):
+    limit = RateLimit(calls=5, per=timedelta(seconds=1))
+    monkeypatch.setattr(HomeAssistant, "rate_limit", limit)
+    away_until(clock, hub, hours=50)
+    hub.called_at.clear()
+    done = poll.poll_devices().backfilled
+    assert (done.asked, done.left, done.failed) == (2, 0, {})
+    assert hub.asked > 3
+    assert min(later - earlier for earlier, later in pairwise(hub.called_at)) > 0.19
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_the_rate_limit_leaves_no_call_for_is_asked_for_later(clock, hub, home, monkeypatch):
+    limit = RateLimit(calls=2, per=MINUTE)
+    monkeypatch.setattr(HomeAssistant, "rate_limit", limit)
+    monkeypatch.setattr(rate_limit, "LONGEST_READ_WAIT", 0.1)
+    away_until(clock, hub)
+    summary = poll.poll_devices()  # its own read takes the only call
+    assert "allows no more calls" in summary.backfilled.failed[str(home)]
+    assert (hub.asked, summary.backfilled.left) == (0, 2)
+    monkeypatch.setattr(HomeAssistant, "rate_limit", RateLimit(calls=50))
+    with publishing():
+        Gateway.objects.update(next_call_at=None, next_read_at=None)  # as half a minute later
+    assert backfill().left == 0
+    assert dict(told(attribute("power", POWER)))[30] == 200
+    assert Silence.objects.count() == 0
 
 
 def test_a_span_that_never_comes_is_given_up_in_the_end(clock, hub, home, monkeypatch):
