@@ -1,10 +1,11 @@
 """An attribute of a device: what it is, and its latest value."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Self
 
 from django.db import models
+from django.utils import timezone
 
 from core.models.device import Device
 from core.models.freshness import Freshness, freshness
@@ -16,6 +17,13 @@ sensor is dead; a door, a power of 0 W or a gas meter may rightly stay the same 
 SLIDERS = frozenset({"brightness", "position", "color_temperature", "white"})
 
 AT_ONCE = datetime(1970, 1, 1, tzinfo=UTC)
+ROLL_UP_EVERY = timedelta(days=1)
+"""How often an attribute is summed up: it costs much the same for one hour as for a day."""
+
+
+def first_turn() -> datetime:
+    """Return when a new attribute is summed up: there is nothing yet."""
+    return timezone.now() + ROLL_UP_EVERY
 
 
 class AttributeQuerySet(models.QuerySet["Attribute"]):
@@ -85,7 +93,7 @@ class Attribute(models.Model):
         help_text="Before it hours are kept, and observations may be gone",
     )
     roll_up_at = models.DateTimeField(
-        default=AT_ONCE,
+        default=first_turn,
         db_default=AT_ONCE,
         editable=False,
         help_text="When its hours are summed up next, and what is too old is deleted",

@@ -9,7 +9,7 @@ was observed in the last half an hour is after every mark, so that `record()` ne
 from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from time import monotonic
 from typing import NamedTuple
 
@@ -17,6 +17,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from core.models import Attribute, Device, HourlyStatistics, Observation
+from core.models.attribute import ROLL_UP_EVERY
 from core.models.hourly import EPOCH, HOUR, end_of_hour, hour_of
 from core.models.observation import ObservationQuerySet
 from core.readings import Kind
@@ -28,8 +29,6 @@ from core.tasks.retention import Kept, Old, delete_old
 from core.tasks.runs import HeldLease
 
 NUMBERS = [kind.value for kind in Kind if kind.is_number]
-EVERY = timedelta(hours=6)
-"""How often each attribute is summed up: a visit costs much the same for one hour as for six."""
 NOT_YET = HOUR
 """Hours wait for so long after their end, which is longer than LATE of `record()`."""
 ATTRIBUTES_A_VISIT = 50
@@ -38,7 +37,7 @@ MOST_ROWS = 20_000
 LONGEST = 366 * 24 * HOUR
 """Of one attribute in one visit, whatever it holds: silences are counted by nothing else."""
 SECONDS_A_POLL = 2.0
-"""With polls every 10 minutes some 100,000 attributes are visited once a day. Meanwhile they are
+"""With polls every 10 minutes some 200,000 attributes are visited once a day. Until then they are
 read from the observations."""
 
 INSERT_HOURS = BulkStatement(
@@ -165,7 +164,7 @@ class _Visit:
         # What is unfinished comes again as soon as all others had their turn.
         visited = Attribute.objects.filter(pk__in=self._visited)
         visited.filter(pk__in=self.unfinished).update(roll_up_at=self._now)
-        visited.exclude(pk__in=self.unfinished).update(roll_up_at=self._now + EVERY)
+        visited.exclude(pk__in=self.unfinished).update(roll_up_at=self._now + ROLL_UP_EVERY)
 
     def _locked(self) -> list[Attribute]:
         """Read the attributes, their devices locked: so does who stores readings or silences."""

@@ -11,6 +11,7 @@ from django.db.models.functions import Coalesce, Now
 from django.utils import timezone
 
 from core.models import Attribute, Device, DeviceCommand, Gateway, Observation, Silence
+from core.models.attribute import ROLL_UP_EVERY
 from core.models.device_command import CommandEvent
 from core.models.freshness import late_after
 from core.tasks.events.outbox import Outbox, publishing
@@ -24,7 +25,7 @@ LONGEST_WAIT = timedelta(days=1, hours=1)
 """No back-off is longer than this."""
 LONGEST_CLAIM = timedelta(hours=1)
 """Nor a claim than this."""
-LONGEST_TURN = timedelta(days=1)
+LONGEST_TURN = 2 * ROLL_UP_EVERY
 """Each attribute is summed up more often."""
 
 

@@ -565,7 +565,7 @@ def test_a_wrong_clock_deletes_no_history_and_stops_no_pruning(home, clock, sett
     with suppress(runs.ClockNotSet):
         poll.poll_devices(force=True)
     # By then each attribute has had a turn again.
-    clock.is_right(minutes=400)
+    clock.is_right(minutes=25 * 60)
     poll.poll_devices(force=True)
     kept = Observation.objects.filter(attribute=power, observed_at__lt=NOON - HOUR)
     kept = kept.filter(observed_at__in=[NOON - timedelta(days=day) for day in days])

@@ -10,6 +10,7 @@ from django.core.management import call_command
 from django.utils import timezone
 
 from core.models import Attribute, HourlyStatistics, Observation, Silence
+from core.models.attribute import ROLL_UP_EVERY
 from core.models.hourly import hour_of
 from core.readings import Reading
 from core.tasks import prune, roll_up
@@ -258,7 +259,7 @@ def test_a_poll_sums_up_and_deletes(power, settings, time_machine):
     with running("poll") as lease:
         assert prune.prune_a_little(lease)["observations"] == 4
     power.refresh_from_db()
-    assert power.roll_up_at == NOON + 50 * DAY + roll_up.EVERY
+    assert power.roll_up_at == NOON + 50 * DAY + ROLL_UP_EVERY
 
 
 @pytest.fixture
@@ -296,15 +297,16 @@ def test_a_poll_takes_those_first_whose_turn_came_first(power, monkeypatch, time
     gateway = power.device.gateway
     for number in range(3):
         make_device(gateway, str(number))
-    later = NOON + 2 * roll_up.EVERY
+    time_machine.move_to(NOON + ROLL_UP_EVERY, tick=False)
+    later = NOON + 2 * ROLL_UP_EVERY
     for visited in (2, 4, 6, 8, 8):
         with running("poll") as lease:
             roll_up.roll_up_a_little(lease, Kept(NOON))
-        assert Attribute.objects.filter(roll_up_at=NOON + roll_up.EVERY).count() == visited
+        assert Attribute.objects.filter(roll_up_at=later).count() == visited
     time_machine.move_to(later, tick=False)
     with running("poll") as lease:
         roll_up.roll_up_a_little(lease, Kept(NOON))
-    assert Attribute.objects.filter(roll_up_at=later + roll_up.EVERY).count() == 2
+    assert Attribute.objects.filter(roll_up_at=later + ROLL_UP_EVERY).count() == 2
 
 
 def tell_history(power, value, observed_at):
