@@ -6,7 +6,7 @@ decided; and `record()` stores what they answer.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -53,7 +53,8 @@ def fetch_past(now: datetime) -> None:
 
     The first answer holds a fortnight of measurements, for a typical day.
     """
-    source, _ = FeedSource.objects.get_or_create(**_region(Signal.CARBON_INTENSITY)._asdict())
+    [region] = _regions([Signal.CARBON_INTENSITY]).values()
+    source, _ = FeedSource.objects.get_or_create(**region._asdict())
     at = begin_of(now)
     since = at - PAST
     while at < now:
@@ -76,16 +77,19 @@ def live(device: SimulatedDevice, ruled: tuple[str, RuleOptions] | None, now: da
 def _decide(name: str, written: RuleOptions, now: datetime) -> ReplayedDevice:
     rule, since = rules.load(name), begin_of(now)
     options = rule.read(written)
-    signal = rule.signals(options)[0]
+    regions = _regions(rule.signals(options))
     settings = BacktestSettings(rule, options, since, now, DECIDE_EVERY, Site.home().clock)
-    known = past.from_database(_region(signal), signal, since, now)
-    device = ReplayedDevice(settings, {signal: known})
+    known = {
+        signal: past.from_database(region, signal, since, now) for signal, region in regions.items()
+    }
+    device = ReplayedDevice(settings, known)
     while since < now:
         device.tick(since)
         since += DECIDE_EVERY
     device.stop(now)
+    signal, region = next(iter(regions.items()))
     for plan in device.rows:
-        plan.rule, plan.signal, plan.region = name, signal, str(_region(signal))
+        plan.rule, plan.signal, plan.region = name, signal, str(region)
         plan.delivered = 0  # it is counted from what is stored
     return device
 
@@ -128,8 +132,11 @@ def store(lived: Mapping[int, Lived], now: datetime) -> None:
     settle_plans(now)
 
 
-def _region(signal: Signal) -> Region:
-    region = region_for(Device(name="the demo"), signal, Site.home())
-    if region is None:
-        raise LookupError(f"No feed in FEEDS tells {signal}.")
-    return region
+def _regions(signals: Iterable[Signal]) -> dict[Signal, Region]:
+    """Return where a feed in FEEDS tells these, the most wanted first; what none tells is not."""
+    device, site = Device(name="the demo"), Site.home()
+    found = {signal: region_for(device, signal, site) for signal in signals}
+    told = {signal: region for signal, region in found.items() if region}
+    if not told:
+        raise LookupError("No feed in FEEDS tells what the demo's rules look at.")
+    return told
