@@ -94,9 +94,10 @@ The file's forecast is the last one before each half-hour, as if it had been kno
 nobody had these then. "Revised" is a model in its place: issued each half-hour, 48 h ahead it is
 off from the last one by 30 gCO2/kWh (standard deviation, assumed), and becomes it by random steps.
 "As issued" is a model with the mean error of forecasts that were really issued, about 24 gCO2/kWh
-beyond 1.5 h. "No forecasts" is a typical day of what had been measured. Jobs that were not measured
-in full (a gap of 46 hours in October, five half-hours in January), or of which nothing was known,
-are not compared. Those with a target decide every ten minutes, the others every thirty."""
+beyond 1.5 h; "planned once" keeps the first plan, whatever comes. "No forecasts" is a typical day
+of what had been measured. Jobs that were not measured in full (a gap of 46 hours in October, five
+half-hours in January), or of which nothing was known, are not compared. Those with a target decide
+every ten minutes, the others every thirty."""
 
 
 def main() -> None:
