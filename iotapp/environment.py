@@ -210,15 +210,13 @@ def dsn(name: str) -> str:
     return url
 
 
-def limits(name: str) -> dict[str, int]:
-    """Read names with a whole number each, such as "free:1000, home:50000"."""
+def limits(name: str, example: str) -> dict[str, int]:
+    """Read names with a whole number each, as in the example: "free:1000, home:50000"."""
     found: dict[str, int] = {}
     for word in words(name):
         key, _, number = word.partition(":")
         if not key.isidentifier() or not number.isdigit() or int(number) < 1:
-            raise ImproperlyConfigured(
-                f"{name}: {word!r} is no limit. Example: free:1000, home:50000"
-            )
+            raise ImproperlyConfigured(f"{name}: {word!r} is no limit. Example: {example}")
         found[key] = int(number)
     return found
 

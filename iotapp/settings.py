@@ -130,7 +130,7 @@ LARGEST_ANSWER_BYTES = int(1e6 * environment.number("LARGEST_ANSWER_MB", 8, leas
 MOST_ATTRIBUTES = environment.whole("MOST_ATTRIBUTES", 200, least=1, most=5000)
 KEEP_DAYS = environment.whole("KEEP_DAYS", 400, least=1, most=36500)
 # Of some attributes, by name: "power:90, signal_strength:14".
-KEEP_DAYS_OF = environment.limits("KEEP_DAYS_OF")
+KEEP_DAYS_OF = environment.limits("KEEP_DAYS_OF", "power:90, signal_strength:14")
 KEEP_HOURLY_DAYS = environment.whole("KEEP_HOURLY_DAYS", 3650, least=1, most=36500)
 
 # Sockets: the limits of one process, and how to reach the database without a pooler between.
@@ -356,7 +356,7 @@ SESAME_INVALIDATE_ON_EMAIL_CHANGE = True
 # Of one token, and of one address without a token that is known to be right.
 API_REQUESTS_A_MINUTE = environment.whole("API_REQUESTS_A_MINUTE", 600, least=1, most=1_000_000)
 # What tokens are sold with: a name and requests a day, such as "free:1000, home:50000".
-API_PLANS = environment.limits("API_PLANS")
+API_PLANS = environment.limits("API_PLANS", "free:1000, home:50000")
 
 # Answers of the API that are kept. Without Redis each process keeps its own.
 REDIS_URL = environment.redis("REDIS_URL")

@@ -168,6 +168,7 @@ def test_lists_networks_and_numbers_are_read(read: Read) -> None:
         ({"POLL_WORKERS": "0"}, "POLL_WORKERS=0 is out of range: set it between 1 and 1000"),
         ({"POLL_WORKERS": "nan"}, "POLL_WORKERS=nan is out of range"),
         ({"KEEP_DAYS": "1.5"}, "KEEP_DAYS=1.5 is not a whole number"),
+        ({"KEEP_DAYS_OF": "power"}, "'power' is no limit. Example: power:90, signal_strength:14"),
         (
             {"GATEWAY_NETWORKS": "192.168.1.7/24"},
             "GATEWAY_NETWORKS: .* Use loopback, private, or networks such as",
