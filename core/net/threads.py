@@ -25,7 +25,7 @@ BUSY = 0.8
 """Of one processor, which Python's lock lets us use. Who uses as much needs no more threads."""
 IDLE = 0.05
 """Of one processor: nearly all threads wait for answers, or hang."""
-GAIN = 1.3
+GAIN = 1.5
 """What twice as many threads have to bring, in times of what was used before."""
 
 
