@@ -17,6 +17,7 @@ from django.db import InterfaceError, OperationalError
 from core.models import HalfASite
 from core.models.connections import release_connection
 from core.models.device_command import OPEN
+from core.models.site_import import whole
 from core.net import logs
 from core.tasks import decide, poll
 from core.tasks import send_alerts as alerts
@@ -50,6 +51,8 @@ def job(function: Callable[..., None]) -> Any:
     def run(self: Any, *given: Any) -> None:
         try:
             with logs.about({"task_id": self.request.id}), sigterm_as_exit():
+                if refusal := whole.refusal():
+                    raise HalfASite(refusal)
                 function(self, *given)
         except Terminated:
             raise Reject("its worker was told to stop", requeue=True) from None

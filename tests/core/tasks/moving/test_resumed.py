@@ -6,6 +6,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 
+from core import jobs
 from core.live.sessions import NotAdmitted, admit
 from core.models import HalfASite, Run, SiteImport, Token
 from core.models.site_import import whole
@@ -162,6 +163,12 @@ def test_no_run_begins(half):
     with pytest.raises(HalfASite, match=USED):
         runs.begin(runs.POLL)
     assert Run.objects.count() == count
+
+
+def test_workers_do_nothing_and_say_why(half, caplog):
+    with caplog.at_level("WARNING", logger="core.jobs"):
+        jobs.carry_on.apply()
+    assert USED in caplog.text
 
 
 def test_pages_and_the_api_are_refused(half, client):
