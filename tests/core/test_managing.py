@@ -1,6 +1,7 @@
 """Commands that list, change and remove gateways and devices, and what they say when it fails."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -187,11 +188,12 @@ def test_a_database_on_a_full_or_read_only_disk_is_told_in_a_line(pragma, undo, 
     assert "server" not in str(refused.value)
 
 
-def test_output_that_cannot_be_written_is_told_in_a_line():
+def test_output_that_cannot_be_written_is_told_in_a_line(database_url):
     with open("/dev/full", "w") as full:
         shown = subprocess.run(
             [sys.executable, "manage.py", "set_rule", "1", "cleanest_hours", "--options"],
             cwd=settings.BASE_DIR,
+            env=os.environ | {"DATABASE_URL": database_url, "DEBUG": "1"},
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,
