@@ -10,6 +10,7 @@ from tests.soak.following import follow_through_everything
 from tests.soak.hostility import attack
 from tests.soak.invitations import kill_inviting
 from tests.soak.ledger import run_the_ledger
+from tests.soak.months import live_a_month
 from tests.soak.outages import poll_through_an_outage
 from tests.soak.polling import kill_polls
 from tests.soak.quarrel import quarrel
@@ -65,6 +66,13 @@ def test_whatever_happens_in_whatever_order_the_ledger_tells_the_truth():
 def test_whatever_the_clock_shows_nothing_is_hidden_and_no_run_is_blocked():
     tally = run_the_ledger(machines=5, steps=25, machine=JumpingClock)
     assert tally.jumps > 5
+
+
+@pytest.mark.sqlite  # once: it takes its time
+def test_what_happens_in_a_day_of_25_hours_is_told_as_specified_and_gaps_stay_gaps():
+    month = live_a_month("autumn", days=1)
+    assert month.faults == []
+    assert month.alerts >= 12 and month.empty and month.backfilled
 
 
 @pytest.mark.django_db(transaction=True)

@@ -209,7 +209,7 @@ def finish(database_url: str, orders: Orders) -> None:
     for _ in range(LAST_ROUNDS):
         let_time_pass(timedelta(minutes=15))
         process = start(("manage.py", "poll_devices"), database_url)
-        said, _ = process.communicate(timeout=60)
+        said, _ = process.communicate(timeout=180)
         if process.returncode:
             orders.wrong.append(f"a clean poll: {Ended(process.returncode, said)}")
         if not DeviceCommand.objects.open().exists():

@@ -15,6 +15,7 @@ from tests.soak.importing import kill_imports
 from tests.soak.invitations import kill_inviting
 from tests.soak.ledger import run_the_ledger
 from tests.soak.log_ins import guess_everywhere
+from tests.soak.months import live_a_month
 from tests.soak.outages import poll_through_an_outage
 from tests.soak.parsers import grow
 from tests.soak.planning import compare_plans
@@ -31,6 +32,7 @@ POLL_KILLS = int(os.environ.get("SOAK_POLL_KILLS", "200"))
 KILLS = int(os.environ.get("SOAK_KILLS", "1000"))
 ACKNOWLEDGEMENTS = int(os.environ.get("SOAK_ACKNOWLEDGEMENTS", "1000"))
 YEAR_DAYS = int(os.environ.get("SOAK_YEAR_DAYS", "365"))
+MONTH_DAYS = int(os.environ.get("SOAK_MONTH_DAYS", "30"))
 STEPS = int(os.environ.get("SOAK_STEPS", "10000"))
 EVENTS = int(os.environ.get("SOAK_EVENTS", "100000"))
 WORLDS = int(os.environ.get("SOAK_WORLDS", "5000"))
@@ -73,6 +75,7 @@ def test_sending_killed_at_random_moments(database_url, say):
 def test_workers_killed_and_their_servers_stopped(say):
     torment = torment_workers(WORKERS_SECONDS)
     say(torment)
+    say("\n".join(torment.faults))
     assert torment.kills > WORKERS_SECONDS / 3
     assert torment.faults == []
 
@@ -97,6 +100,13 @@ def test_every_rule_at_every_minute_of_a_year_in_five_zones(say):
         say(f"{life.name}, {life.zone}: {life.minutes:,} minutes, on for {life.on:,}")
         assert life.faults == []
         assert life.minutes == YEAR_DAYS * 24 * 60
+
+
+@pytest.mark.parametrize("season", ["spring", "autumn"])
+def test_a_month_of_outages_pauses_and_wrong_clocks(season, say):
+    month = live_a_month(season, MONTH_DAYS)
+    say(month)
+    assert month.faults == []
 
 
 def test_whatever_happens_in_whatever_order(say):

@@ -41,7 +41,10 @@ class Torment:
     kills: int = 0
     runs: dict[str, int] = field(default_factory=dict)
     alerts: dict[str, int] = field(default_factory=dict)
-    """How often each root cause was opened."""
+    """How many were opened, by what they tell of."""
+    messages: int = 0
+    twice: int = 0
+    """Messages that arrived again, since their sender was killed before it noted them."""
     clicks_refused: int = 0
     """While the database was away: nothing was committed, and whoever clicked was told."""
     orders: str = ""
@@ -51,7 +54,7 @@ class Torment:
     def __str__(self) -> str:
         return (
             f"{WORKERS} workers, {BEATS} beats, {self.kills} kills, runs {self.runs}, "
-            f"alerts {self.alerts}, "
+            f"alerts {self.alerts}, {self.messages} messages of them ({self.twice} sent again), "
             f"{self.clicks_refused} clicks refused while the database was away\n"
             f"{self.orders}\n{self.polls}"
         )
@@ -146,7 +149,9 @@ class Processes:
             process.send_signal(signal.SIGTERM)
         for process in [*self.beats, *self.workers]:
             try:
-                if code := process.wait(PATIENCE_SECONDS):
+                code = process.wait(PATIENCE_SECONDS)
+                # One that was about to start is ended by the signal itself.
+                if code not in (0, -signal.SIGTERM):
                     wrong.append(f"{process.args!r} ended with {code}")
             except subprocess.TimeoutExpired:
                 wrong.append(f"{process.args!r} did not stop")
@@ -183,13 +188,18 @@ def main(seconds: float) -> None:
 def _prove(seconds: float) -> Torment:
     from django.db import connection
 
-    from core.models import Alert, Attribute, DeviceCommand, Gateway, Run
+    from core.models import Attribute, DeviceCommand, Gateway, Run
     from core.tasks import gateways
+    from tests.core.tasks.alerts.receivers import hook_server
     from tests.soak import polling, sending
+    from tests.soak.worker_alerts import check_alerts
 
     dice, torment, said = random.Random(1), Torment(), list[int]()
     url = os.environ["DATABASE_URL"]
     with ExitStack() as open_ones:
+        hook = open_ones.enter_context(hook_server())
+        os.environ["ALERTS"] = f"{hook.address}/of-the-proof"  # for workers
+        settings.ALERTS = [os.environ["ALERTS"]]
         homes = open_ones.enter_context(polling.Homes(HOMES))
         simulator = open_ones.enter_context(sending.WatchedSimulator(PLUGS))
         for home in range(len(HOMES)):
@@ -226,9 +236,7 @@ def _prove(seconds: float) -> Torment:
         sending.finish(url, orders)
         sending.check_orders(simulator, said, orders)
         polling.check_rows(polls, homes)
-        torment.alerts = dict(
-            Counter(Alert.objects.exclude(opened_at=None).values_list("key", flat=True))
-        )
+        check_alerts(torment, lambda: Counter(str(body["id"]) for body in hook.bodies))
         torment.runs = dict(Counter(Run.objects.values_list("outcome", flat=True)))
         orders.kills = polls.kills = torment.kills
         torment.orders, torment.polls = str(orders), str(polls)
