@@ -3,7 +3,7 @@ the panels are expected to give (feed `solar`) beyond what the home uses.
 
 A cloud or a kettle switches nothing: it has to be covered, and then not covered any more, for so
 many minutes. What the meter said before the last switch is of another time, and does not count. The
-least times on and off are those of the device. Of two devices at one meter, that with less minutes
+least times on and off are those of the device. Of two devices at one meter, that with fewer minutes
 goes first: an interval of decisions apart, the second sees what the first one takes.
 """
 
