@@ -11,6 +11,7 @@ from core.tasks.doctor.line import Level
 
 class Command(Base):
     help = "Look at all that the site needs, and say what is wrong and what to do. Run it at will."
+    needs_whole_site = False
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(

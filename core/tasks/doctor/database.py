@@ -8,6 +8,7 @@ from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
 from core.formatting import counted
+from core.models import SiteImport
 from core.readings import printable
 from core.tasks.doctor.line import Line, error, ok, warning
 
@@ -99,6 +100,8 @@ def _migration_lines() -> Iterator[Line]:
         yield warning("database", text, "Install that version again, or restore a backup.")
     else:
         yield ok("database", "Its tables are up to date.")
+        if refusal := SiteImport.refusal():
+            yield error("database", "Nothing is done before the whole site is stored.", refusal)
 
 
 def _size(size: float) -> str:

@@ -14,7 +14,7 @@ from django.db import connection
 from django.utils import timezone
 
 from core import vendors
-from core.models import Alert, AlertMessage, Gateway, Lease, Run
+from core.models import Alert, AlertMessage, Gateway, Lease, Run, SiteImport
 from core.models.alert import Fate
 from core.models.run import Outcome
 from core.schedule import crontab_fields, read_schedule
@@ -179,6 +179,12 @@ def test_the_database_tells_version_size_and_migrations():
     assert errors(lines) == []
     assert lines[0].text.startswith("PostgreSQL" if connection.vendor == "postgresql" else "SQLite")
     assert lines[-1].text == "Its tables are up to date."
+
+
+def test_half_a_site_is_an_error():
+    SiteImport.objects.create(rows=1, of_rows=3, mark="m")
+    [half] = errors(database.database_lines())
+    assert "run it again with the same file" in half.advice
 
 
 # Broker
