@@ -33,6 +33,7 @@ from core.models import (
     IdempotencyKey,
     Invitation,
     Lease,
+    LightningStrike,
     Measurement,
     Observation,
     Plan,
@@ -373,6 +374,12 @@ class RelayAdmin(ReadOnly):
 @admin.register(Lease)
 class LeaseAdmin(ReadOnly):
     list_display = ("task", "token", "holder", "expires_at")
+
+
+@admin.register(LightningStrike)
+class LightningStrikeAdmin(ReadOnly):
+    list_display = ("struck_at", "latitude", "longitude")
+    ordering = ("-struck_at",)
 
 
 @admin.register(SiteImport)

@@ -21,7 +21,7 @@ def refuse(
         try:
             refusal = whole.refusal()
         except DatabaseAway:
-            return get_response(request)  # which finds the same, and says it in its own way
+            refusal = ""  # the view finds the same, and says it in its own way
         return _refused(request, refusal) if refusal else get_response(request)
 
     return middleware

@@ -250,7 +250,7 @@ def test_set_rule_puts_a_guard_beside_the_rule(heater):
     say("set_rule", heater.pk, "below", "threshold=100")
     output = say("set_rule", heater.pk, "lightning_guard", "lead_minutes=90", guard=True)
     assert output.startswith(
-        "Heater: the guard lightning_guard decides from now on, with flashes=2 "
+        "Heater: the guard lightning_guard decides from now on, with chance=20 flashes=2 "
     )
     heater.refresh_from_db()
     assert (heater.rule, heater.options) == ("below", {"threshold": "100"})

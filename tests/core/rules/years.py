@@ -41,6 +41,7 @@ LIVES: dict[str, tuple[str, dict[str, object]]] = {
     "after two": ("schedule", {"on": "sun 02:05-02:25"}),
     "nights": ("schedule", {"on": "22:00-02:15"}),
     "warm days": ("when", {"limit": 22}),
+    "sunny hours": ("surplus", {"watts": 150, "home_uses": 50, "hysteresis": 0}),
 }
 """Rules with their options. Between them they touch each time that a clock skips or shows twice."""
 
@@ -161,7 +162,7 @@ def _forecast(signal: Signal, start: datetime, minutes: int) -> list[Slot]:
     for place in range(minutes // 30 + AHEAD + 2):
         at = start + place * SLOT
         wave = 200 + 100 * sin(2 * pi * place / 48) + 20 * sin(2 * pi * place / 31)
-        if signal is Signal.LIGHTNING:
+        if signal in (Signal.LIGHTNING, Signal.LIGHTNING_CHANCE):
             wave = 20.0 if place % 192 in (40, 41, 42) else 0.0
         found.append(Slot(at, at + SLOT, wave, signal.unit, start, signal))
     return found

@@ -417,7 +417,8 @@ def test_the_page_shows_the_plan_of_today_not_one_of_a_wrong_clock(home, clock):
     poll.poll_devices()
     decide.decide(home.pk)
     device = Device.objects.get()
-    shown = decided(device, list(device.attributes.all()), timezone.now())
+    everywhere = Access(frozenset(Right))
+    shown = decided(device, list(device.attributes.all()), timezone.now(), everywhere)
     assert shown["planned"].plan.deadline == NOON + 19 * HOUR
     assert shown["planned"].plan.made_at <= timezone.now()
 
