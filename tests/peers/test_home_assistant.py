@@ -126,6 +126,13 @@ def test_it_discovers_every_entity_that_can_be_measured_or_switched():
     assert all(device.attributes for device in devices.values())
 
 
+def test_entities_of_one_device_stand_together():
+    hardware = {found.vendor_id: found.hardware for found in client().devices()}
+    suns = {id for name, id in hardware.items() if name.startswith("sensor.sun_")}
+    assert len(suns) == 1 and suns != {""}
+    assert hardware[HEATER] == hardware[POWER] == ""
+
+
 def test_what_it_reads_is_what_it_discovered():
     devices = client().devices()
     discovered = {
