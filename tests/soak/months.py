@@ -2,7 +2,7 @@
 
 Gateways are away, sensors die, clocks are put forward and back and jump, feeds fail, schedulers
 pause, orders come to nothing, processes are killed and the disk is full: tests/soak/month/script.py
-says when, and what is told of it. What is older than a day is deleted all the while.
+says when, and what is told of it. What is older than two days is deleted all the while.
 """
 
 import json
@@ -36,7 +36,7 @@ def live_a_month(season: str, days: int) -> Month:
             "DEBUG": "0",
             "DJANGO_SETTINGS_MODULE": "iotapp.settings",
             "GATEWAY_NETWORKS": "loopback",
-            "KEEP_DAYS": "1",
+            "KEEP_DAYS": "2",
             "LOG_LEVEL": "ERROR",
             "PYTHONWARNINGS": "ignore",
             "SCHEDULE": "do_something_awesome=2-59/10 * * * *",
