@@ -12,13 +12,19 @@ import pytest
 from core.models import User
 from core.models.access import Right
 from core.tasks import tokens
+from tests.core.live.web_server import Web
 
 AUDIENCES = [None, *Right]
 
 
 @pytest.fixture
-def served(planned, started, database_url):
-    return started(database_url, PUBLIC_STATUS="1", API_REQUESTS_A_MINUTE="1000000")
+def served(planned, database_url):
+    """A server for each audience: for its wrong tokens, one run is soon refused, and so would the
+    next be."""
+    web = Web(database_url, PUBLIC_STATUS="1", API_REQUESTS_A_MINUTE="1000000")
+    web.start()
+    yield web
+    web.end()
 
 
 def ask(web, audience, *options):

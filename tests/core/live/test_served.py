@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -133,8 +133,9 @@ def told_states(heard):
 
 def test_too_many_messages_close(web):
     with web.open() as client:
-        for _ in range(50):
-            client.say(pong={})
+        with suppress(ConnectionClosed):  # which may come before all are sent
+            for _ in range(50):
+                client.say(pong={})
         assert closing(client)[0] == 4429
 
 
