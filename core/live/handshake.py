@@ -1,5 +1,6 @@
 """Checks whether a socket may be opened: on our own address and from one of our own pages."""
 
+from io import BytesIO
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,7 +16,7 @@ def request_of(scope: dict[str, Any]) -> ASGIRequest:
     """The handshake as Django knows requests: host, scheme and cookies are read as for pages."""
     scheme = "https" if scope.get("scheme") == "wss" else "http"
     http_scope = {**scope, "type": "http", "method": "GET", "scheme": scheme}
-    return ASGIRequest(http_scope, None)  # type: ignore[arg-type]  # no body is read
+    return ASGIRequest(http_scope, BytesIO())
 
 
 def is_from_here(request: ASGIRequest) -> bool:

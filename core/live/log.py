@@ -15,7 +15,6 @@ from django.conf import settings
 from django.db import connection
 
 from core.live.threads import reading
-from core.models import Event
 from core.tasks.events.outbox import CHANNEL
 
 if TYPE_CHECKING:
@@ -29,11 +28,10 @@ ANSWER_SECONDS = 10.0
 # {after} and {limit} become placeholders: ? for SQLite's driver, %s for psycopg. The body comes as
 # text, because it is sent on as text.
 READ = (
-    "SELECT id, kind, device, gateway, CAST(body AS TEXT) "  # noqa: S608 (our own table's name)
-    f"FROM {Event._meta.db_table} "
+    "SELECT id, kind, device, gateway, CAST(body AS TEXT) FROM core_event "
     "WHERE id > {after} ORDER BY id LIMIT {limit}"
 )
-NEWEST = f"SELECT max(id) FROM {Event._meta.db_table}"  # noqa: S608 (our own table's name)
+NEWEST = "SELECT max(id) FROM core_event"
 
 
 class EventRow(NamedTuple):
@@ -125,8 +123,9 @@ class PostgresLog:
         return [EventRow(*row) for row in rows]
 
     async def newest(self) -> int | None:
-        [[newest]] = await self._execute(NEWEST)
-        return newest  # type: ignore[no-any-return]  # of an untyped row
+        [row] = await self._execute(NEWEST)
+        newest: int | None = row[0]
+        return newest
 
     async def wait(self) -> None:
         if not self.is_woken:

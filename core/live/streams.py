@@ -7,6 +7,7 @@ https://html.spec.whatwg.org/multipage/server-sent-events.html
 
 import asyncio
 import json
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -22,7 +23,7 @@ LET_GO_SECONDS = 2.0
 STREAMS_A_LOG_IN = 20
 
 
-class Stream:
+class Stream(ABC):
     """What one client follows: made for one request, iterated over once.
 
     Its place is taken when the iteration begins, and given back when it ends, however it does.
@@ -67,8 +68,9 @@ class Stream:
     def subscribed(self) -> Subscriber:
         return Subscriber(overflow=self.behind)
 
+    @abstractmethod
     def texts(self) -> AsyncIterator[str]:
-        raise NotImplementedError
+        """Yield what is sent, piece by piece."""
 
     def resume(self, after: int) -> None:
         """Queue the events after that one, and then those that come."""

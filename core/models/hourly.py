@@ -25,7 +25,7 @@ def end_of_hour(time: datetime) -> datetime:
     return time + (EPOCH - time) % HOUR
 
 
-class Stretch(NamedTuple):
+class Summary(NamedTuple):
     """A time with what is known of it. `minimum`, `maximum` and `mean` are None if nothing is."""
 
     starts_at: datetime
@@ -37,19 +37,23 @@ class Stretch(NamedTuple):
 
 
 class HourlyStatisticsQuerySet(models.QuerySet["HourlyStatistics"]):
-    def stretches(self, attribute: Attribute, start: datetime, end: datetime) -> Iterator[Stretch]:
+    def summaries(self, attribute: Attribute, start: datetime, end: datetime) -> Iterator[Summary]:
         """Read what is known between two times, in order of time. Hours at the ends are whole."""
         # Plain values: rows of the model take longer to make than all the rest.
-        rows = self.filter(attribute=attribute).order_by("starts_at").values_list(*_Told._fields)
+        rows = (
+            self.filter(attribute=attribute)
+            .order_by("starts_at")
+            .values_list(*_HourColumns._fields)
+        )
         earlier = rows.filter(starts_at__lte=start - HOUR).reverse()
-        before = next(map(_Told._make, earlier[:1]), None)
+        before = next(map(_HourColumns._make, earlier[:1]), None)
         within = rows.filter(starts_at__gt=start - HOUR, starts_at__lt=end)
-        for row in map(_Told._make, within.iterator()):
+        for row in map(_HourColumns._make, within.iterator()):
             ends_at = row.starts_at + HOUR
             yield from _lasting(before, start, row.starts_at)
             known_seconds = row.known_microseconds / SECOND
             values = (row.minimum, row.maximum, row.mean_over_time)
-            yield Stretch(row.starts_at, ends_at, known_seconds, *values)
+            yield Summary(row.starts_at, ends_at, known_seconds, *values)
             before = row
         yield from _lasting(before, start, end)
 
@@ -71,11 +75,11 @@ class HourlyStatisticsQuerySet(models.QuerySet["HourlyStatistics"]):
         within = Q(attribute__in=rows, starts_at__gt=first, starts_at__lte=last)
         found = self.filter(Q(pk__in=before) | within).order_by("attribute", "starts_at")
         columns = ("attribute", "starts_at", "first_number", "is_known_at_end", "last_number")
-        for pk, starts_at, first, is_known, last in found.values_list(*columns):
+        for pk, starts_at, number, is_known, last_number in found.values_list(*columns):
             # Without one its start is as the end of the hour before.
-            if first is not None:
-                rows[pk].append(_Edge(starts_at, first))
-            rows[pk].append(_Edge(starts_at + HOUR, last if is_known else None))
+            if number is not None:
+                rows[pk].append(_Edge(starts_at, number))
+            rows[pk].append(_Edge(starts_at + HOUR, last_number if is_known else None))
         return {pk: _numbers_at(edges, times) for pk, edges in rows.items()}
 
 
@@ -96,8 +100,8 @@ def _numbers_at(edges: Sequence[_Edge], times: Sequence[datetime]) -> list[float
     return found
 
 
-class _Told(NamedTuple):
-    """The columns of an hour that stretches need."""
+class _HourColumns(NamedTuple):
+    """The columns of an hour that summaries need."""
 
     starts_at: datetime
     known_microseconds: int
@@ -108,14 +112,14 @@ class _Told(NamedTuple):
     is_known_at_end: bool
 
 
-def _lasting(row: _Told | None, start: datetime, end: datetime) -> Iterator[Stretch]:
+def _lasting(row: _HourColumns | None, start: datetime, end: datetime) -> Iterator[Summary]:
     """Yield the hours without a row of their own: the value at the end of the last one held on."""
     if row is None or not row.is_known_at_end:
         return
     start = max(start, row.starts_at + HOUR)
     if start < end:
         value = row.last_number
-        yield Stretch(start, end, (end - start).total_seconds(), value, value, value)
+        yield Summary(start, end, (end - start).total_seconds(), value, value, value)
 
 
 class HourlyStatistics(models.Model):

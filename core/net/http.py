@@ -46,12 +46,6 @@ _IP_ADDRESS = object()
 _IN_PATH = "/%:@!$&'()*+,;=~"
 _PLAIN_HEADERS = {"Accept", "Accept-Encoding", "User-Agent", "Content-Type"}
 _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?")
-_BYTE = r"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
-# As nearly all gateways have it, and a large poll checks ten thousand of them.
-_PLAIN_ADDRESS = re.compile(
-    rf"https?://(?:{_BYTE}\.){{3}}{_BYTE}(?::(?:[1-9]\d{{0,3}}|[1-5]\d{{4}}))?(?:/[\w./-]*[\w.-])?",
-    re.ASCII,
-)
 
 # It logs addresses with their query at DEBUG and at WARNING, and a query may hold a key.
 logging.getLogger("urllib3").setLevel(logging.ERROR)
@@ -331,8 +325,6 @@ def _connection_token(address: str) -> object:
 
     An IP address always leads to the same place; a name may lead elsewhere for the next client.
     """
-    if _PLAIN_ADDRESS.fullmatch(address):
-        return _IP_ADDRESS
     try:
         ip_address(urlsplit(address).hostname or "")
     except ValueError:
@@ -351,8 +343,6 @@ def origin(address: str) -> tuple[str, str, int]:
 
 def _checked(address: str) -> str:
     """Return the address without a trailing slash; ApiRefused says what an address looks like."""
-    if _PLAIN_ADDRESS.fullmatch(address):
-        return address
     example = "An address looks like http://192.168.1.20 or https://example.org:8123/path"
     try:
         parts = urlsplit(address.strip())

@@ -15,7 +15,6 @@ side may be closing it, which for a POST would leave its outcome unknown.
 import http.client
 import io
 import os
-import re
 import socket
 import ssl
 import threading
@@ -23,7 +22,6 @@ from contextlib import suppress
 from functools import cache
 from ipaddress import ip_address
 from time import monotonic
-from types import FunctionType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -38,8 +36,7 @@ from core.net.addresses import Network, refusal
 
 IDLE_SECONDS = 4.0
 PIECE = 16_384  # bytes sent under one timeout
-LONGEST_LINE = 8192  # bytes of a header's line, as web servers have it
-MOST_LINES = 100  # of a head, as http.client has it
+LONGEST_LINE = 8192  # bytes of a header's line, as web servers have it; there are at most 100
 SLACK_SECONDS = 0.01  # how much later than its deadline a call may end
 
 
@@ -144,34 +141,7 @@ class _Files:
         return _Lines(_Reader(self._sock), PIECE)
 
 
-_PLAIN_HEADER = re.compile(rb"([\w-]+):[ \t]*([ -~]*)\r\n")
-
-
-def _headers(fp: io.BufferedReader, **options: Any) -> http.client.HTTPMessage:
-    """Read headers, in place of `http.client.parse_headers`.
-
-    Plain ones, as nearly all are, need no parser of mails, which takes an eighth of a call.
-    """
-    lines: list[bytes] = []
-    while not lines or lines[-1] not in (b"\r\n", b"\n", b""):
-        lines.append(fp.readline())
-        if len(lines) > MOST_LINES:
-            raise http.client.HTTPException(f"got more than {MOST_LINES} headers")
-    message = http.client.HTTPMessage()
-    for line in lines[:-1]:
-        plain = _PLAIN_HEADER.fullmatch(line)
-        if plain is None:
-            return http.client.parse_headers(io.BytesIO(b"".join(lines)))
-        message.set_raw(plain[1].decode(), plain[2].decode())
-    return message
-
-
 class _TimedResponse(http.client.HTTPResponse):
-    # The method as it is; only the `parse_headers` that it calls is ours.
-    begin = FunctionType(
-        http.client.HTTPResponse.begin.__code__, {**vars(http.client), "parse_headers": _headers}
-    )
-
     def __init__(self, sock: socket.socket, *arguments: Any, **options: Any) -> None:
         # A `makefile` is all that it needs of a socket.
         super().__init__(_Files(sock), *arguments, **options)  # type: ignore[arg-type]

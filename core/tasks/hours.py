@@ -30,7 +30,7 @@ class HourRow(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Line:
+class StoredLine:
     """What is stored of an attribute from `start` on: observations and silences, in order of time.
 
     The first point may be from before. Nothing is known after `heard_until`.
@@ -43,7 +43,7 @@ class Line:
     silences: Sequence[tuple[datetime, datetime]]
 
 
-def sum_up(line: Line, until: datetime, before: HourRow | None) -> list[HourRow]:
+def sum_up(line: StoredLine, until: datetime, before: HourRow | None) -> list[HourRow]:
     """Make the rows of the hours up to `until`, which begins an hour, as `line.start` does.
 
     `before` is the last row before them. No row is made of an hour that is as the end of the one
@@ -147,7 +147,7 @@ class _Hour:
 
 
 def _is_as_the_end(row: HourRow, before: HourRow | None) -> bool:
-    """Whether the hour needs no row: HourlyStatisticsQuerySet.stretches() tells it all the same."""
+    """Whether the hour needs no row: HourlyStatisticsQuerySet.summaries() tells it all the same."""
     if row.observation_count:
         return False
     if before is None or not before.is_known_at_end:

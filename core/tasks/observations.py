@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 from django.db import connection
 
 from core.models import Attribute, HourlyStatistics, Observation, Silence
-from core.models.hourly import EPOCH, HOUR, Stretch, end_of_hour, hour_of
+from core.models.hourly import EPOCH, HOUR, Summary, end_of_hour, hour_of
 from core.models.observation import Span
 from core.planning.timeline import Piece, held
 
@@ -211,7 +211,7 @@ def spans(attribute: Attribute, starts: Sequence[datetime], now: datetime) -> li
     known = _known(attribute, starts, min(starts[-1], now))
     found, part = [], next(known, None)
     for starts_at, ends_at in pairwise(starts):
-        within = list[Stretch]()
+        within = list[Summary]()
         while part and part.starts_at < ends_at:
             within.append(part)
             if part.ends_at > ends_at:
@@ -221,18 +221,18 @@ def spans(attribute: Attribute, starts: Sequence[datetime], now: datetime) -> li
     return found
 
 
-def _known(attribute: Attribute, starts: Sequence[datetime], end: datetime) -> Iterator[Stretch]:
+def _known(attribute: Attribute, starts: Sequence[datetime], end: datetime) -> Iterator[Summary]:
     """Read what is known, in order of time: of hours that are summed up, then of observations."""
     start, summed_up = starts[0], summed_up_until(attribute, starts)
     if start < summed_up:
-        yield from HourlyStatistics.objects.stretches(attribute, start, min(end, summed_up))
+        yield from HourlyStatistics.objects.summaries(attribute, start, min(end, summed_up))
         start = summed_up
     for piece in _pieces(attribute, start, end):
         # A value that was seen once, and no longer, has no weight.
         if piece.start < piece.end:
             seconds = (piece.end - piece.start).total_seconds()
             value = piece.value
-            yield Stretch(piece.start, piece.end, seconds, value, value, value)
+            yield Summary(piece.start, piece.end, seconds, value, value, value)
 
 
 def summed_up_until(attribute: Attribute, starts: Sequence[datetime]) -> datetime:
@@ -251,31 +251,31 @@ def summed_up_until(attribute: Attribute, starts: Sequence[datetime]) -> datetim
     return min(until, end_of_hour(heard_at))
 
 
-def _span(stretches: Iterable[Stretch], starts_at: datetime, ends_at: datetime) -> Span:
+def _span(summaries: Iterable[Summary], starts_at: datetime, ends_at: datetime) -> Span:
     known, total, least, most = 0.0, 0.0, list[float](), list[float]()
-    for stretch in stretches:
-        seconds = _known_within(stretch, starts_at, ends_at)
-        if stretch.mean is None or stretch.minimum is None or stretch.maximum is None:
+    for summary in summaries:
+        seconds = _known_within(summary, starts_at, ends_at)
+        if summary.mean is None or summary.minimum is None or summary.maximum is None:
             continue
         if seconds > 0:
-            least.append(stretch.minimum)
-            most.append(stretch.maximum)
+            least.append(summary.minimum)
+            most.append(summary.maximum)
             known += seconds
-            total += seconds * stretch.mean
+            total += seconds * summary.mean
     if not known:
         return Span(starts_at, ends_at, None, None, None, 0.0)
     coverage = known / (ends_at - starts_at).total_seconds()
     return Span(starts_at, ends_at, total / known, min(least), max(most), round(coverage, 6))
 
 
-def _known_within(stretch: Stretch, starts_at: datetime, ends_at: datetime) -> float:
-    """Return the known seconds of a stretch in a span. An hour that is in two spans, as by a clock
+def _known_within(summary: Summary, starts_at: datetime, ends_at: datetime) -> float:
+    """Return the known seconds of a summary in a span. An hour that is in two spans, as by a clock
     half an hour off, is divided as if it were evenly known."""
-    if starts_at <= stretch.starts_at and stretch.ends_at <= ends_at:
-        return stretch.known_seconds
-    length = stretch.ends_at - stretch.starts_at
-    within = min(stretch.ends_at, ends_at) - max(stretch.starts_at, starts_at)
-    return within.total_seconds() * (stretch.known_seconds / length.total_seconds())
+    if starts_at <= summary.starts_at and summary.ends_at <= ends_at:
+        return summary.known_seconds
+    length = summary.ends_at - summary.starts_at
+    within = min(summary.ends_at, ends_at) - max(summary.starts_at, starts_at)
+    return within.total_seconds() * (summary.known_seconds / length.total_seconds())
 
 
 def _pieces(attribute: Attribute, start: datetime, end: datetime) -> Iterator[Piece]:

@@ -90,8 +90,9 @@ def prune(days: int | None = None, progress: Callable[[int, int], None] | None =
         if progress and (count := done.deleted.total()):
             progress(count, count)
 
-    pruned = roll_up(Kept(trusted_now(), days), tell).deleted
-    for what, count in _steps(_before(days)):
+    now = trusted_now()
+    pruned = roll_up(Kept(now, days), tell).deleted
+    for what, count in _steps(now, days):
         pruned[what] += count
         if progress:
             progress(pruned.total(), pruned.total())
@@ -106,19 +107,17 @@ def in_words(pruned: Pruned) -> str:
 
 def prune_a_little(lease: HeldLease) -> Pruned:
     """Delete a few steps' worth. Each poll does, and a large backlog never holds a poll up."""
-    pruned = roll_up_a_little(lease, Kept(trusted_now())).deleted
-    for what, count in islice(_steps(_before(None)), STEPS_A_POLL):
+    now = trusted_now()
+    pruned = roll_up_a_little(lease, Kept(now)).deleted
+    for what, count in islice(_steps(now), STEPS_A_POLL):
         pruned[what] += count
         lease.renew_if_due()
     return pruned
 
 
-def _before(days: int | None) -> datetime:
-    return trusted_now() - timedelta(days=settings.KEEP_DAYS if days is None else days)
-
-
-def _steps(before: datetime) -> Iterator[tuple[str, int]]:
+def _steps(now: datetime, days: int | None = None) -> Iterator[tuple[str, int]]:
     """Delete step by step; yield after each what was deleted and how many rows."""
+    before = now - timedelta(days=settings.KEEP_DAYS if days is None else days)
     if over := presence.forget():
         yield "presences", over
     yield from _old_events()
@@ -145,7 +144,7 @@ def _steps(before: datetime) -> Iterator[tuple[str, int]]:
     yield from _too_old("alerts", ended_alerts, "ended_at", before)
     kept_since = timezone.now().date() - USAGE_LIFETIME
     yield from _all_of("usage rows", Usage.objects.filter(day__lt=kept_since))
-    ended = Token.objects.ended_before(trusted_now() - ENDED_TOKENS_LIFETIME)
+    ended = Token.objects.ended_before(now - ENDED_TOKENS_LIFETIME)
     yield from _all_of("tokens", ended.filter(usage=None))
     yield from _of_removed_devices()
     yield from _removed_gateways()

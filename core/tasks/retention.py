@@ -84,7 +84,7 @@ DELETE_SILENCES = BulkStatement(
         AND old.ends_at < v.before)""",
 )
 # The latest by then stays: hours as its end have no row of their own.
-DELETE_HOURS = BulkStatement(
+DELETE_OLD_HOURS = BulkStatement(
     COLUMNS,
     """DELETE FROM core_hourlystatistics WHERE id IN (
         SELECT old.id FROM {rows} JOIN core_hourlystatistics AS old
@@ -116,7 +116,7 @@ def delete_old(old: Sequence[Old], hours_since: datetime) -> Counter[str]:
         deleted["silences"] = DELETE_SILENCES.run(found)
         SET_PRUNED.run(found)
         _let_history_grow(pks)
-    deleted["hours"] = DELETE_HOURS.run([Old(one.attribute_id, hours_since) for one in old])
+    deleted["hours"] = DELETE_OLD_HOURS.run([Old(one.attribute_id, hours_since) for one in old])
     if deleted["hours"]:
         _let_history_grow([one.attribute_id for one in old])
     return +deleted

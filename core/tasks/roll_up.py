@@ -22,7 +22,7 @@ from core.models.hourly import EPOCH, HOUR, end_of_hour, hour_of
 from core.models.observation import ObservationQuerySet
 from core.readings import Kind
 from core.tasks import retention
-from core.tasks.hours import HourRow, Line, sum_up
+from core.tasks.hours import HourRow, StoredLine, sum_up
 from core.tasks.observations import silences_of
 from core.tasks.polling.statements import BulkStatement
 from core.tasks.retention import Kept, Old, delete_old
@@ -73,14 +73,14 @@ class SummedUp(NamedTuple):
     until: datetime
 
 
-DELETE_HOURS = BulkStatement(
+DELETE_HOURS_SINCE = BulkStatement(
     (("attribute_id", "bigint"), ("start", "timestamptz"), ("until", "timestamptz")),
     """DELETE FROM core_hourlystatistics WHERE id IN (
         SELECT hour.id FROM {rows} JOIN core_hourlystatistics AS hour
         ON hour.attribute_id = v.attribute_id AND hour.starts_at >= v.start)""",
 )
 SET_MARKS = BulkStatement(
-    DELETE_HOURS.columns,
+    DELETE_HOURS_SINCE.columns,
     """UPDATE core_attribute SET rolled_until = v.until
     FROM {rows} WHERE core_attribute.id = v.attribute_id""",
 )
@@ -156,7 +156,7 @@ class _Visit:
             else:
                 self._visited.append(attribute.pk)
                 self._take(attribute)
-        DELETE_HOURS.run(self._summed)
+        DELETE_HOURS_SINCE.run(self._summed)
         SET_MARKS.run(self._summed)
         self.done.written = INSERT_HOURS.run(self._rows)
         if self._kept:
@@ -215,7 +215,7 @@ def _start(attribute: Attribute) -> datetime | None:
     return max(hour_of(start), attribute.pruned_until or EPOCH)
 
 
-def _read(attribute: Attribute, start: datetime, until: datetime) -> tuple[Line, datetime]:
+def _read(attribute: Attribute, start: datetime, until: datetime) -> tuple[StoredLine, datetime]:
     """Read the line of an attribute from an hour on, and until which hour that is."""
     rows = _numbers(attribute).values_list("observed_at", "number")
     found = list(rows.filter(observed_at__gt=start, observed_at__lt=until)[: MOST_ROWS + 1])
@@ -225,7 +225,7 @@ def _read(attribute: Attribute, start: datetime, until: datetime) -> tuple[Line,
     before = list(rows.filter(observed_at__lte=start).reverse()[:1])
     points = [(at, float(number or 0)) for at, number in before + found]
     silences = silences_of(attribute, start, until)
-    return Line(attribute.pk, start, attribute.heard_at or start, points, silences), until
+    return StoredLine(attribute.pk, start, attribute.heard_at or start, points, silences), until
 
 
 def _numbers(attribute: Attribute) -> ObservationQuerySet:

@@ -68,7 +68,7 @@ class Wanted(NamedTuple):
         return self.attribute.pk, self.lasts
 
 
-class Told(NamedTuple):
+class HeldValue(NamedTuple):
     """From when on a value held, or several: the lowest and the highest."""
 
     at: datetime
@@ -80,13 +80,13 @@ class Told(NamedTuple):
 class Line:
     """What was told of an attribute, and when nothing was, in order of time."""
 
-    told: Sequence[Told]
+    values: Sequence[HeldValue]
     silences: Sequence[tuple[datetime, datetime]]
 
-    def latest(self, at: datetime) -> Told | None:
+    def latest(self, at: datetime) -> HeldValue | None:
         """Return what was told last, by then."""
-        place = bisect_right(self.told, at, key=attrgetter("at"))
-        return self.told[place - 1] if place else None
+        place = bisect_right(self.values, at, key=attrgetter("at"))
+        return self.values[place - 1] if place else None
 
     def silent_since(self, at: datetime) -> datetime | None:
         """Return when the silence began that was not over then; None if there is none."""
@@ -98,8 +98,8 @@ class Line:
     def past(self, lasts: timedelta, at: datetime) -> Past:
         """Return what it was until `at`. A silence that was not over then is not known yet."""
         since = at - lasts
-        first = max(0, bisect_right(self.told, since, key=attrgetter("at")) - 1)
-        told = self.told[first : bisect_right(self.told, at, key=attrgetter("at"))]
+        first = max(0, bisect_right(self.values, since, key=attrgetter("at")) - 1)
+        told = self.values[first : bisect_right(self.values, at, key=attrgetter("at"))]
         gaps = [silence for silence in self.silences if since < silence[1] <= at]
         # The line is drawn by places in `told`: what held may be words.
         points = [(one.at, float(place)) for place, one in enumerate(told)]
@@ -114,8 +114,8 @@ class Line:
         return Past(lasts, tuple(stretches))
 
 
-def _same(stretch: Stretch, told: Told) -> bool:
-    return stretch.lowest == told.lowest and stretch.highest == told.highest
+def _same(stretch: Stretch, value: HeldValue) -> bool:
+    return stretch.lowest == value.lowest and stretch.highest == value.highest
 
 
 def recent_past(wanted: Iterable[Wanted], at: datetime) -> dict[tuple[int, timedelta], Past]:
@@ -139,19 +139,19 @@ def lines(wanted: Sequence[Wanted], at: datetime, most: int) -> list[Line]:
     silences = _by_place(SILENCES, wanted, at, most)
     return [
         Line(
-            list(_told(one.attribute.kind, told[place])),
+            list(_held_values(one.attribute.kind, told[place])),
             [(_time(starts_at), _time(ends_at)) for _, starts_at, ends_at in silences[place]],
         )
         for place, one in enumerate(wanted)
     ]
 
 
-def _told(kind: str, rows: Iterable[Any]) -> Iterator[Told]:
+def _held_values(kind: str, rows: Iterable[Any]) -> Iterator[HeldValue]:
     for _, at, least, most, first, last in rows:
         lowest, highest = as_value(kind, least, first), as_value(kind, most, last)
         # Of another kind once: nothing to compare with.
         if lowest is not None and highest is not None:
-            yield Told(_time(at), lowest, highest)
+            yield HeldValue(_time(at), lowest, highest)
 
 
 def _by_place(query: str, wanted: Collection[Wanted], at: datetime, most: int) -> list[list[Any]]:

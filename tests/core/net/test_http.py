@@ -1,6 +1,5 @@
 import gzip
 import hashlib
-import http.client
 import io
 import json
 import logging
@@ -329,42 +328,6 @@ def test_after_an_answer_too_large_the_next_call_works():
         with pytest.raises(ApiError):
             client(server, max_bytes=1_000).get("/")
         assert client(server).get("/") == 1
-
-
-HEADS = (
-    b"Content-Type: application/json\r\nContent-Length:  2 \r\nX_y:\r\n\r\n",
-    b"A: 1\r\nA: 2\r\na:3\r\n\r\n",
-    b"A: one\r\n two\r\n\tthree\r\nB: 4\r\n\r\n",
-    b"A: 1\nB: 2\n\n",
-    b"A: caf\xc3\xa9\r\nB: \x00\x7f\r\n\r\n",
-    b"no colon\r\nA: 1\r\n\r\n",
-    b": no name\r\nA : a space\r\n\r\n",
-    b"From me\r\nA: 1\r\n\r\n",
-    b"A: the connection ends he",
-    b"\r\n",
-    b"",
-)
-
-
-@pytest.mark.parametrize("head", HEADS)
-def test_headers_are_read_as_the_standard_library_reads_them(head):
-    def read(parse):
-        message = parse(io.BufferedReader(io.BytesIO(head)))
-        return message.items(), message.defects
-
-    ours, theirs = read(transport._headers), read(http.client.parse_headers)
-    assert ours[0] == theirs[0]
-    assert [type(defect) for defect in ours[1]] == [type(defect) for defect in theirs[1]]
-
-
-def test_plain_headers_need_no_parser_of_mails(monkeypatch):
-    monkeypatch.setattr(http.client, "parse_headers", None)
-    assert get(answer(b"1", "200 OK", "X-Plain: yes")) == 1
-
-
-def test_a_hundred_lines_of_head_are_the_most():
-    with pytest.raises(http.client.HTTPException, match="more than 100"):
-        transport._headers(io.BufferedReader(io.BytesIO(b"A: 1\r\n" * 101)))
 
 
 # Statuses

@@ -18,25 +18,13 @@ from core.tasks.decisions.situations import Round
 from core.tasks.explain import explain
 from core.tasks.listening.reactions import Reactions
 from core.tasks.polling.record import GatewayAnswer, record
-from tests.core.tasks.homes import make_device, make_gateway
+from tests.core.tasks.homes import make_device
 
 pytestmark = pytest.mark.django_db
 
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 TEN = 10 * MINUTE
-
-
-@pytest.fixture
-def hub():
-    return make_gateway()
-
-
-@pytest.fixture
-def sensor(hub):
-    sensor = make_device(hub, "sensor")
-    Attribute.objects.create(device=sensor, name="temperature", kind=Kind.NUMBER, unit="°C")
-    return sensor
 
 
 @pytest.fixture
