@@ -9,26 +9,21 @@ import os
 import time
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from zoneinfo import ZoneInfo
 
 import django
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "iotapp.settings")
 django.setup()
 
+from bench.fixed_hours import FIXED_HOURS, LONDON, cost_at_fixed_hours
 from bench.made_prices import history, made_prices
 from bench.table import Row, is_quick, show
-from core import planning, rules
+from core import rules
 from core.feeds import Slot
-from core.planning import Window
-from core.schedule import first_moment
-from core.tasks.backtesting.backtest import BacktestJob, BacktestResult, backtest
+from core.tasks.backtesting.backtest import BacktestResult, backtest
 from core.tasks.backtesting.device import BacktestSettings
 
-LONDON = ZoneInfo("Europe/London")
 FIRST = date(2023, 1, 1)
-FIXED = timedelta(hours=0, minutes=30)
-LASTS = timedelta(hours=3)
 TARGET = 0.95
 
 
@@ -74,10 +69,10 @@ def measured(case: Case, slots: list[Slot], days: int) -> list[Row]:
 
 def rows_of(case: Case, result: BacktestResult, slots: list[Slot], seconds: float) -> list[Row]:
     costs = result.costs
-    fixed = sum(at_night(job, slots) for job in result.compared)
+    fixed = sum(cost_at_fixed_hours(job.job, slots) for job in result.compared)
     share = (costs.at_once - costs.actual) / (costs.at_once - costs.ideal)
     sums = (
-        f"{costs.actual:.2f} GBP; {costs.at_once:.2f} at once, {fixed:.2f} from 00:30 to 03:30, "
+        f"{costs.actual:.2f} GBP; {costs.at_once:.2f} at once, {fixed:.2f} {FIXED_HOURS}, "
         f"{costs.ideal:.2f} with hindsight"
     )
     detail = (
@@ -89,15 +84,6 @@ def rows_of(case: Case, result: BacktestResult, slots: list[Slot], seconds: floa
         Row(case.what, sums, f"{share:.1%} of the ideal saving", *target),
         Row("", detail, f"{result.undelivered} not delivered", "0", not result.undelivered),
     ]
-
-
-def at_night(job: BacktestJob, slots: list[Slot]) -> float:
-    """Return what the same minutes cost from 00:30 on, by the clock."""
-    day = job.job.deadline.astimezone(LONDON).date()
-    starts_at = first_moment(day, FIXED, LONDON)
-    run = Window(starts_at, starts_at + LASTS)
-    near = [one for one in slots if one.ends_at > run.starts_at and one.starts_at < run.ends_at]
-    return planning.cost([run], near, job.job.watts) or 0.0
 
 
 if __name__ == "__main__":
