@@ -98,6 +98,14 @@ def test_only_what_runs_goes_into_the_image() -> None:
     assert not taken & {"tests", "bench", "docs", ".env", ".secret_key", "db.sqlite3"}
 
 
+def test_what_is_copied_by_name_goes_to_the_engine() -> None:
+    lines = (ROOT / ".dockerignore").read_text().splitlines()
+    sent = {line[1:] for line in lines if line.startswith("!")}
+    for name, words in instructions():
+        if name == "COPY" and not words.startswith(("--from", ". ")):
+            assert set(words.split()[:-1]) <= sent
+
+
 @pytest.mark.parametrize("name", OURS)
 def test_a_service_of_ours_runs_a_command_of_the_procfile(name: str) -> None:
     same = {"api": "web"}
