@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from django.db import DataError, IntegrityError, transaction
-from django.db.models import Model
+from django.db.models import Model, QuerySet
 from django.utils import timezone
 
 from core.models import DeviceCommand, Gateway, Run, SiteImport
 from core.models.device_command import CommandEvent
 from core.models.run import Outcome
+from core.models.secret import Secret, SecretField, SecretUnreadable
 from core.tasks.moving import NotMoved, Progress, database
 from core.tasks.moving.archive import Archive, Manifest, damage_said
 from core.tasks.moving.rows import InWords, Table
@@ -73,11 +74,35 @@ def _begin(archive: Archive) -> int:
         database.keep_writers_out([SiteImport, *map(model_of, MOVED)])
         begun = SiteImport.objects.first()
         if begun is not None:
+            _check_keys()
             return begun.rows
         check_empty()
         rows, mark = beginning(archive)
         SiteImport.objects.create(rows=rows, mark=mark, of_rows=archive.manifest.rows)
         return 0
+
+
+def _check_keys() -> None:
+    """Raise NotMoved if an earlier run encrypted credentials with keys that are not here.
+
+    Those that it stored are not read from the file again.
+    """
+    for model in map(model_of, MOVED):
+        for field in model._meta.concrete_fields:
+            if isinstance(field, SecretField):
+                _check_readable(model._base_manager.values_list(field.attname, flat=True))
+
+
+def _check_readable(stored: QuerySet[Model, Secret]) -> None:
+    try:
+        for secret in stored.iterator():
+            secret.reveal()
+    except SecretUnreadable:
+        raise NotMoved(
+            "What is stored here was encrypted with another SECRET_KEY or FIELD_KEYS: run it again "
+            "with those, or name the earlier key in SECRET_KEY_FALLBACKS. To begin anew with "
+            "these keys, empty the database: python manage.py flush"
+        ) from None
 
 
 def check_empty() -> None:

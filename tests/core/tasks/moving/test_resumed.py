@@ -8,7 +8,7 @@ from django.db import connection
 
 from core import jobs
 from core.live.sessions import NotAdmitted, admit
-from core.models import HalfASite, Run, SiteImport, Token
+from core.models import Gateway, HalfASite, Run, SiteImport, Token
 from core.models.site_import import whole
 from core.tasks import export_site as exporting
 from core.tasks import import_site as importing
@@ -134,6 +134,19 @@ def test_another_file_is_refused_and_the_first_goes_on(half):
         importing.import_site(other, PHRASE)
     assert str(SiteImport.objects.get()) == str(begun)
     assert importing.import_site(half, PHRASE).before == begun.rows
+
+
+def test_with_another_key_it_does_not_go_on(half, settings):
+    """Else the credentials stored before would be lost, and nobody told."""
+    begun, first_key = str(SiteImport.objects.get()), settings.SECRET_KEY
+    assert Gateway.objects.exists()
+    settings.SECRET_KEY = "a key that another shell made, long enough"
+    with pytest.raises(NotMoved, match=r"another SECRET_KEY or FIELD_KEYS.* manage.py flush"):
+        importing.import_site(half, PHRASE)
+    assert str(SiteImport.objects.get()) == begun
+    settings.SECRET_KEY_FALLBACKS = [first_key]
+    importing.import_site(half, PHRASE)
+    assert Gateway.objects.get(name="Cellar").credential.reveal() == sample.CREDENTIAL
 
 
 def test_of_two_imports_at_once_one_ends(exported, monkeypatch):
