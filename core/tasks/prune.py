@@ -11,6 +11,7 @@ from itertools import islice
 from typing import Any
 
 from django.conf import settings
+from django.contrib.sessions.models import Session
 from django.db import transaction
 from django.db.models import F, Model, QuerySet
 from django.utils import timezone
@@ -146,6 +147,7 @@ def _steps(now: datetime, days: int | None = None) -> Iterator[tuple[str, int]]:
     yield from _all_of("usage rows", Usage.objects.filter(day__lt=kept_since))
     ended = Token.objects.ended_before(now - ENDED_TOKENS_LIFETIME)
     yield from _all_of("tokens", ended.filter(usage=None))
+    yield from _all_of("sessions", Session.objects.filter(expire_date__lt=now))
     yield from _of_removed_devices()
     yield from _removed_gateways()
 

@@ -51,6 +51,8 @@ def serving(reply: Callable[[Request], Answer], tls=None):
                 return
             server.connections += 1
             open_sockets.add(connection)
+            # Those that ended are let go: each keeps its stack for as long as somebody can join it.
+            threads[:] = [thread for thread in threads if thread.is_alive()]
             threads.append(threading.Thread(target=talk, args=(connection,)))
             threads[-1].start()
 

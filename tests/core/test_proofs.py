@@ -10,6 +10,7 @@ from tests.soak.following import follow_through_everything
 from tests.soak.hostility import attack
 from tests.soak.invitations import kill_inviting
 from tests.soak.ledger import run_the_ledger
+from tests.soak.month.judge import Month
 from tests.soak.months import live_a_month
 from tests.soak.outages import poll_through_an_outage
 from tests.soak.polling import kill_polls
@@ -73,6 +74,17 @@ def test_what_happens_in_a_day_of_25_hours_is_told_as_specified_and_gaps_stay_ga
     month = live_a_month("autumn", days=1)
     assert month.faults == []
     assert month.alerts >= 12 and month.empty and month.backfilled
+
+
+def test_a_month_finds_what_grows_without_end_and_lets_what_comes_again_be():
+    again = [500, 540, 490, 530, 520] * 6
+    one_a_day = {"core_run": again, "core_silence": list(range(40, 70))}
+    month = Month("spring", has_disk=False, megabytes=[3.0] * 29 + [3.4], rows=one_a_day)
+    month.judge_size()
+    assert [fault.partition(" grow: ")[0] for fault in month.faults] == [
+        "MB of the database",
+        "rows of core_silence",
+    ]
 
 
 @pytest.mark.django_db(transaction=True)

@@ -2,7 +2,8 @@
 
 Gateways are away, sensors die, clocks are put forward and back and jump, feeds fail, schedulers
 pause, orders come to nothing, processes are killed and the disk is full: tests/soak/month/script.py
-says when, and what is told of it. What is older than two days is deleted all the while.
+says when, and what is told of it. What is older than two days, or five where it is summed up by the
+hour, is deleted all the while.
 """
 
 import json
@@ -37,6 +38,7 @@ def live_a_month(season: str, days: int) -> Month:
             "DJANGO_SETTINGS_MODULE": "iotapp.settings",
             "GATEWAY_NETWORKS": "loopback",
             "KEEP_DAYS": "2",
+            "KEEP_HOURLY_DAYS": "5",
             "LOG_LEVEL": "ERROR",
             "PYTHONWARNINGS": "ignore",
             "SCHEDULE": "do_something_awesome=2-59/10 * * * *",

@@ -3,6 +3,8 @@
 from datetime import timedelta
 
 import pytest
+from django.contrib.sessions.backends.db import SessionStore
+from django.contrib.sessions.models import Session
 from django.utils import timezone
 
 from core.models import (
@@ -272,3 +274,13 @@ def test_a_token_goes_a_quarter_of_a_year_after_its_end(how):
     assert prune.prune() == {"tokens": 1}
     assert set(Token.objects.all()) == {valid, young, billed}
     assert old not in Token.objects.all()
+
+
+def test_a_log_in_goes_once_it_is_over():
+    over, valid = SessionStore(), SessionStore()
+    over.set_expiry(-60)
+    valid.set_expiry(60)
+    over.save()
+    valid.save()
+    assert prune.prune() == {"sessions": 1}
+    assert [one.pk for one in Session.objects.all()] == [valid.session_key]

@@ -1,7 +1,7 @@
 """Compare what a month left behind with what was to be."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -28,8 +28,12 @@ EDGE = timedelta(minutes=5)
 WRONG_CLOCKS = (script.at("35:20"), script.at("39:40"))
 """What was stored by a wrong clock may show here."""
 WHAT_TO_DO = "Make room on the disk that holds it."
-MOST_GROWTH = 1.3
-"""Of the database after the third day, from when on as much is deleted as is stored."""
+SETTLED = 7
+"""Days after which as much is deleted as is stored: hours last, a day after KEEP_HOURLY_DAYS."""
+USUAL = 5
+"""Days, or three rounds, after which everything comes again at the same time of day."""
+MOST_GROWTH, FEW = 1.1, 3
+"""From then on: of the database in MB, and of each table in rows, with a few more of small ones."""
 
 
 class Gap(NamedTuple):
@@ -61,6 +65,9 @@ class Month:
     """Places of charts that were looked at, and those in which nothing may be drawn."""
     backfilled: int = 0
     megabytes: list[float] = field(default_factory=list)
+    """Of the database, day by day. The file of SQLite never shrinks: it is the most there was."""
+    rows: dict[str, list[int]] = field(default_factory=dict)
+    """Of each table, day by day."""
     faults: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
@@ -77,6 +84,8 @@ class Month:
     def look(self, life: Life, now: datetime) -> None:
         """Look at a day that is over, before the next begins."""
         self.megabytes.append(_megabytes())
+        for table, count in _rows().items():
+            self.rows.setdefault(table, []).append(count)
         filled = Run.objects.of(BACKFILL).filter(started_at__gt=now - DAY)
         self.backfilled += sum(run.counts.get("stored", 0) for run in filled)
         self._count_missed(life, now)
@@ -100,7 +109,7 @@ class Month:
         self._judge_runs(account)
         unclear = [said for said in account.refused if not said.endswith(WHAT_TO_DO)]
         self.faults += [f"a full disk is told as: {said}" for said in unclear]
-        self._judge_size()
+        self.judge_size()
 
     def _compare(self, what: str, expected: Iterable[object], found: Iterable[object]) -> None:
         wanted, there = Counter(expected), Counter(found)
@@ -116,10 +125,16 @@ class Month:
         if Run.objects.filter(outcome=Outcome.RUNNING).exists():
             self.faults.append("a run never ended")
 
-    def _judge_size(self) -> None:
-        settled = self.megabytes[3:]
-        if settled and max(settled) > MOST_GROWTH * settled[0]:
-            self.faults.append(f"the database grows: {settled} MB")
+    def judge_size(self) -> None:
+        """Note what has grown since the days after which nothing may."""
+        self._judge_growth("MB of the database", self.megabytes)
+        for table, by_day in self.rows.items():
+            self._judge_growth(f"rows of {table}", by_day, FEW)
+
+    def _judge_growth(self, what: str, by_day: Sequence[float], few: int = 0) -> None:
+        usual, later = by_day[SETTLED:][:USUAL], by_day[SETTLED + USUAL :]
+        if later and max(later) > MOST_GROWTH * max(usual) + few:
+            self.faults.append(f"{what} grow: {by_day}")
 
     def _count_missed(self, life: Life, now: datetime) -> None:
         """Compare what was missed in the last day with the pings that runs sent."""
@@ -208,3 +223,13 @@ def _megabytes() -> float:
             [size] = cursor.fetchone()
             return float(size) / 1e6
     return Path(settings.DATABASES["default"]["NAME"]).stat().st_size / 1e6
+
+
+def _rows() -> dict[str, int]:
+    """Count those of each table."""
+    counts = {}
+    with connection.cursor() as cursor:
+        for table in connection.introspection.table_names(cursor):
+            cursor.execute(f"SELECT count(*) FROM {connection.ops.quote_name(table)}")  # noqa: S608
+            [counts[table]] = cursor.fetchone()
+    return counts
