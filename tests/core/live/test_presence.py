@@ -17,6 +17,7 @@ from core.models.presence import LASTS
 from core.tasks import presence
 from core.tasks.events.outbox import publishing
 from tests.core.live.changes import log_in
+from tests.core.live.socket_client import PATIENCE
 from tests.core.live.web_server import ROOT, Web
 from tests.core.tasks.homes import make_device, make_gateway
 
@@ -131,8 +132,9 @@ def test_a_page_that_is_open_stays_and_one_whose_lease_was_lost_comes_back(
     bodies(socket)
     Presence.objects.update(expires_at=F("expires_at") - LASTS)
     presence.forget()
-    seen = []
+    seen, until = [], time.monotonic() + PATIENCE
     while len(seen) < 2:
+        assert time.monotonic() < until
         message = socket.hear()
         seen += [event["body"]["count"] for event in message] if isinstance(message, list) else []
         socket.say(pong={})

@@ -102,9 +102,10 @@ class Client:
         self.socket.send(json.dumps(message))
 
     def hear(self, within=30.0):
-        """The next message that is no ping."""
+        """The next message that is no ping. TimeoutError if pings are all that comes."""
+        until = time.monotonic() + within
         while True:
-            message = json.loads(self.socket.recv(within))
+            message = json.loads(self.socket.recv(until - time.monotonic()))
             if "ping" not in message:
                 return message
             self.say(pong={})

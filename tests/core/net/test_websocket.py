@@ -16,6 +16,7 @@ from core.net.http import Http
 from core.net.websocket import WebSocket
 from core.simulator import Fault, Simulator
 from tests.core.net.socket_server import SocketServer, hear, tell
+from tests.waiting import wait_until
 
 LOOPBACK = (ip_network("127.0.0.0/8"),)
 
@@ -119,8 +120,12 @@ def test_one_that_answers_pings_is_alive(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(websocket, "PING_SECONDS", 0.01)
     with connected(stay) as opened:
         heard_at = opened._heard_at
-        while opened._heard_at == heard_at:
+
+        def has_answered() -> bool:
             assert opened.receive(0.05) is None
+            return opened._heard_at > heard_at
+
+        wait_until(has_answered)
 
 
 @contextmanager
