@@ -88,31 +88,33 @@ class Outlook:
     def source(self, now: datetime, clock: Callable[[datetime], str] | None = None) -> str:
         """Return where it comes from, for the end of a sentence; "" for a live forecast.
 
-        Else such as "by the last forecast, 5 h old", "by a typical day", "by the forecast, and a
-        typical day after 14:00 UTC". `clock` shows a time in another way, such as the rule's own.
+        Else such as "by the last forecast, 5 h old", "by a typical day", "by the forecast, and by a
+        typical day after 14:00 UTC" or "by the newest forecast up to 15:00 UTC, then by an older
+        one". `clock` shows a time in another way, such as the rule's own.
         """
         if self.rung is Rung.NONE:
             return "without a forecast"
         if self.rung is Rung.TYPICAL:
             return "by a typical day"
         if self.rung is Rung.LIVE:
-            forecast = "by the forecast"
+            forecast = "by the newest forecast" if self.earlier_from else "by the forecast"
         else:
             age = f", {_age(now - self.issued_at)} old" if self.issued_at else ""
             forecast = f"by the last forecast{age}"
         if self.calibrated_days:
             forecast += self._correction(now)
-        others = [
-            f"{name} after {clock(begins_at) if clock else _clock(begins_at, now)}"
-            for name, begins_at in (
-                ("an earlier one", self.earlier_from),
-                ("a typical day", self.typical_from),
-            )
-            if begins_at
-        ]
-        if not others:
+        if not self.earlier_from and not self.typical_from:
             return "" if self.rung is Rung.LIVE and not self.calibrated_days else forecast
-        return f"{', '.join([forecast, *others[:-1]])}, and {others[-1]}"
+
+        def shown(time: datetime) -> str:
+            return clock(time) if clock else _clock(time, now)
+
+        if self.earlier_from:
+            closed = "," if "," in forecast else ""
+            forecast += f"{closed} up to {shown(self.earlier_from)}, then by an older one"
+        if self.typical_from:
+            forecast += f", and by a typical day after {shown(self.typical_from)}"
+        return forecast
 
     def as_issued(self, time: datetime) -> Slot | None:
         """Return the slot that holds a time as it was issued; None if nothing was corrected."""

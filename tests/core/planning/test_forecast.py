@@ -72,7 +72,7 @@ def test_a_typical_day_begins_where_the_forecast_ends():
     assert (seen.rung, seen.typical_from) == (Rung.LIVE, NOON + 1.5 * HOUR)
     assert is_whole(seen.slots)
     assert [slot.value for slot in seen.slots[:5]] == [100, 100, 100, 200, 200]
-    assert seen.source(NOW) == "by the forecast, and a typical day after 13:30 UTC"
+    assert seen.source(NOW) == "by the forecast, and by a typical day after 13:30 UTC"
 
 
 def test_a_typical_slot_is_cut_where_the_forecast_ends_within_it():
@@ -146,7 +146,7 @@ def test_without_anything_there_is_no_outlook():
 )
 def test_the_age_of_the_last_forecast_is_told(age, said):
     seen = look(forecast(6, issued_at=NOW - age), measured(4))
-    assert seen.source(NOW) == f"by the last forecast, {said}, and a typical day after 18:00 UTC"
+    assert seen.source(NOW) == f"by the last forecast, {said}, and by a typical day after 18:00 UTC"
 
 
 def test_another_day_is_named():
@@ -215,7 +215,15 @@ def test_a_short_issue_does_not_hide_a_long_one():
     assert is_whole(seen.slots)
     assert [slot.value for slot in seen.slots[:8]] == [50.0] * 6 + [100.0] * 2
     assert (seen.rung, seen.typical_from) == (Rung.LIVE, None)
-    assert seen.source(NOW) == "by the forecast, and an earlier one after 15:00 UTC"
+    assert seen.source(NOW) == "by the newest forecast up to 15:00 UTC, then by an older one"
+
+
+def test_the_age_of_the_last_forecast_stands_between_commas():
+    issues = [forecast(8, issued_at=NOW - 5 * HOUR), forecast(48, issued_at=NOW - 9 * HOUR)]
+    seen = look(layered(issues), measured(28))
+    assert seen.source(NOW) == (
+        "by the last forecast, 5 h old, up to 20:00 UTC, then by an older one"
+    )
 
 
 def test_after_the_earlier_issue_comes_the_typical_day():
@@ -223,7 +231,8 @@ def test_after_the_earlier_issue_comes_the_typical_day():
     seen = look(layered(issues), measured(28))
     assert is_whole(seen.slots)
     assert seen.source(NOW) == (
-        "by the forecast, an earlier one after 15:00 UTC, and a typical day after 18:00 UTC"
+        "by the newest forecast up to 15:00 UTC, then by an older one, "
+        "and by a typical day after 18:00 UTC"
     )
 
 
