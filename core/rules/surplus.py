@@ -34,20 +34,24 @@ class Options:
     meter: int = device_option(
         "Which measures what the home buys and feeds in", nobody="none: by the forecast alone"
     )
-    power: str = attribute_option("power", "Of the meter, in watts", of="meter")
+    power: str = attribute_option(
+        "power", "The meter's attribute that tells it, in watts", of="meter"
+    )
     positive_is: str = option(
         "bought",
-        "What positive values of the meter are; negative ones are the other",
+        "What a positive value of the meter means; a negative one means the other",
         choices=["bought", "fed in"],
     )
     watts: float = option(1000, "What the device draws while it runs", "W")
-    may_buy: float = option(0, "How much of that may be bought", "W")
-    hysteresis: float = option(200, "Off only once so much more than that is bought", "W")
+    may_buy: float = option(0, "How many of these watts may come from the grid", "W")
+    hysteresis: float = option(
+        200, "How much more than may be bought it takes before it goes off", "W"
+    )
     minutes: float = past_option(
-        10, "How long there has to be enough before it goes on, and too little before it goes off"
+        10, "How long the surplus has to last before it goes on, and be missing before it goes off"
     )
     home_uses: float = option(
-        300, "Without a meter: what the home uses besides, of what the panels are to give", "W"
+        300, "Without a meter: what the rest of the home takes of the power of the panels", "W"
     )
 
     def __post_init__(self) -> None:

@@ -31,11 +31,11 @@ class Options:
         "temperature", "What is looked at, as the device's page names it", of="device"
     )
     test: str = option("above", "How it is compared", choices=["above", "below", "is"])
-    limit: float = option(25, "For above and below, in the unit of the attribute")
+    limit: float = option(25, "With the test above or below: in the unit of the attribute")
     hysteresis: float = option(
         1, "How far the value has to go back past the limit to end it, in its unit"
     )
-    value: str = option("on", "For is: on, off, or a word of the attribute")
+    value: str = option("on", "With the test is: on, off, or a word such as open")
     minutes: float = past_option(
         0, "How long it has to be so before it counts; 0: it counts at once"
     )
@@ -54,14 +54,19 @@ def decide(situation: Situation) -> Decision:
     options = situation.options
     other = situation.other(options.device)
     value = other.value(options.attribute)
-    shown = f"{options.attribute.replace('_', ' ')} of {other.name}"
+    shown = _shown(options.attribute, other.name)
     if options.test == "is":
         is_so, compared = _is(value, options.value, shown)
     else:
         is_so, compared = _beyond(situation, value, shown)
     if is_so and options.minutes and not _was_so(situation):
-        return _after_its_minutes(situation, value, f"the {shown} {compared}")
-    return Decision(is_so == (options.then == "on"), f"the {shown} {compared}")
+        return _after_its_minutes(situation, value, f"{shown} {compared}")
+    return Decision(is_so == (options.then == "on"), f"{shown} {compared}")
+
+
+def _shown(attribute: str, name: str) -> str:
+    """Say what is looked at: the temperature of Sensor. A lamp that is on is just that."""
+    return name if attribute == "on" else f"the {attribute.replace('_', ' ')} of {name}"
 
 
 def _was_so(situation: Situation) -> bool:
@@ -93,12 +98,12 @@ def _is(value: Value, wanted: str, shown: str) -> tuple[bool, str]:
     if isinstance(value, bool):
         answer = yes_or_no(wanted)
         if answer is None:
-            raise Undecided(f"the {shown} is on or off, and never {wanted}")
+            raise Undecided(f"{shown} is on or off, and never {wanted}")
         is_so = value is answer
     elif isinstance(value, str):
         is_so = value.casefold() == wanted.strip().casefold()
     else:
-        raise Undecided(f"the {shown} is a number: compare it with above or below")
+        raise Undecided(f"{shown} is a number: compare it with above or below")
     told = ("on" if value else "off") if isinstance(value, bool) else value
     return is_so, f"is {told}" + ("" if is_so else f", not {wanted}")
 
@@ -106,7 +111,7 @@ def _is(value: Value, wanted: str, shown: str) -> tuple[bool, str]:
 def _beyond(situation: Situation, value: Value, shown: str) -> tuple[bool, str]:
     options = situation.options
     if isinstance(value, bool | str):
-        raise Undecided(f"the {shown} is no number: compare it with is")
+        raise Undecided(f"{shown} is no number: compare it with is")
     sign = 1 if options.test == "above" else -1
     beyond = sign * (value - options.limit)
     if beyond > 0:

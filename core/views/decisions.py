@@ -7,6 +7,7 @@ from typing import Any
 
 from core import formatting, rules, vendors
 from core.models import Access, Attribute, Device, Plan, Receipt, Right, Site
+from core.models.attribute import main_switch
 from core.models.device import FailSafe, public_sentence
 from core.planning.score import Costs
 from core.tasks import scorecard
@@ -67,6 +68,7 @@ def decided(
     planned, complaint = _planned(device, current, attributes, now) if can_decide else (None, "")
     return {
         "is_ruled": is_ruled,
+        "has_switch": main_switch(attributes) is not None,
         "deciders": found,
         "limits": limits(device),
         "clock": Site.home().clock_of(device) if is_ruled else None,

@@ -76,7 +76,7 @@ def test_what_is_not_known_is_not_guessed(values, options, why):
 
 def test_without_another_device_it_looks_at_its_own():
     decision = decide(NOW, "when", options={"attribute": "on", "test": "is", "then": "off"})
-    assert (decision.value, decision.reason) == (True, "the on of Heater is off, not on")
+    assert (decision.value, decision.reason) == (True, "Heater is off, not on")
 
 
 # For so many minutes

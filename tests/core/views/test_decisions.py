@@ -113,6 +113,14 @@ def test_without_a_rule_nobody_decides(client, owner):
     assert f'href="/devices/{plug.pk}/rule/"' not in page(client, plug)
 
 
+def test_a_device_without_a_switch_is_offered_no_rule(owner):
+    meter = make_device(make_gateway("Hall hub"))
+    meter.attributes.filter(name="on").delete()
+    shown = page(owner, meter)
+    assert "No rule: this device has no switch." in shown
+    assert f'href="/devices/{meter.pk}/rule/"' not in shown
+
+
 @pytest.mark.parametrize(
     ("fields", "says"),
     [
