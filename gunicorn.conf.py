@@ -13,6 +13,7 @@ import resource
 import signal
 import socket
 from typing import Any
+from weakref import WeakSet
 
 from gunicorn.glogging import Logger
 
@@ -53,6 +54,10 @@ MOST_FRAGMENTS = 100
 """Of one message."""
 LARGEST_SEND_BUFFER = 128 * 1024
 """Bytes that the system keeps for a client that reads slowly or never: by itself up to 4 MB."""
+
+
+connections: WeakSet[Any] = WeakSet()
+"""Those to this worker."""
 
 
 def when_ready(arbiter: Any) -> None:
@@ -107,7 +112,7 @@ def limit_frames() -> None:
 
 
 def end_slow_handshakes() -> None:
-    """Wait for the first request of a connection no longer than for the next one.
+    """Wait for the first request of a connection no longer than for the next one, and note all.
 
     Works around: `_handle_connection` in gunicorn/asgi/protocol.py arms the timer of `keepalive`
     only if `req_count > 1`. https://github.com/benoitc/gunicorn/pull/3735 left the first open.
@@ -119,15 +124,17 @@ def end_slow_handshakes() -> None:
     def connection_made(connection: Any, transport: Any) -> None:
         made(connection, transport)
         connection._arm_keepalive_timer()
+        connections.add(connection)
 
     ASGIProtocol.connection_made = connection_made
 
 
 def close_sockets_at_the_end(worker: Any) -> None:
-    """Close sockets when the worker is asked to end.
+    """Close sockets, and connections that wait for a request, when the worker is asked to end.
 
-    Works around: `ASGIWorker._shutdown` in gunicorn/workers/gasgi.py waits for open connections, of
-    which sockets never end, for all of `graceful_timeout`. No hook is called at SIGTERM.
+    Works around: `ASGIWorker._shutdown` in gunicorn/workers/gasgi.py waits for open connections for
+    all of `graceful_timeout`. Sockets never end, nor does what nginx keeps for its next request.
+    No hook is called at SIGTERM.
     """
     from core.live.connections import sockets
     from core.live.follower import follower
@@ -135,6 +142,9 @@ def close_sockets_at_the_end(worker: Any) -> None:
     def end() -> None:
         sockets.close_all()
         follower.stop()
+        for connection in list(connections):
+            if connection._awaiting_request:
+                connection._keepalive_timeout()
         worker.handle_exit_signal()
 
     worker.loop.add_signal_handler(signal.SIGTERM, end)

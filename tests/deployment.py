@@ -14,6 +14,7 @@ from pathlib import Path
 
 import psutil
 import requests
+import yaml
 from django.conf import settings
 from honcho.environ import parse_procfile
 
@@ -24,6 +25,9 @@ COMMANDS = parse_procfile((ROOT / "Procfile").read_text()).processes
 NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
 FRONT_PROXY = "127.0.0.2"
 """Who asks from here is a proxy in front of ours."""
+COMPOSED = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]["nginx"]["environment"]
+NOBODY = re.sub(r"\$\{FRONT_PROXY:-(.*)\}", r"\1", COMPOSED["FRONT_PROXY"])
+"""Is in front of the proxy, unless FRONT_PROXY says who."""
 WRAPPED = """\
 daemon off;
 pid {folder}/nginx.pid;
@@ -120,13 +124,51 @@ class Process:
 @contextmanager
 def nginx(folder: Path, **servers: list[int]) -> Iterator[int]:
     """The proxy by its configuration; gives its port. `web=[8001, 8002]`."""
-    assert NGINX
     port = free_port()
-    filled = {"LISTEN": f"127.0.0.1:{port}", "FRONT_PROXY": f"{FRONT_PROXY}/32"}
+    filled = {
+        "LISTEN": f"127.0.0.1:{port}",
+        "ACCESS_LOG": "/dev/stdout",
+        "FRONT_PROXY": f"{FRONT_PROXY}/32",
+        **pools(servers),
+    }
+    with running_nginx(folder, ["nginx.conf.template"], filled, port):
+        yield port
+
+
+@contextmanager
+def nginx_with_tls(
+    folder: Path, certificate: Path, **servers: list[int]
+) -> Iterator[tuple[int, int]]:
+    """The first proxy, as docs/production.md sets it up; gives its ports for https and http."""
+    secure, plain = free_port(), free_port()
+    filled = {
+        "LISTEN": f"127.0.0.1:{secure} ssl",
+        "LISTEN_PLAIN": f"127.0.0.1:{plain}",
+        "ACCESS_LOG": f"{folder}/access.log",
+        "FRONT_PROXY": NOBODY,
+        "CERTIFICATE": str(certificate),
+        "CERTIFICATE_KEY": str(certificate),
+        **pools(servers),
+    }
+    templates = ["nginx.conf.template", "nginx-tls.conf.template"]
+    with running_nginx(folder, templates, filled, secure):
+        yield secure, plain
+
+
+def pools(servers: dict[str, list[int]]) -> dict[str, str]:
+    filled = {}
     for pool, ports in servers.items():
         lines = [f"server 127.0.0.1:{number};" for number in ports]
         filled[f"{pool.upper()}_SERVERS"] = " ".join(lines)
-    template = (ROOT / "deploy" / "nginx.conf.template").read_text()
+    return filled
+
+
+@contextmanager
+def running_nginx(
+    folder: Path, templates: list[str], filled: dict[str, str], port: int
+) -> Iterator[None]:
+    assert NGINX
+    template = "".join((ROOT / "deploy" / name).read_text() for name in templates)
     site = re.sub(r"\$\{(\w+)\}", lambda found: filled[found[1]], template)
     (folder / "site.conf").write_text(site)
     user = "user root;" if os.geteuid() == 0 else ""
@@ -136,7 +178,7 @@ def nginx(folder: Path, **servers: list[int]) -> Iterator[int]:
     try:
         wait_until(lambda: listens(port) or running.process.poll() is not None)
         assert running.process.poll() is None, running.said()
-        yield port
+        yield
     finally:
         running.end()
 

@@ -179,3 +179,13 @@ def test_no_password_stands_in_the_file_and_the_documentation_names_each_variabl
 def test_the_proxy_gets_what_its_configuration_asks_for() -> None:
     template = (ROOT / "deploy" / "nginx.conf.template").read_text()
     assert set(re.findall(r"\$\{(\w+)\}", template)) == set(SERVICES["nginx"]["environment"])
+
+
+def test_the_documentation_fills_in_all_of_the_proxy_with_tls() -> None:
+    document = (ROOT / "docs" / "production.md").read_text()
+    templates = [path.read_text() for path in (ROOT / "deploy").glob("*.template")]
+    asked_for = set(re.findall(r"\$\{(\w+)\}", "".join(templates)))
+    [named] = re.findall(r"^    names='(.*)'$", document, re.MULTILINE)
+    assert set(named.replace("$", "").split()) == asked_for
+    given = re.findall(r"^    export (.*)$", document, re.MULTILINE)
+    assert asked_for <= set(re.findall(r"(\w+)=", " ".join(given)))

@@ -236,6 +236,17 @@ def begin_a_request(connection):
     assert connection.recv(1000).startswith(b"HTTP/1.1 100 ")
 
 
+@contextmanager
+def kept_connection(port):
+    """As a proxy keeps it for its next request."""
+    asked = http.client.HTTPConnection("127.0.0.1", port, 60)
+    asked.request("GET", "/healthz", headers={"Host": "localhost"})
+    asked.getresponse().read()
+    asked.sock.settimeout(5)
+    yield asked.sock
+    asked.close()
+
+
 def test_what_web_changes_is_heard_at_every_socket_process(pools, browser):
     device = make_device(make_gateway())
     cookie = browser.cookies["sessionid"]
@@ -326,6 +337,7 @@ def test_each_process_that_is_told_to_stop_ends_what_it_began_within_ten_seconds
             with (
                 open_socket(address, cookie, address) as listener,
                 socket.create_connection(("127.0.0.1", ports["web"]), 60) as asked,
+                kept_connection(ports["web"]) as idle,
             ):
                 listener.begin()
                 begin_a_request(asked)
@@ -339,6 +351,7 @@ def test_each_process_that_is_told_to_stop_ends_what_it_began_within_ten_seconds
                 wait_until(lambda: not listens(ports["web"]))
                 asked.sendall(b"x=1")
                 assert asked.recv(1000).startswith(b"HTTP/1.1 403 ")  # without a CSRF token
+                assert idle.recv(1) == b""
             until = told_at + STOPS_WITHIN_SECONDS
             codes = {
                 name: process.process.wait(max(0, until - time.monotonic()))
