@@ -370,6 +370,10 @@ class DayShown(UseShown):
     day = serializers.DateField(help_text="By the clock of the home.")
 
 
+class MonthShown(UseShown):
+    month = serializers.RegexField(r"^\d{4}-\d{2}$", help_text="2026-06, by the clock of the home.")
+
+
 class CostsShown(Described):
     device = serializers.IntegerField()
     name = serializers.CharField()
@@ -378,9 +382,15 @@ class CostsShown(Described):
         help_text="The counter, or else the power: then what was not heard is missing.",
     )
     is_replayed = serializers.BooleanField(help_text="Carbon or price are of another time.")
-    days = DayShown(many=True, help_text="The oldest first, today the last.")
+    known_since = serializers.DateField(
+        allow_null=True, help_text="The first day of this time of which anything is known."
+    )
+    days = DayShown(many=True, help_text="The oldest first, today the last; none of months.")
+    months = MonthShown(
+        many=True, help_text="Where months are asked for: the oldest first, this one the last."
+    )
     total = UseShown()
-    jobs = JobsShown(allow_null=True, help_text="Null: no plan's deadline was in these days.")
+    jobs = JobsShown(allow_null=True, help_text="Null: no plan's deadline was in this time.")
 
 
 class CostPage(PageOf):

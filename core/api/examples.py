@@ -279,4 +279,6 @@ def _run() -> Run:
 
 def _costs() -> DeviceCosts:
     use = Use(1.25, grams=187.5, grams_of=1.25, money={"GBP": 0.3125}, money_of=1.25)
-    return DeviceCosts(_plug(), "energy", [(NOW.date(), use)], jobs=jobs_of([_plan()]))
+    return DeviceCosts(
+        _plug(), "energy", [(NOW.date(), use)], False, jobs_of([_plan()]), NOW.date()
+    )

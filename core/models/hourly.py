@@ -144,6 +144,15 @@ class HourlyStatistics(models.Model):
     first_number = models.FloatField(null=True, help_text="At its start, where that is known")
     last_number = models.FloatField(null=True, help_text="The latest by its end")
     is_known_at_end = models.BooleanField()
+    # Of counters of energy alone. Together they are all that was counted, whatever began anew.
+    counted_kwh = models.FloatField(
+        null=True, help_text="By a counter of energy, after its start, before its end"
+    )
+    counted_before_kwh = models.FloatField(
+        null=True,
+        help_text="What its first observation tells of the time before: at its start, or after a "
+        "silence",
+    )
 
     objects = HourlyStatisticsQuerySet.as_manager()
 

@@ -4,10 +4,12 @@ A counter only grows, until it begins anew: it is reset, wraps at the end of its
 device with its own count takes its place. None of these may look like use.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
+
+from core.planning.timeline import Piece
 
 HOUR = timedelta(hours=1)
 MOST_KILOWATTS = 50.0
@@ -34,6 +36,17 @@ def uses(readings: Sequence[tuple[datetime, float]]) -> Iterator[Use]:
     """Yield what was counted between each reading and the next. Readings are in order of time."""
     for (start, before), (end, after) in pairwise(readings):
         yield Use(start, end, used(before, after, end - start))
+
+
+def counted(pieces: Iterable[Piece]) -> float:
+    """Return the kWh that a line in kWh grew by: from each of its pieces to the next.
+
+    A value that was heard until the next one came grew at once: MOST_KILOWATTS bounds that too.
+    """
+    return sum(
+        used(before.value, after.value, after.start - before.end)
+        for before, after in pairwise(pieces)
+    )
 
 
 def used(before: float, after: float, time: timedelta) -> float:

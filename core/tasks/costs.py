@@ -1,4 +1,4 @@
-"""What devices used, and what that cost: kWh, grams of CO2 and money, by the day.
+"""What devices used, and what that cost: kWh, grams of CO2 and money, by the day or the month.
 
 From the energy counter of a device where it has one, else from its power where that was heard. What
 lies in a silence is counted by the counter, spread evenly over it; without a counter it is not
@@ -6,38 +6,75 @@ known, and is not counted. Carbon and money are what was measured of the hour, a
 region. Nothing is summed up over two currencies.
 """
 
-from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, time, timedelta, tzinfo
-from itertools import pairwise
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
 
 from django.db.models import Exists, OuterRef, Q
 
-from core import feeds
-from core.feeds import Signal, Slot
+from core.feeds import Signal
 from core.formatting import number_text
-from core.models import Attribute, Device, HourlyStatistics, Observation, Site
+from core.models import Attribute, Device, Site
 from core.models.device import DeviceQuerySet
-from core.models.hourly import hour_of
-from core.planning.metering import uses
-from core.tasks.forecasts.as_of import AsOf
-from core.tasks.forecasts.regions import Region, region_for
-from core.tasks.observations import spans, summed_up_until
+from core.models.hourly import end_of_hour
+from core.tasks.counting import Counted, counted_by_hour
+from core.tasks.observations import spans
 from core.tasks.polling.units import are_convertible, converted
+from core.tasks.rates import CARBON, Rate, Rates
 from core.tasks.scorecard import Jobs, cost_text, jobs_between
 from core.tasks.tables import Block, Table
 
 MOST_DAYS = 31
-"""Each hour costs two seeks of an index for each counter, until it is summed up."""
-MOST_POINTS = 400
-"""Times in one query: two parameters each, of the 999 that old versions of SQLite allow."""
-MOST_READINGS = 20_000
+MOST_MONTHS = 12
 DEVICES_AT_ONCE = 50
+HOURS_AT_ONCE = 100_000
+"""Hours of all devices that are in memory at once: 12 devices in a year."""
 HOUR = timedelta(hours=1)
-METER, POWER, CARBON = "energy", "power", Signal.CARBON_INTENSITY
+METER, POWER = "energy", "power"
 Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Period:
+    """The last `count` days or months of the clock at home; this one, which is not over, included.
+
+    Where that clock is half an hour off, months begin with the first whole hour in UTC.
+    """
+
+    count: int = 7
+    by_month: bool = False
+
+    @classmethod
+    def of_days(cls, days: int) -> "Period":
+        return cls(min(max(days, 1), MOST_DAYS))
+
+    @classmethod
+    def of_months(cls, months: int) -> "Period":
+        return cls(min(max(months, 1), MOST_MONTHS), by_month=True)
+
+    def begins(self, day: date) -> date:
+        """Return when the day or month of a day begins."""
+        return day.replace(day=1) if self.by_month else day
+
+    def first_day(self, today: date) -> date:
+        if not self.by_month:
+            return today - timedelta(days=self.count - 1)
+        months = 12 * today.year + today.month - self.count
+        return date(months // 12, months % 12 + 1, 1)
+
+    def hours(self, now: datetime, zone: ZoneInfo) -> list[datetime]:
+        """Return the hours of it, up to the end of the one that is not over."""
+        first = self.first_day(now.astimezone(zone).date())
+        at = datetime.combine(first, time(), zone).astimezone(UTC)
+        if self.by_month:
+            at = end_of_hour(at)
+        times = [at]
+        while at < now:
+            at += HOUR
+            times.append(at)
+        return times
 
 
 @dataclass(frozen=True)
@@ -105,15 +142,21 @@ def _part(known: float, kwh: float) -> str:
 
 @dataclass(frozen=True)
 class DeviceCosts:
-    """The days of a device, the oldest first, and their sum. `source`: "energy" or "power"."""
+    """The days or months of a device, the oldest first, and their sum.
+
+    Each is a date with what was used: a month is its first day. `source`: "energy" or "power".
+    """
 
     device: Device
     source: str
-    days: Sequence[tuple[date, Use]]
+    parts: Sequence[tuple[date, Use]]
     is_replayed: bool = False
     """Carbon or price are of another time: see core/feeds/__init__.py."""
     jobs: Jobs | None = None
-    """Its plans whose deadlines were in these days."""
+    """Its plans whose deadlines were in this time."""
+    known_since: date | None = None
+    """The first day of these of which anything is known; None: there is none."""
+    by_month: bool = False
 
     @property
     def saved(self) -> str:
@@ -124,15 +167,23 @@ class DeviceCosts:
 
     @property
     def total(self) -> Use:
-        return total(use for _, use in self.days)
+        return total(use for _, use in self.parts)
 
     def as_json(self) -> Json:
+        days, months = [], []
+        for begins, use in self.parts:
+            if self.by_month:
+                months.append({"month": f"{begins:%Y-%m}", **use.as_json()})
+            else:
+                days.append({"day": begins.isoformat(), **use.as_json()})
         return {
             "device": self.device.pk,
             "name": str(self.device),
             "measured_by": self.source,
             "is_replayed": self.is_replayed,
-            "days": [{"day": day.isoformat(), **use.as_json()} for day, use in self.days],
+            "known_since": self.known_since.isoformat() if self.known_since else None,
+            "days": days,
+            "months": months,
             "total": self.total.as_json(),
             "jobs": self.jobs.as_json() if self.jobs else None,
         }
@@ -142,33 +193,104 @@ def total(some: Iterable[Use]) -> Use:
     return sum(some, Use())
 
 
-def costs(devices: Collection[Device], now: datetime, days: int = 7) -> list[DeviceCosts]:
-    """Return the costs of those devices that measure energy or power: of today and days before.
+def parts_of_all(found: Iterable[DeviceCosts]) -> list[tuple[date, Use]]:
+    """Sum up the days or months of devices, the oldest first."""
+    by_part: dict[date, Use] = {}
+    for one in found:
+        for begins, use in one.parts:
+            by_part[begins] = by_part.get(begins, Use()) + use
+    return sorted(by_part.items())
 
-    Days are those of the home's clock. The number of queries grows with the number of days, and of
-    devices that have no counter.
+
+def costs(devices: Collection[Device], now: datetime, period: Period) -> list[DeviceCosts]:
+    """Return the costs of those devices that measure energy or power.
+
+    The number of queries grows with the time that is not summed up by the hour yet, with devices
+    that have no counter, and with counters that began anew.
     """
     site = Site.home()
-    times = hours_of(now, min(max(days, 1), MOST_DAYS), site.clock)
-    meters = {pk: meter for pk, meter in _meters(devices).items() if meter}
-    counted = _counted([one for one in meters.values() if is_counter(one)], times, now)
-    rates = _Rates(site, times, now)
+    times = period.hours(now, site.clock)
+    rates = Rates(site, times, now)
     jobs = jobs_between(devices, times[0], now)
+    meters = {pk: meter for pk, meter in _meters(devices).items() if meter}
+    measured = [device for device in devices if device.pk in meters]
+    parts = _Parts(period, times, site.clock)
     found = []
-    for device in devices:
-        meter = meters.get(device.pk)
-        if meter is None:
-            continue
-        hourly = counted[meter.pk] if is_counter(meter) else _integrated(meter, times, now)
-        carbon, price = (rates.of(device, signal) for signal in (CARBON, Signal.PRICE))
-        by_day: dict[date, Use] = {}
-        for hour, kwh in zip(times, hourly, strict=False):
-            day = hour.astimezone(site.clock).date()
-            priced = _priced(kwh, carbon.get(hour), price.get(hour))
-            by_day[day] = by_day.get(day, Use()) + priced
-        source = METER if is_counter(meter) else POWER
-        is_replayed, planned = rates.are_replayed(device), jobs.get(device.pk)
-        found.append(DeviceCosts(device, source, sorted(by_day.items()), is_replayed, planned))
+    at_once = max(1, min(DEVICES_AT_ONCE, HOURS_AT_ONCE // len(times)))
+    for start in range(0, len(measured), at_once):
+        some = measured[start : start + at_once]
+        hourly = _by_hour([meters[device.pk] for device in some], times, now)
+        for device in some:
+            meter = meters[device.pk]
+            counted = hourly[meter.pk]
+            carbon, price = (rates.of(device, signal) for signal in (CARBON, Signal.PRICE))
+            found.append(
+                DeviceCosts(
+                    device,
+                    METER if is_counter(meter) else POWER,
+                    parts.of(counted.hourly, carbon, price),
+                    rates.are_replayed(device),
+                    jobs.get(device.pk),
+                    parts.day_of(counted.known_since),
+                    period.by_month,
+                )
+            )
+    return found
+
+
+class _Parts:
+    """Sums hours up by the days or months that they are in."""
+
+    def __init__(self, period: Period, times: Sequence[datetime], zone: ZoneInfo) -> None:
+        self._zone = zone
+        days = [at.astimezone(zone).date() for at in times[:-1]]
+        self._begins = [period.begins(day) for day in days]
+
+    def day_of(self, at: datetime | None) -> date | None:
+        return at.astimezone(self._zone).date() if at else None
+
+    def of(
+        self,
+        hourly: Sequence[float],
+        carbon: Sequence[Rate | None],
+        prices: Sequence[Rate | None],
+    ) -> list[tuple[date, Use]]:
+        sums = {begins: _Sum() for begins in self._begins}
+        rows = zip(self._begins, hourly, carbon, prices, strict=True)
+        for begins, kwh, intensity, price in rows:
+            if kwh:
+                sums[begins].add(kwh, intensity, price)
+        return [(begins, one.use()) for begins, one in sums.items()]
+
+
+class _Sum:
+    """Adds up hours: in a year of a hundred devices there are a million."""
+
+    def __init__(self) -> None:
+        self._kwh = self._grams = self._grams_of = self._money_of = 0.0
+        self._money: dict[str, float] = {}
+
+    def add(self, kwh: float, carbon: Rate | None, price: Rate | None) -> None:
+        self._kwh += kwh
+        if carbon:
+            self._grams += kwh * carbon.value
+            self._grams_of += kwh
+        if price:
+            currency = price.unit.partition("/")[0]
+            self._money[currency] = self._money.get(currency, 0.0) + kwh * price.value
+            self._money_of += kwh
+
+    def use(self) -> Use:
+        return Use(self._kwh, self._grams, self._grams_of, self._money, self._money_of)
+
+
+def _by_hour(
+    meters: Sequence[Attribute], times: Sequence[datetime], now: datetime
+) -> dict[int, Counted]:
+    found = counted_by_hour([one for one in meters if is_counter(one)], times, now)
+    for meter in meters:
+        if meter.pk not in found:
+            found[meter.pk] = _integrated(meter, times, now)
     return found
 
 
@@ -181,40 +303,32 @@ def measured_devices(devices: DeviceQuerySet) -> DeviceQuerySet:
 
 
 COLUMNS = {
-    **{"day": str, "device": int, "name": str, "measured_by": str, "is_replayed": bool},
+    **{"device": int, "name": str, "measured_by": str, "is_replayed": bool},
     **{"kwh": float, "grams_co2": float, "grams_of_kwh": float},
     **{"currency": str, "amount": float, "money_of_kwh": float},
 }
 
 
-def cost_table(devices: DeviceQuerySet, now: datetime, days: int) -> Table:
-    """Return a row for each device, day and currency; of some devices at a time."""
-    return Table(COLUMNS, _blocks(list(devices), now, days))
+def cost_table(devices: DeviceQuerySet, now: datetime, period: Period) -> Table:
+    """Return a row for each device, day or month, and currency; of some devices at a time."""
+    columns = {"month" if period.by_month else "day": str, **COLUMNS}
+    return Table(columns, _blocks(list(devices), now, period, list(columns)))
 
 
-def _blocks(devices: Sequence[Device], now: datetime, days: int) -> Iterator[Block]:
+def _blocks(
+    devices: Sequence[Device], now: datetime, period: Period, columns: Sequence[str]
+) -> Iterator[Block]:
     for start in range(0, len(devices), DEVICES_AT_ONCE):
-        found = costs(devices[start : start + DEVICES_AT_ONCE], now, days)
-        yield [row for one in found for row in _rows(one)]
+        found = costs(devices[start : start + DEVICES_AT_ONCE], now, period)
+        yield [row for one in found for row in _rows(one, columns)]
 
 
-def _rows(one: DeviceCosts) -> Iterator[list[Any]]:
-    for day in one.as_json()["days"]:
-        for money in day["money"] or [{"currency": None, "amount": None}]:
-            values = {**day, **money, "device": one.device.pk, "name": str(one.device)}
-            values |= {"measured_by": one.source, "is_replayed": one.is_replayed}
-            yield [values[name] for name in COLUMNS]
-
-
-def hours_of(now: datetime, days: int, zone: tzinfo) -> list[datetime]:
-    """Return the hours of whole days of the clock, up to the end of the hour that is not over."""
-    first = now.astimezone(zone).date() - timedelta(days=days - 1)
-    at = datetime.combine(first, time(), zone).astimezone(UTC)
-    times = [at]
-    while at < now:
-        at += HOUR
-        times.append(at)
-    return times
+def _rows(one: DeviceCosts, columns: Sequence[str]) -> Iterator[list[Any]]:
+    told = one.as_json()
+    for part in told["months"] or told["days"]:
+        for money in part["money"] or [{"currency": None, "amount": None}]:
+            values = {**told, **part, **money}
+            yield [values[name] for name in columns]
 
 
 def is_counter(meter: Attribute) -> bool:
@@ -242,148 +356,15 @@ def _meter(rows: Sequence[Attribute]) -> Attribute | None:
     return next(iter([*counters, *power]), None)
 
 
-def _counted(
-    meters: Sequence[Attribute], times: Sequence[datetime], now: datetime
-) -> dict[int, list[float]]:
-    """Return the kWh of each hour, by counter.
-
-    A counter is read at the edges of hours; where it began anew within one, all it said then is.
-    """
-    found = {}
-    for start in range(0, len(meters), DEVICES_AT_ONCE):
-        some = meters[start : start + DEVICES_AT_ONCE]
-        readings = _readings(some, [min(at, now) for at in times])
-        for meter in some:
-            found[meter.pk] = _by_hour(meter, readings[meter.pk], times)
-    return found
-
-
-def _readings(
-    meters: Sequence[Attribute], times: Sequence[datetime]
-) -> dict[int, list[float | None]]:
-    """Read counters at the edges of hours: of hours that are summed up, then of observations."""
-    places = {meter.pk: bisect_left(times, summed_up_until(meter, times)) for meter in meters}
-    found = HourlyStatistics.objects.numbers_at(places, times[: max(places.values(), default=0)])
-    for pk, place in places.items():
-        del found[pk][place:]
-    for start in range(min(places.values(), default=0), len(times), MOST_POINTS):
-        part = times[start : start + MOST_POINTS]
-        for pk, numbers in Observation.objects.all().sample(list(found), part).items():
-            found[pk] += numbers[max(0, len(found[pk]) - start) :]
-    for meter in meters:
-        for place, at in enumerate(times):
-            # Nobody heard it since; what it said last may have changed.
-            number, heard_at = found[meter.pk][place], meter.heard_at
-            is_known = number is not None and heard_at is not None and at - HOUR < heard_at
-            found[meter.pk][place] = converted(number or 0, meter.unit, "kWh") if is_known else None
-    return found
-
-
-def _by_hour(
-    meter: Attribute, readings: Sequence[float | None], times: Sequence[datetime]
-) -> list[float]:
-    hourly = [0.0] * (len(times) - 1)
-    known = [(place, number) for place, number in enumerate(readings) if number is not None]
-    if known and known[0][0] > 0:
-        # It was heard for the first time within an hour.
-        place = known[0][0]
-        hourly[place - 1] = sum(
-            use.kwh for use in uses(list(_raw(meter, times[place - 1], times[place])))
-        )
-    for (first, before), (last, after) in pairwise(known):
-        start, end = times[first], times[last]
-        kwh = sum(use.kwh for use in uses([(start, before), (end, after)]))
-        if kwh != after - before:  # it began anew, or is another one
-            told = _told_within(meter, start, end)
-            kwh = sum(use.kwh for use in uses([(start, before), *told, (end, after)]))
-        for place in range(first, last):
-            hourly[place] += kwh / (last - first)
-    return hourly
-
-
-def _told_within(
-    meter: Attribute, start: datetime, end: datetime
-) -> Iterator[tuple[datetime, float]]:
-    """Yield what a counter told that did not only grow: all of it, or the most it told."""
-    if meter.pruned_until is None or start >= meter.pruned_until:
-        yield from _raw(meter, start, end)
-        return
-    hours = HourlyStatistics.objects.filter(attribute=meter, starts_at__gte=hour_of(start))
-    row = hours.filter(starts_at__lt=end, maximum__isnull=False).order_by("-maximum").first()
-    if row:
-        yield start + (end - start) / 2, converted(row.maximum or 0, meter.unit, "kWh")
-
-
-def _raw(meter: Attribute, start: datetime, end: datetime) -> Iterator[tuple[datetime, float]]:
-    rows = Observation.objects.between(start, end).filter(attribute=meter, number__isnull=False)
-    for at, number in rows.values_list("observed_at", "number")[:MOST_READINGS]:
-        yield at, converted(number or 0, meter.unit, "kWh")
-
-
-def _integrated(meter: Attribute, times: Sequence[datetime], now: datetime) -> list[float]:
+def _integrated(meter: Attribute, times: Sequence[datetime], now: datetime) -> Counted:
     """Return the kWh of each hour by the power, of as much of it as was heard."""
-    found = []
-    for starts_at, ends_at, mean, _, _, coverage in spans(meter, times, now):
-        watts = converted(mean, meter.unit, "W") if mean is not None else 0.0
-        found.append(max(watts, 0.0) / 1000 * coverage * ((ends_at - starts_at) / HOUR))
-    return found
-
-
-class _Rates:
-    """What was measured of each hour, read once for each region."""
-
-    def __init__(self, site: Site, times: Sequence[datetime], now: datetime) -> None:
-        self._site, self._times, self._known = site, times, AsOf(now)
-        self._read: dict[tuple[Region, Signal], dict[datetime, Slot]] = {}
-
-    def are_replayed(self, device: Device) -> bool:
-        regions = [self._region(device, signal) for signal in (CARBON, Signal.PRICE)]
-        return any(feeds.is_replayed(region.feed) for region in regions if region)
-
-    def _region(self, device: Device, signal: Signal) -> Region | None:
-        try:
-            return region_for(device, signal, self._site)
-        except LookupError:  # the decision of the device says what is missing
-            return None
-
-    def of(self, device: Device, signal: Signal) -> Mapping[datetime, Slot]:
-        """Return the mean of each hour, of as much of it as is known; empty without a feed."""
-        region = self._region(device, signal)
-        if region is None:
-            return {}
-        if (region, signal) not in self._read:
-            slots = self._known.measurements(region, signal, self._times[0], self._times[-1])
-            self._read[region, signal] = _hourly(slots, signal, self._times)
-        return self._read[region, signal]
-
-
-def _hourly(
-    slots: Sequence[Slot], signal: Signal, times: Sequence[datetime]
-) -> dict[datetime, Slot]:
-    found: dict[datetime, Slot] = {}
-    place = 0
-    for starts_at, ends_at in pairwise(times):
-        while place < len(slots) and slots[place].ends_at <= starts_at:
-            place += 1
-        seconds = amount = 0.0
-        at = place
-        while at < len(slots) and slots[at].starts_at < ends_at:
-            slot, at = slots[at], at + 1
-            within = min(slot.ends_at, ends_at) - max(slot.starts_at, starts_at)
-            seconds += within.total_seconds()
-            amount += within.total_seconds() * slot.value
-        if seconds:
-            unit = slots[place].unit
-            found[starts_at] = Slot(starts_at, ends_at, amount / seconds, unit, None, signal)
-    return found
-
-
-def _priced(kwh: float, carbon: Slot | None, price: Slot | None) -> Use:
-    money = {price.unit.partition("/")[0]: kwh * price.value} if price else {}
-    return Use(
-        kwh,
-        kwh * carbon.value if carbon else 0.0,
-        kwh if carbon else 0.0,
-        money,
-        kwh if price else 0.0,
-    )
+    hourly, known_since = list[float](), None
+    for span in spans(meter, times, now):
+        if span.mean is None:
+            hourly.append(0.0)
+            continue
+        known_since = known_since or span.starts_at
+        watts = converted(span.mean, meter.unit, "W")
+        hours = (span.ends_at - span.starts_at) / HOUR
+        hourly.append(max(watts, 0.0) / 1000 * span.coverage * hours)
+    return Counted(hourly, known_since)

@@ -6,7 +6,9 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from core.models.hourly import HOUR, hour_of
+from core.planning.metering import used
 from core.planning.timeline import Piece, held
+from core.tasks.polling.units import converted
 
 MICROSECOND = timedelta(microseconds=1)
 WHOLE = HOUR // MICROSECOND
@@ -27,13 +29,16 @@ class HourRow(NamedTuple):
     first_number: float | None
     last_number: float | None
     is_known_at_end: bool
+    counted_kwh: float | None
+    counted_before_kwh: float | None
 
 
 @dataclass(frozen=True)
 class StoredLine:
     """What is stored of an attribute from `start` on: observations and silences, in order of time.
 
-    The first point may be from before. Nothing is known after `heard_until`.
+    The first point may be from before. Nothing is known after `heard_until`. `counter_unit` is the
+    unit of a counter of energy, and "" for all else.
     """
 
     attribute_pk: int
@@ -41,6 +46,7 @@ class StoredLine:
     heard_until: datetime
     points: Sequence[tuple[datetime, float]]
     silences: Sequence[tuple[datetime, datetime]]
+    counter_unit: str = ""
 
 
 def sum_up(line: StoredLine, until: datetime, before: HourRow | None) -> list[HourRow]:
@@ -54,15 +60,31 @@ def sum_up(line: StoredLine, until: datetime, before: HourRow | None) -> list[Ho
     for time, number in line.points:
         if line.start <= time < until:
             hours.at(time).observe(number)
+    earlier = _piece_before(line, before)
     for piece in held(line.points, line.silences, line.start, min(until, line.heard_until)):
         hours.hold(piece)
+        if line.counter_unit and earlier:
+            hours.count(earlier, piece, line.counter_unit)
+        earlier = piece
     rows: list[HourRow] = []
     for starts_at, hour in sorted(hours.found.items()):
-        row = hour.row(line.attribute_pk, starts_at, before)
+        row = hour.row(line, starts_at, before)
         if not _is_as_the_end(row, before):
             rows.append(row)
             before = row
     return rows
+
+
+def _piece_before(line: StoredLine, before: HourRow | None) -> Piece | None:
+    """Return what was last known before the line begins, by the last row before it."""
+    if before is None or before.last_number is None:
+        return None
+    end = line.start
+    if line.silences and line.silences[0][0] < line.start:
+        end = line.silences[0][0]
+    elif not before.is_known_at_end:
+        end = before.starts_at + HOUR
+    return Piece(end, end, before.last_number)
 
 
 class _Hours:
@@ -100,6 +122,18 @@ class _Hours:
                 last.first = piece.value
             last.hold(self._start, piece.end, piece.value)
 
+    def count(self, before: Piece, piece: Piece, unit: str) -> None:
+        """Add what a counter grew by from one piece to the next."""
+        if before.value == piece.value:
+            return
+        earlier = converted(before.value, unit, "kWh")
+        grew_by = used(earlier, converted(piece.value, unit, "kWh"), piece.start - before.end)
+        hour = self.at(piece.start)
+        if piece.start == self._start or before.end < self._start:
+            hour.counted_before += grew_by
+        else:
+            hour.counted += grew_by
+
 
 @dataclass(slots=True)
 class _Hour:
@@ -110,6 +144,8 @@ class _Hour:
     first: float | None = None
     last: float | None = None
     is_known_at_end: bool = False
+    counted: float = 0.0
+    counted_before: float = 0.0
     parts: list[tuple[int, float]] = field(default_factory=list)
 
     def observe(self, number: float) -> None:
@@ -122,7 +158,7 @@ class _Hour:
         if start < end:
             self.parts.append(((end - start) // MICROSECOND, value))
 
-    def row(self, attribute_pk: int, starts_at: datetime, before: HourRow | None) -> HourRow:
+    def row(self, line: StoredLine, starts_at: datetime, before: HourRow | None) -> HourRow:
         known = sum(length for length, _ in self.parts)
         values = [value for _, value in self.parts]
         last = self.last
@@ -131,7 +167,7 @@ class _Hour:
         elif last is None and before:
             last = before.last_number
         return HourRow(
-            attribute_pk,
+            line.attribute_pk,
             starts_at,
             self.count,
             known,
@@ -143,6 +179,8 @@ class _Hour:
             self.first,
             last,
             self.is_known_at_end,
+            self.counted if line.counter_unit else None,
+            self.counted_before if line.counter_unit else None,
         )
 
 

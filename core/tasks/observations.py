@@ -227,7 +227,7 @@ def _known(attribute: Attribute, starts: Sequence[datetime], end: datetime) -> I
     if start < summed_up:
         yield from HourlyStatistics.objects.summaries(attribute, start, min(end, summed_up))
         start = summed_up
-    for piece in _pieces(attribute, start, end):
+    for piece in pieces(attribute, start, end):
         # A value that was seen once, and no longer, has no weight.
         if piece.start < piece.end:
             seconds = (piece.end - piece.start).total_seconds()
@@ -278,7 +278,7 @@ def _known_within(summary: Summary, starts_at: datetime, ends_at: datetime) -> f
     return within.total_seconds() * (summary.known_seconds / length.total_seconds())
 
 
-def _pieces(attribute: Attribute, start: datetime, end: datetime) -> Iterator[Piece]:
+def pieces(attribute: Attribute, start: datetime, end: datetime) -> Iterator[Piece]:
     """Read the line between two times, a block of points at once."""
     until = min(end, attribute.heard_at or start)
     if until <= start:

@@ -25,6 +25,7 @@ from core.tasks import retention
 from core.tasks.hours import HourRow, StoredLine, sum_up
 from core.tasks.observations import silences_of
 from core.tasks.polling.statements import BulkStatement
+from core.tasks.polling.units import are_convertible
 from core.tasks.retention import Kept, Old, delete_old
 from core.tasks.runs import HeldLease
 
@@ -54,13 +55,15 @@ INSERT_HOURS = BulkStatement(
         ("first_number", "float8"),
         ("last_number", "float8"),
         ("is_known_at_end", "boolean"),
+        ("counted_kwh", "float8"),
+        ("counted_before_kwh", "float8"),
     ),
     """INSERT INTO core_hourlystatistics (attribute_id, starts_at, observation_count,
         known_microseconds, on_microseconds, minimum, maximum, mean, mean_over_time,
-        first_number, last_number, is_known_at_end)
+        first_number, last_number, is_known_at_end, counted_kwh, counted_before_kwh)
     SELECT v.attribute_id, v.starts_at, v.observation_count,
         v.known_microseconds, v.on_microseconds, v.minimum, v.maximum, v.mean, v.mean_over_time,
-        v.first_number, v.last_number, v.is_known_at_end
+        v.first_number, v.last_number, v.is_known_at_end, v.counted_kwh, v.counted_before_kwh
     FROM {rows} WHERE true""",
 )
 
@@ -225,7 +228,9 @@ def _read(attribute: Attribute, start: datetime, until: datetime) -> tuple[Store
     before = list(rows.filter(observed_at__lte=start).reverse()[:1])
     points = [(at, float(number or 0)) for at, number in before + found]
     silences = silences_of(attribute, start, until)
-    return StoredLine(attribute.pk, start, attribute.heard_at or start, points, silences), until
+    heard_until = attribute.heard_at or start
+    unit = attribute.unit if are_convertible(attribute.unit, "kWh") else ""
+    return StoredLine(attribute.pk, start, heard_until, points, silences, unit), until
 
 
 def _numbers(attribute: Attribute) -> ObservationQuerySet:

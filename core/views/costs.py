@@ -1,56 +1,91 @@
-"""What devices used, and what that cost: a page, and the same by the day as CSV."""
+"""What devices used, and what that cost: a page, and by the day or the month as CSV."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from core.models import Device, Right, access_of
+from core.models import Device, Right, Site, access_of
 from core.models.device import DeviceQuerySet
-from core.tasks.costs import DeviceCosts, Words, cost_table, costs, measured_devices, total, words
+from core.tasks.costs import (
+    DeviceCosts,
+    Period,
+    Words,
+    cost_table,
+    costs,
+    measured_devices,
+    parts_of_all,
+    total,
+    words,
+)
 from core.tasks.tables import as_csv
 from core.views.access import permitted
 
-SPANS = {"1": "today", "7": "7 days", "30": "30 days"}
-USUAL = "7"
-DEVICE_DAYS = 7
-MOST_DEVICES = 100
-"""On the page: each costs some milliseconds a day. The CSV and the API have all of them."""
+
+@dataclass(frozen=True)
+class Choice:
+    """A time that the page can show. `most_devices`: the CSV and the API have all of them."""
+
+    query: str
+    words: str
+    period: Period
+    most_devices: int = 100
+
+
+CHOICES = (
+    Choice("days=1", "today", Period.of_days(1)),
+    Choice("days=7", "7 days", Period.of_days(7)),
+    Choice("days=30", "30 days", Period.of_days(30)),
+    # Each device takes some ten milliseconds a year.
+    Choice("months=12", "12 months", Period.of_months(12), most_devices=30),
+)
+WEEK = CHOICES[1]
 
 
 @dataclass(frozen=True)
 class ShownCosts:
     costs: DeviceCosts
+    first_day: date
 
     @property
     def total(self) -> Words:
         return words(self.costs.total)
 
+    @property
+    def known_since(self) -> date | None:
+        """The day from which on it is known, unless that is the first one shown."""
+        since = self.costs.known_since
+        return since if since and since > self.first_day else None
+
 
 @require_safe
 @permitted(Right.READ)
 def cost_list(request: HttpRequest) -> HttpResponse:
-    now, days = timezone.now(), _days(request)
-    devices = list(_devices(request)[: MOST_DEVICES + 1])
-    shown = costs(devices[:MOST_DEVICES], now, days)
+    now, choice = timezone.now(), _choice(request)
+    most, period = choice.most_devices, choice.period
+    devices = list(_devices(request)[: most + 1])
+    shown = costs(devices[:most], now, period)
+    parts = parts_of_all(shown)
+    first_day = period.first_day(now.astimezone(Site.home().clock).date())
     context = {
-        "rows": [ShownCosts(one) for one in shown],
+        "rows": [ShownCosts(one, first_day) for one in shown],
         "total": words(total(one.total for one in shown)),
-        "days": str(days),
-        "spans": SPANS,
+        "parts": [(begins, words(use)) for begins, use in reversed(parts)],
+        "known_since": min((one.known_since for one in shown if one.known_since), default=None),
+        "chosen": choice,
+        "choices": CHOICES,
         "is_replayed": any(one.is_replayed for one in shown),
-        "is_cut": len(devices) > MOST_DEVICES,
-        "most": MOST_DEVICES,
+        "is_cut": len(devices) > most,
     }
     return render(request, "core/costs.html", context)
 
 
-def _days(request: HttpRequest) -> int:
-    wanted = request.GET.get("days", USUAL)
-    return int(wanted if wanted in SPANS else USUAL)
+def _choice(request: HttpRequest) -> Choice:
+    wanted = [f"{name}={value}" for name, value in request.GET.items()]
+    return next((choice for choice in CHOICES if choice.query in wanted), WEEK)
 
 
 def _devices(request: HttpRequest) -> DeviceQuerySet:
@@ -59,10 +94,10 @@ def _devices(request: HttpRequest) -> DeviceQuerySet:
 
 def costs_of(device: Device, now: datetime) -> dict[str, object]:
     """Return what the page of a device shows of its last days; empty without any measured."""
-    found = costs([device], now, DEVICE_DAYS)
+    found = costs([device], now, WEEK.period)
     if not found or not found[0].total.kwh:
         return {}
-    days = [(day, words(use)) for day, use in reversed(found[0].days)]
+    days = [(day, words(use)) for day, use in reversed(found[0].parts)]
     return {
         "cost_days": days,
         "cost_total": words(found[0].total),
@@ -75,8 +110,8 @@ def costs_of(device: Device, now: datetime) -> dict[str, object]:
 @require_safe
 @permitted(Right.READ)
 def cost_file(request: HttpRequest) -> HttpResponse:
-    """Answer a row for each device, day and currency."""
-    table = cost_table(_devices(request), timezone.now(), _days(request))
+    """Answer a row for each device, day or month, and currency."""
+    table = cost_table(_devices(request), timezone.now(), _choice(request).period)
     response = HttpResponse("".join(as_csv(table)), content_type="text/csv; charset=utf-8")
     response["Content-Disposition"] = 'attachment; filename="costs.csv"'
     return response

@@ -8,7 +8,7 @@ from django.apps import apps
 from django.db import connection
 from django.utils import timezone
 
-from core.models import Observation, Silence
+from core.models import Attribute, Observation, Silence
 from tests.core.tasks.homes import make_device, make_gateway
 
 
@@ -35,3 +35,19 @@ def test_silences_over_stored_values_are_cut_to_begin_after_them():
     spans = Silence.objects.order_by("starts_at").values_list("starts_at", "ends_at")
     ages = [((now - start) / hour, (now - end) / hour) for start, end in spans]
     assert ages == [(10, 9), (3, 2), (1, 0)]
+
+
+@pytest.mark.django_db
+def test_hours_of_counters_are_made_anew_as_far_back_as_observations_are_kept():
+    device = make_device(make_gateway())
+    now, day = timezone.now(), timedelta(days=1)
+    pruned = {"kept": None, "pruned": now - 5 * day, "temperature": None}
+    for name, until in pruned.items():
+        unit = "°C" if name == "temperature" else "Wh"
+        values = {"kind": "number", "unit": unit, "rolled_until": now, "pruned_until": until}
+        Attribute.objects.create(device=device, name=name, **values)
+    import_module("core.migrations.0033_counted").sum_up_again(apps, None)
+    rows = Attribute.objects.filter(name__in=pruned).values_list("name", "rolled_until")
+    assert dict(rows) == {"kept": None, "pruned": now - 5 * day, "temperature": now}
+    due = Attribute.objects.filter(roll_up_at__lt=now, name__in=pruned)
+    assert set(due.values_list("name", flat=True)) == {"kept", "pruned"}

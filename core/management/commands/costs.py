@@ -10,25 +10,30 @@ from core.models import Device
 from core.planning.forecast import REPLAYED
 from core.tasks import costs
 
+MONTHS = range(1, costs.MOST_MONTHS + 1)
 NOTHING = "No device has told its energy or its power yet."
 
 
 class Command(Base):
-    help = "Show what each device used, in kWh, grams of CO2 and money: today and days before."
+    help = "Show what each device used, in kWh, grams of CO2 and money, by the day or the month."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         add = parser.add_argument
         add("--device", type=int, metavar="PK", help="this device only")
         most = f"so many, today included (default: 7, at most {costs.MOST_DAYS})"
         add("--days", type=days, default=7, metavar="N", help=most)
-        add("--json", action="store_true", help="print them as JSON, by the day")
+        add("--months", type=int, metavar="N", choices=MONTHS, help="so many months, at most 12")
+        add("--json", action="store_true", help="print them as JSON, by the day or month")
 
     def handle(self, *args: Any, **options: Any) -> None:
         present, pk = Device.objects.present(), options["device"]
         if pk is not None:
             present = present.filter(pk=present.get(pk=pk).pk)
         devices = list(costs.measured_devices(present))
-        found = costs.costs(devices, timezone.now(), options["days"])
+        period = costs.Period.of_days(options["days"])
+        if options["months"]:
+            period = costs.Period.of_months(options["months"])
+        found = costs.costs(devices, timezone.now(), period)
         if options["json"]:
             self.write_json([one.as_json() for one in found])
             return

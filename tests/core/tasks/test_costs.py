@@ -8,8 +8,17 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from core.feeds import Signal
-from core.models import Attribute, FeedSource, Measurement, Observation, Series, Silence, Site
-from core.tasks.costs import costs, total
+from core.models import (
+    Attribute,
+    FeedSource,
+    HourlyStatistics,
+    Measurement,
+    Observation,
+    Series,
+    Silence,
+    Site,
+)
+from core.tasks.costs import Period, costs, total
 from core.tasks.retention import Kept
 from core.tasks.roll_up import roll_up
 from tests.core.tasks.homes import make_device, make_gateway
@@ -57,13 +66,16 @@ def measured(signal, unit, value_at, since=MIDNIGHT, until=NOON):
         at = end
 
 
-def cost_of(attribute, days=7, now=NOON):
-    [found] = costs([attribute.device], now, days)
+WEEK = Period.of_days(7)
+
+
+def cost_of(attribute, period=WEEK, now=NOON):
+    [found] = costs([attribute.device], now, period)
     return found
 
 
 def kwh_by_day(found):
-    return {day.day: pytest.approx(use.kwh) for day, use in found.days if use.kwh}
+    return {day.day: pytest.approx(use.kwh) for day, use in found.parts if use.kwh}
 
 
 def growing(start, minutes, step, count=0.0, every=10):
@@ -79,7 +91,7 @@ def test_each_day_of_the_clock_at_home_has_its_kwh(home):
     said(energy, growing(datetime(2026, 6, 14, 21, tzinfo=UTC), 26 * 60, 0.1))
     found = cost_of(energy)
     assert kwh_by_day(found) == {14: 1.2, 15: 14.4}
-    assert [day for day, _ in found.days] == [date(2026, 6, 11 + n) for n in range(7)]
+    assert [day for day, _ in found.parts] == [date(2026, 6, 11 + n) for n in range(7)]
     assert (found.source, found.total.kwh) == ("energy", pytest.approx(15.6))
 
 
@@ -135,7 +147,7 @@ def test_without_a_counter_the_power_is_added_up_and_silence_is_no_energy(home):
 def test_what_is_given_back_is_not_used(home):
     returned = meter("energy_returned")
     said(returned, growing(NOON - 2 * HOUR, 60, 0.1))
-    assert costs([returned.device], NOON)[0].source == "power"
+    assert costs([returned.device], NOON, WEEK)[0].source == "power"
 
 
 def test_sums_are_those_of_an_independent_computation(home):
@@ -189,7 +201,7 @@ def test_money_is_never_summed_up_over_two_currencies(home):
         series=series, starts_at=NOON - 2 * HOUR, ends_at=NOON, value=0.5, known_at=NOON
     )
     euros.device.region = "octopus_agile:D"
-    both = costs([pounds.device, euros.device], NOON)
+    both = costs([pounds.device, euros.device], NOON, WEEK)
     assert total(one.total for one in both).money == {
         "EUR": pytest.approx(0.3),
         "GBP": pytest.approx(0.12),
@@ -200,7 +212,7 @@ def test_money_is_never_summed_up_over_two_currencies(home):
 def test_days_of_23_and_25_hours_have_the_energy_of_as_many(home, day, hours):
     energy, noon = meter(), datetime.fromisoformat(f"{day}T12:00").replace(tzinfo=UTC)
     said(energy, growing(noon - 48 * HOUR, 96 * 60, 0.1, every=60))
-    found = dict(cost_of(energy, days=3, now=noon + 36 * HOUR).days)
+    found = dict(cost_of(energy, Period.of_days(3), noon + 36 * HOUR).parts)
     assert found[noon.date()].kwh == pytest.approx(hours / 10)
 
 
@@ -211,7 +223,7 @@ def test_the_number_of_queries_does_not_grow_with_devices_or_history(home):
     counts = []
     for some in (meters[:1], meters):
         with CaptureQueriesContext(connection) as queries:
-            costs([one.device for one in some], NOON)
+            costs([one.device for one in some], NOON, WEEK)
         counts.append(len(queries))
     assert counts[0] == counts[1] <= 8
 
@@ -232,3 +244,130 @@ def test_costs_are_the_same_by_hours_and_when_the_observations_are_gone(home, se
     roll_up(Kept(NOON, days=1))
     assert Observation.objects.count() < 4
     assert {one.pk: kwh_by_day(cost_of(one)) for one in (energy, power)} == before
+
+
+YEAR = Period.of_months(12)
+
+
+def any_life(seed, since, until):
+    """Make what a counter may say, and its silences: it restarts, wraps, jitters, is replaced."""
+    random = Random(seed)
+    readings, silences, at, count = [], [], since, random.choice([0.0, 12.0, 9_999.2])
+    while at < until:
+        readings.append((at, count))
+        wait = timedelta(seconds=random.randint(300, 2_400))
+        if random.random() < 0.1:
+            # At a full hour: that is of the hour before.
+            wait = HOUR - (at - MIDNIGHT) % HOUR
+        if random.random() < 0.02:
+            wait = timedelta(hours=random.randint(1, 60), minutes=17)
+            silences.append((at + MINUTE, at + wait - random.choice([0, 1]) * MINUTE))
+        at += wait
+        count += random.choice([0, 0.02, 0.3])
+        happens = random.random()
+        if happens < 0.05:
+            count = random.choice([0.0, 0.4])
+        elif happens < 0.06:
+            count = random.choice([3_000.0, 9_999.9])
+        elif happens < 0.1:
+            count = max(0.0, count - 0.01)
+        count = count - 10_000 if count >= 10_000 else count
+    return readings, silences
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_any_counter_costs_the_same_by_observations_by_hours_and_when_they_are_gone(home, seed):
+    energy = meter()
+    readings, silences = any_life(seed, NOON - timedelta(days=40), NOON)
+    said(energy, readings)
+    Silence.objects.bulk_create(
+        Silence(attribute=energy, starts_at=start, ends_at=end) for start, end in silences
+    )
+    measured(Signal.CARBON_INTENSITY, "gCO2/kWh", lambda at: 100 + at.hour)
+    periods = (WEEK, Period.of_days(31), YEAR)
+    before = [cost_of(energy, period) for period in periods]
+    assert before[-1].total.kwh > 50
+    for told in before:
+        assert all(0 <= use.kwh < 24 * 50 * 30 for _, use in told.parts)
+    roll_up()
+    assert [near(cost_of(energy, period)) for period in periods] == before
+    roll_up(Kept(NOON, days=2))
+    assert Observation.objects.count() < len(readings) / 5
+    assert [near(cost_of(energy, period)) for period in periods] == before
+
+
+def near(found):
+    return Near(found)
+
+
+class Near:
+    """Costs that are those of others but for rounding."""
+
+    def __init__(self, found):
+        self.found = found
+
+    def __eq__(self, other):
+        assert self.found.known_since == other.known_since
+        assert [begins for begins, _ in self.found.parts] == [begins for begins, _ in other.parts]
+        for (begins, one), (_, two) in zip(self.found.parts, other.parts, strict=True):
+            assert one.kwh == pytest.approx(two.kwh, abs=1e-6), begins
+            assert one.grams == pytest.approx(two.grams, abs=1e-3), begins
+        return True
+
+
+def test_months_are_those_of_the_clock_at_home_and_the_sum_of_their_days(home):
+    energy = meter()
+    # From the last hour of April in London, an hour after that of UTC.
+    start = datetime(2026, 4, 30, 22, tzinfo=UTC)
+    said(energy, growing(start, 40 * 24 * 60, 0.1, every=60))
+    months = cost_of(energy, YEAR)
+    assert [begins for begins, _ in months.parts][::11] == [date(2025, 7, 1), date(2026, 6, 1)]
+    told = {begins.month: use.kwh for begins, use in months.parts if use.kwh}
+    assert told == {4: pytest.approx(0.1), 5: pytest.approx(74.4), 6: pytest.approx(21.5)}
+    days = cost_of(energy, Period.of_days(17))
+    assert days.parts[0][0] == date(2026, 6, 1)
+    assert days.total.kwh == pytest.approx(told[6])
+    assert months.total.kwh == pytest.approx(sum(told.values()))
+
+
+def test_costs_say_from_which_day_on_anything_is_known(home):
+    energy, power = meter(), meter("power", vendor_id="heater")
+    said(energy, growing(NOON - 50 * HOUR, 180, 0.1))
+    said(power, [(NOON - 30 * HOUR, 100), (NOON - 29 * HOUR, 100)])
+    assert cost_of(energy, YEAR).known_since == date(2026, 6, 15)
+    assert cost_of(power, YEAR).known_since == date(2026, 6, 16)
+    assert cost_of(meter(vendor_id="new"), YEAR).known_since is None
+
+
+def test_where_the_clock_is_half_an_hour_off_a_year_is_the_same_without_observations(home):
+    Site.objects.update(zone="Asia/Kolkata")
+    energy = meter()
+    readings, _ = any_life(3, NOON - timedelta(days=40), NOON)
+    said(energy, readings)
+    before = cost_of(energy, YEAR)
+    roll_up(Kept(NOON, days=2))
+    assert [near(cost_of(energy, YEAR))] == [before]
+    week = cost_of(energy, WEEK)
+    assert all(0 <= use.kwh < 50 for _, use in week.parts)
+
+
+def test_a_year_takes_few_queries(home):
+    """A counter that begins anew each day has its hours read once more, all at once."""
+    meters = [meter(vendor_id=f"plug-{number}") for number in range(3)]
+    for one in meters:
+        readings = growing(NOON - timedelta(days=300), 299 * 24 * 60, 0.1, every=60)
+        said(one, [(at, count % 2.4) for at, count in readings])
+    roll_up()
+    with CaptureQueriesContext(connection) as queries:
+        found = costs([one.device for one in meters], NOON, YEAR)
+    assert len(queries) <= 30
+    assert found[0].total.kwh == pytest.approx(299 * 2.3, rel=0.05)
+
+
+def test_hours_of_an_earlier_version_tell_the_most_that_was_counted(home):
+    energy, start = meter(), NOON - 80 * HOUR
+    said(energy, [*growing(start, 30, 0.1, 40.0), *growing(start + 40 * MINUTE, 4000, 0.1, 0.05)])
+    before = cost_of(energy, WEEK).total.kwh
+    roll_up(Kept(NOON, days=1))
+    HourlyStatistics.objects.update(counted_kwh=None, counted_before_kwh=None)
+    assert cost_of(energy, WEEK).total.kwh == pytest.approx(before)

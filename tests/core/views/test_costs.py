@@ -195,9 +195,43 @@ def test_a_name_is_no_formula_in_the_table(washer):
     assert ",'=1+1," in client().get("/costs/costs.csv").content.decode()
 
 
-@pytest.mark.parametrize("days", ["0", "32", "x"])
-def test_the_api_refuses_days_that_are_too_many(washer, days):
-    assert client().get("/api/v1/costs/", {"days": days}).status_code == 400
+@pytest.mark.parametrize("asked", ["days=0", "days=32", "days=x", "months=0", "months=13"])
+def test_the_api_refuses_days_and_months_that_are_too_many(washer, asked):
+    assert client().get(f"/api/v1/costs/?{asked}").status_code == 400
+
+
+def test_page_csv_api_and_command_say_the_same_by_the_month(washer):
+    # In the last half an hour of May in London. It began anew since.
+    said(
+        washer.attributes.get(name="energy"),
+        growing(datetime(2026, 5, 31, 22, 30, tzinfo=UTC), 30, 0.5),
+        heard_at=NOON - timedelta(hours=1),
+    )
+    browser = client()
+    [told] = browser.get("/api/v1/costs/", {"months": 2}).json()["results"]
+    assert told["days"] == [] and told["known_since"] == "2026-05-31"
+    assert [month["month"] for month in told["months"]] == ["2026-05", "2026-06"]
+    assert [month["kwh"] for month in told["months"]] == [1.5, 17.4]
+    page = browser.get("/costs/?months=12").content.decode()
+    assert page.count(">17.4 kWh<") == 1 and page.count(">18.9 kWh<") == 2
+    assert "May 2026" in page and "Known from 31 May 2026 on" in page
+    assert page.count("since 31 May 2026") == 1
+    text = browser.get("/costs/costs.csv?months=12").content.decode()
+    rows = [row for row in csv.DictReader(io.StringIO(text)) if float(row["kwh"])]
+    assert [(row["month"], float(row["kwh"])) for row in rows] == [
+        ("2026-05", 1.5),
+        ("2026-06", 17.4),
+    ]
+    out = io.StringIO()
+    call_command("costs", "--months", "2", "--json", stdout=out)
+    assert json.loads(out.getvalue()) == [told]
+
+
+def test_the_page_shows_each_day_of_a_week_and_no_day_where_it_is_the_only_one(washer):
+    browser = client()
+    page = browser.get("/costs/").content.decode()
+    assert "By the day</h2>" in page and "Tue 16 Jun" in page
+    assert "By the day</h2>" not in browser.get("/costs/?days=1").content.decode()
 
 
 def test_without_any_meter_the_page_says_so(home):

@@ -110,6 +110,7 @@ def fill_histories(attribute):
     )
     models.Observation.objects.bulk_create([*rows, text])
     known = {"observation_count": 2, "known_microseconds": 2**40, "on_microseconds": 0}
+    known |= {"counted_kwh": 0.1 + 0.2, "counted_before_kwh": 0.0}
     make(models.HourlyStatistics, attribute=attribute, starts_at=NOW, is_known_at_end=True, **known)
 
 
