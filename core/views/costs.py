@@ -39,7 +39,7 @@ CHOICES = (
     Choice("days=1", "today", Period.of_days(1)),
     Choice("days=7", "7 days", Period.of_days(7)),
     Choice("days=30", "30 days", Period.of_days(30)),
-    # Each device takes some ten milliseconds a year.
+    # Each device takes some fifty milliseconds of the processor a year.
     Choice("months=12", "12 months", Period.of_months(12), most_devices=30),
 )
 WEEK = CHOICES[1]
