@@ -51,9 +51,10 @@ class CostList(Resource):
             "Of those that measure energy or power, by the day or the month of the home's clock. A "
             "counter that begins anew, wraps or is of another device is never a use. Carbon and "
             "money are what was measured of each hour. What is older than observations are kept "
-            "is told by the hours they were summed up by. `jobs` says how the device's plans of "
-            "this time came out, as the scorecard does. `total` is the sum of the devices of this "
-            "page; a meter of the whole home counts what its sockets count too. Needs a log-in."
+            "is told by hours that are summed up; what is before `known_since` is left out. "
+            "`jobs` says how the device's plans of this time came out, as the scorecard does. "
+            "`total` is the sum of the devices of this page; a meter of the whole home counts what "
+            "its sockets count too. Needs a log-in."
         ),
         parameters=[CostQuery],
         responses=CostPage,

@@ -144,7 +144,8 @@ def _part(known: float, kwh: float) -> str:
 class DeviceCosts:
     """The days or months of a device, the oldest first, and their sum.
 
-    Each is a date with what was used: a month is its first day. `source`: "energy" or "power".
+    They begin with the first of which anything is known. Each is a date with what was used: a month
+    is its first day. `source`: "energy" or "power".
     """
 
     device: Device
@@ -224,14 +225,15 @@ def costs(devices: Collection[Device], now: datetime, period: Period) -> list[De
             meter = meters[device.pk]
             counted = hourly[meter.pk]
             carbon, price = (rates.of(device, signal) for signal in (CARBON, Signal.PRICE))
+            known_since = parts.day_of(counted.known_since)
             found.append(
                 DeviceCosts(
                     device,
                     METER if is_counter(meter) else POWER,
-                    parts.of(counted.hourly, carbon, price),
+                    parts.of(counted.hourly, carbon, price, known_since),
                     rates.are_replayed(device),
                     jobs.get(device.pk),
-                    parts.day_of(counted.known_since),
+                    known_since,
                     period.by_month,
                 )
             )
@@ -242,7 +244,7 @@ class _Parts:
     """Sums hours up by the days or months that they are in."""
 
     def __init__(self, period: Period, times: Sequence[datetime], zone: ZoneInfo) -> None:
-        self._zone = zone
+        self._zone, self._period = zone, period
         days = [at.astimezone(zone).date() for at in times[:-1]]
         self._begins = [period.begins(day) for day in days]
 
@@ -254,8 +256,13 @@ class _Parts:
         hourly: Sequence[float],
         carbon: Sequence[Rate | None],
         prices: Sequence[Rate | None],
+        known_since: date | None,
     ) -> list[tuple[date, Use]]:
-        sums = {begins: _Sum() for begins in self._begins}
+        """Sum up the days or months of which anything is known: no others were without use."""
+        if known_since is None:
+            return []
+        first = self._period.begins(known_since)
+        sums = {begins: _Sum() for begins in self._begins if begins >= first}
         rows = zip(self._begins, hourly, carbon, prices, strict=True)
         for begins, kwh, intensity, price in rows:
             if kwh:

@@ -69,12 +69,14 @@ def cost_list(request: HttpRequest) -> HttpResponse:
     devices = list(_devices(request)[: most + 1])
     shown = costs(devices[:most], now, period)
     parts = parts_of_all(shown)
+    known_since = min((one.known_since for one in shown if one.known_since), default=None)
     first_day = period.first_day(now.astimezone(Site.home().clock).date())
     context = {
         "rows": [ShownCosts(one, first_day) for one in shown],
         "total": words(total(one.total for one in shown)),
         "parts": [(begins, words(use)) for begins, use in reversed(parts)],
-        "known_since": min((one.known_since for one in shown if one.known_since), default=None),
+        "known_since": known_since if known_since and known_since > first_day else None,
+        "is_known": known_since is not None,
         "chosen": choice,
         "choices": CHOICES,
         "is_replayed": any(one.is_replayed for one in shown),

@@ -230,8 +230,8 @@ def test_page_csv_api_and_command_say_the_same_by_the_month(washer):
 def test_the_page_shows_each_day_of_a_week_and_no_day_where_it_is_the_only_one(washer):
     browser = client()
     page = browser.get("/costs/").content.decode()
-    assert "By the day</h2>" in page and "Tue 16 Jun" in page
-    assert "By the day</h2>" not in browser.get("/costs/?days=1").content.decode()
+    assert "By day</h2>" in page and "Tue 16 Jun" in page
+    assert "By day</h2>" not in browser.get("/costs/?days=1").content.decode()
 
 
 def test_without_any_meter_the_page_says_so(home):
