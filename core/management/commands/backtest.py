@@ -35,7 +35,8 @@ class Command(Base):
 
     def create_parser(self, *args: Any, **named: Any) -> CommandParser:
         parser = super().create_parser(*args, **named)
-        # NAME=VALUE may stand anywhere, also after the options of the command.
+        # NAME=VALUE may stand anywhere, also after the options of the command. Django calls
+        # `parse_args`, and argparse has no other way to choose (hence the ignore).
         parser.parse_args = parser.parse_intermixed_args  # type: ignore[method-assign]
         return parser
 

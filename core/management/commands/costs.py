@@ -21,8 +21,9 @@ class Command(Base):
         add = parser.add_argument
         add("--device", type=int, metavar="PK", help="this device only")
         most = f"so many, today included (default: 7, at most {costs.MOST_DAYS})"
+        most_months = f"so many months, this one included (at most {costs.MOST_MONTHS})"
         add("--days", type=days, default=7, metavar="N", help=most)
-        add("--months", type=int, metavar="N", choices=MONTHS, help="so many months, at most 12")
+        add("--months", type=int, metavar="N", choices=MONTHS, help=most_months)
         add("--json", action="store_true", help="print them as JSON, by the day or month")
 
     def handle(self, *args: Any, **options: Any) -> None:

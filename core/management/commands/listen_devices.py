@@ -1,3 +1,4 @@
+from importlib import import_module
 from typing import Any
 
 from django.core.management.base import CommandError
@@ -17,7 +18,7 @@ class Command(Base):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            import core.net.websocket  # noqa: F401
+            import_module("core.net.websocket")  # its packages are an extra
         except ModuleNotFoundError as error:
             raise CommandError(MISSING) from error
         from core.tasks.listen import Listener
