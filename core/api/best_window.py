@@ -7,6 +7,7 @@ https://github.com/Green-Software-Foundation/carbon-aware-sdk
 
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
+from zoneinfo import ZoneInfo
 
 from django.utils import timezone
 from drf_spectacular.utils import OpenApiExample, extend_schema
@@ -21,7 +22,7 @@ from core.api.query import Key, Query
 from core.api.refusals import Unfit, Unprocessable
 from core.api.resource import Resource
 from core.feeds import Signal
-from core.models import Device, Site
+from core.models import Site
 from core.models.access import Right
 from core.schedule import first_moment, time_of_day
 from core.tasks.best_window import (
@@ -42,11 +43,16 @@ class WindowQuery(Query):
         min_value=1, max_value=WEEK_MINUTES, help_text="Minutes it has to run."
     )
     before = serializers.CharField(
+        required=False,
         max_length=40,
-        help_text="When that has to be done: 2026-11-27T07:00:00Z, or 07:00 by the clock there.",
+        help_text="When that has to be done: 2026-11-27T07:00:00Z, or the next 07:00 by the clock "
+        "there; else a day from `after`.",
     )
     after = serializers.CharField(
-        required=False, max_length=40, help_text="Not before this, in the same ways; else now."
+        required=False,
+        max_length=40,
+        help_text="Not before this: a time, or the last such time of day before `before`; "
+        "else now.",
     )
     signal = serializers.ChoiceField(
         default=str(Signal.CARBON_INTENSITY),
@@ -166,12 +172,11 @@ class BestWindow(Resource):
     )
     def get(self, request: Request) -> Response:
         wanted, now, site = self.wanted, timezone.now(), Site.home()
-        signal, device, after = feeds.signal(wanted["signal"]), None, None
+        signal, device = feeds.signal(wanted["signal"]), None
         if "device" in wanted:
             device = self.device(wanted["device"], Right.READ)
-        before = _moment("before", wanted["before"], now, site, device)
-        if "after" in wanted:
-            after = _moment("after", wanted["after"], now, site, device)
+        clock = site.clock_of(device) if device else site.clock
+        after, before = _between(wanted.get("after"), wanted.get("before"), now, clock)
         try:
             found = best_window(
                 now,
@@ -197,16 +202,38 @@ class BestWindow(Resource):
         return Response(best_window_json(found))
 
 
-def _moment(name: str, written: str, now: datetime, site: Site, device: Device | None) -> datetime:
-    """Return a time, or the next time of day by the clock there. Raises Unfit."""
+def _between(
+    after: str | None, before: str | None, now: datetime, clock: ZoneInfo
+) -> tuple[datetime, datetime]:
+    """Return the times to plan between. Raises Unfit.
+
+    So 22:00 and 07:00 are one night: at noon the next, at 23:00 the rest of this one.
+    """
+    if before is None:
+        opens_at = now if after is None else _moment("after", after, now, clock)
+        return opens_at, opens_at + timedelta(days=1)
+    deadline = _moment("before", before, now, clock)
+    if after is None:
+        return now, deadline
+    return _moment("after", after, deadline, clock, is_last=True), deadline
+
+
+def _moment(
+    name: str, written: str, than: datetime, clock: ZoneInfo, *, is_last: bool = False
+) -> datetime:
+    """Return a time; of a time of day the first later `than` that, or the last earlier.
+
+    Raises Unfit.
+    """
     try:
         of_day = time_of_day(written)
     except ValueError:
         return _absolute(name, written)
-    zone = site.clock_of(device) if device else site.clock
-    today = now.astimezone(zone).date()
-    days = (first_moment(today + timedelta(days=days), of_day, zone) for days in (0, 1, 2))
-    return next(moment for moment in days if moment > now)
+    day = than.astimezone(clock).date()
+    moments = [first_moment(day + timedelta(days=days), of_day, clock) for days in range(-2, 3)]
+    if is_last:
+        return max(moment for moment in moments if moment < than)
+    return min(moment for moment in moments if moment > than)
 
 
 def _absolute(name: str, written: str) -> datetime:

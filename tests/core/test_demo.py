@@ -93,7 +93,9 @@ def test_the_demo_shows_fresh_devices_and_their_plans(in_a_demo, capsys):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_demo_begins_with_two_weeks_of_history_and_scores(in_a_demo):
+@pytest.mark.parametrize("hour", [5, 17])  # shortly before the car's deadline, and the heater's
+def test_the_demo_begins_with_two_weeks_of_history_and_scores(in_a_demo, time_machine, hour):
+    time_machine.move_to(timezone.now().replace(hour=hour, minute=15))
     call_command("demo", once=True)
     fortnight_ago = timezone.now() - timedelta(days=13, hours=23)
     for attribute in Attribute.objects.filter(name__in=("power", "temperature")):

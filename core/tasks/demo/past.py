@@ -8,7 +8,7 @@ decided; and `record()` stores what they answer.
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from core import rules
 from core.feeds import Signal, replay
@@ -44,8 +44,15 @@ class Lived:
 
 
 def begin_of(now: datetime) -> datetime:
-    """Return when the past begins: at a full hour, a fortnight ago."""
-    return (now - PAST).replace(minute=0, second=0, microsecond=0)
+    """Return when the past begins: at a noon, at least a fortnight ago.
+
+    So each device has all the time that its first job needs.
+    """
+    fortnight_ago = (now - PAST).astimezone(Site.home().clock)
+    noon = fortnight_ago.replace(hour=12, minute=0, second=0, microsecond=0)
+    if noon > fortnight_ago:
+        noon -= timedelta(days=1)
+    return noon.astimezone(UTC)
 
 
 def fetch_past(now: datetime) -> None:

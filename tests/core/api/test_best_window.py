@@ -1,6 +1,6 @@
 """The planner over the API."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -75,6 +75,31 @@ def test_a_time_of_day_is_by_the_clock_of_the_home(anonymous, intensities):
     Site.objects.create(zone="Europe/Berlin")
     assert ask(anonymous, before="18:30").json()["dataEndAt"] == "2026-03-11T17:30:00.000Z"
     assert ask(anonymous, before="07:00").json()["dataEndAt"] == "2026-03-12T06:00:00.000Z"
+
+
+def test_without_a_deadline_it_is_a_day(anonymous, intensities):
+    def between(**wanted):
+        body = anonymous.get("/best-window/", duration=120, **wanted).json()
+        return body["dataStartAt"], body["dataEndAt"]
+
+    assert between() == ("2026-03-11T12:00:00.000Z", "2026-03-12T12:00:00.000Z")
+    assert between(after="14:00") == ("2026-03-11T14:00:00.000Z", "2026-03-12T14:00:00.000Z")
+
+
+@pytest.mark.parametrize(
+    ("now", "opens_at"),
+    [
+        ("2026-03-11T12:00:00Z", "2026-03-11T22:00:00.000Z"),
+        ("2026-03-11T21:59:00Z", "2026-03-11T22:00:00.000Z"),
+        ("2026-03-11T23:00:00Z", "2026-03-11T23:00:00.000Z"),
+        ("2026-03-12T04:00:00Z", "2026-03-12T04:00:00.000Z"),
+    ],
+)
+def test_a_night_is_the_one_that_is_or_the_next(anonymous, time_machine, now, opens_at):
+    forecast(series(INTENSITY, "gCO2/kWh"), [200] * 48, NOW - timedelta(minutes=9))
+    time_machine.move_to(datetime.fromisoformat(now), tick=False)
+    body = ask(anonymous, after="22:00", before="07:00").json()
+    assert (body["dataStartAt"], body["dataEndAt"]) == (opens_at, "2026-03-12T07:00:00.000Z")
 
 
 def test_for_a_device_it_is_by_its_own_clock_and_least_times(anonymous, gateway, intensities):

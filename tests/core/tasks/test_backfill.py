@@ -7,7 +7,6 @@ import sys
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from io import StringIO
-from itertools import pairwise
 
 import pytest
 from django.conf import settings
@@ -404,7 +403,8 @@ def test_a_vendor_with_a_rate_limit_is_asked_within_it(clock, hub, home, monkeyp
     done = poll.poll_devices().backfilled
     assert (done.asked, done.left, done.failed) == (2, 0, {})
     assert hub.asked > 3
-    assert min(later - earlier for earlier, later in pairwise(hub.called_at)) > 0.1
+    # One each 0.2 s. A call may arrive late, so it is all of them that are looked at.
+    assert hub.called_at[-1] - hub.called_at[0] > 0.2 * (len(hub.called_at) - 2)
 
 
 @pytest.mark.django_db(transaction=True)
