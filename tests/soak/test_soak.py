@@ -27,7 +27,11 @@ from tests.soak.sending import kill_sending
 from tests.soak.workers import torment_workers
 from tests.soak.years import live_a_year
 
-pytestmark = [pytest.mark.soak, pytest.mark.django_db(transaction=True)]
+pytestmark = [
+    pytest.mark.soak,
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.timeout(7200),  # a proof is long; what it waits for has its own deadlines
+]
 POLL_KILLS = int(os.environ.get("SOAK_POLL_KILLS", "200"))
 KILLS = int(os.environ.get("SOAK_KILLS", "1000"))
 ACKNOWLEDGEMENTS = int(os.environ.get("SOAK_ACKNOWLEDGEMENTS", "1000"))
