@@ -34,6 +34,9 @@ SOURCE_WORDS = {
     Source.RULE: "the rule",
 }
 
+MOMENT = timedelta(seconds=5)
+"""What is nearer than this is now."""
+
 # What a person looks for first. Anything else follows in the vendor's order.
 FOREMOST = ("power", "temperature", "humidity", "brightness", "mode", "locked", "energy")
 
@@ -71,7 +74,7 @@ def label(attribute: Attribute) -> str:
 def ago(time: datetime, now: datetime) -> str:
     """How long ago, or how long from now, in the largest unit that fits."""
     distance = abs(now - time)
-    if distance < timedelta(seconds=5):
+    if distance < MOMENT:
         return "just now"
     seconds = distance.total_seconds()
     size, unit = next(
@@ -79,6 +82,16 @@ def ago(time: datetime, now: datetime) -> str:
     )
     words = f"{int(seconds // size)} {unit}"
     return f"in {words}" if time > now else f"{words} ago"
+
+
+def due(time: datetime, now: datetime) -> str:
+    """When what is awaited comes, such as the next poll: in a moment, else as `ago` says it."""
+    return "in a moment" if abs(now - time) < MOMENT else ago(time, now)
+
+
+def is_overdue(time: datetime, now: datetime) -> bool:
+    """Whether what was awaited for then should have come: `due` says no more "in a moment"."""
+    return now - time >= MOMENT
 
 
 def span_text(minutes: float) -> str:

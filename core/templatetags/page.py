@@ -6,6 +6,7 @@ from typing import Any
 from django import template
 from django.conf import settings
 from django.http import HttpRequest
+from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
@@ -68,6 +69,15 @@ def live(context: dict[str, Any], page: str, topic: str) -> SafeString:
         late_after().total_seconds(),
         _followed(context["request"]),
     )
+
+
+@register.simple_tag
+def written() -> SafeString:
+    """Return when the page was written, for its script, which knows when it arrived.
+
+    It stands at the end of a page: what was asked for before may have taken its time.
+    """
+    return format_html(' data-written="{}"', _seconds(timezone.now()))
 
 
 def _followed(request: HttpRequest) -> SafeString:
@@ -169,13 +179,29 @@ def ago(context: dict[str, Any], time: datetime | None) -> SafeString | str:
     """
     if time is None:
         return "never"
+    return _relative(time, "ago", formatting.ago(time, context["now"]))
+
+
+@register.simple_tag(takes_context=True)
+def due(context: dict[str, Any], time: datetime) -> SafeString:
+    """Show when what is awaited comes, the same way."""
+    return _relative(time, "due", formatting.due(time, context["now"]))
+
+
+def _relative(time: datetime, kind: str, words: str) -> SafeString:
     utc = time.astimezone(UTC)
     return format_html(
-        '<time datetime="{}" title="{}" data-ago>{}</time>',
+        '<time datetime="{}" title="{}" data-{}>{}</time>',
         f"{utc:%Y-%m-%dT%H:%M:%SZ}",
         f"{utc:%-d %b %Y, %H:%M:%S} UTC",
-        formatting.ago(time, context["now"]),
+        kind,
+        words,
     )
+
+
+@register.filter
+def is_overdue(time: datetime, now: datetime) -> bool:
+    return formatting.is_overdue(time, now)
 
 
 @register.simple_tag

@@ -2,6 +2,7 @@
 all."""
 
 import re
+import time
 from datetime import timedelta
 
 import pytest
@@ -9,11 +10,13 @@ from django.test import Client
 from django.utils import timezone
 from playwright.sync_api import expect
 
-from core.models import Observation, Plan, User
+from core.models import Alert, Attribute, Observation, Plan, User
 from core.simulator import Simulator
 from core.tasks import gateways
 from core.tasks.events.outbox import publishing
 from core.tasks.forecasts import fetch
+from core.views import status
+from tests.core.live_page import call
 
 pytestmark = [
     pytest.mark.browser,
@@ -81,6 +84,47 @@ def test_times_are_in_the_readers_zone(visit, device):
     )
 
 
+def test_the_servers_clock_is_told_by_when_a_page_was_written(visit, device, monkeypatch):
+    def take_long(now):
+        time.sleep(3)
+        return []
+
+    monkeypatch.setattr(status, "forecasts_shown", take_long)
+    page = visit("/")
+    skew = call(page, "clock", "script.clock() - Date.now()")
+    began, written, arrived = page.evaluate("""() => [
+        Number(document.querySelector("[data-now]").dataset.now) * 1000,
+        Number(document.querySelector("[data-written]").dataset.written) * 1000,
+        performance.timeOrigin + performance.getEntriesByType("navigation")[0].responseStart,
+    ]""")
+    assert skew == pytest.approx(written - arrived, abs=1)
+    # Here it is the same clock: the nearer to zero, the better.
+    assert abs(skew) < abs(began - arrived)
+
+
+def test_ages_are_true_where_the_readers_clock_is_wrong(visit, device):
+    """On a page that is not live too."""
+    began = timezone.now() - timedelta(minutes=90)
+    Alert.objects.create(
+        key="x",
+        title="Something",
+        first_seen_at=began,
+        last_seen_at=began,
+        counted_at=began,
+        opened_at=began,
+    )
+    page = visit("about:blank")
+    page.add_init_script("""
+        const now = Date.now.bind(Date);
+        const origin = performance.timeOrigin;
+        Date.now = () => now() - 3 * 3600000;
+        Object.defineProperty(performance, "timeOrigin", { value: origin - 3 * 3600000 });
+    """)
+    page.goto("/alerts/")
+    expect(page.locator("footer .zone")).to_have_text(re.compile("Asia"))
+    expect(page.locator("td time[data-ago]")).to_have_text("1 h ago")
+
+
 def test_a_chart_is_read_with_the_arrow_keys(visit, device):
     now = timezone.now()
     power = device.attributes.get(name="power")
@@ -108,7 +152,59 @@ def test_no_page_is_wider_than_the_screen(visit, device, width):
     page = visit(paths[0], viewport={"width": width, "height": 800})
     for path in paths:
         page.goto(path)
+        page.evaluate("document.querySelectorAll('details').forEach((one) => (one.open = true))")
         assert page.evaluate("document.documentElement.scrollWidth") <= width, path
+
+
+def test_no_name_and_no_value_is_cut_in_the_list_on_a_phone(visit, device):
+    device.attributes.exclude(name="on").delete()
+    for name in ("color_temperature", "a_name_that_goes_on_for_longer_than_any", "x" * 60):
+        Attribute.objects.create(device=device, name=name, kind="text", text="y" * 48)
+    page = visit("/", viewport={"width": 390, "height": 800})
+    expect(page.locator(".values dt")).to_have_count(3)
+    cut = (
+        "all => all.filter((one) => one.scrollWidth > one.clientWidth).map((one) => one.outerHTML)"
+    )
+    assert page.locator(".values dt, .values dd").evaluate_all(cut) == []
+
+
+def test_a_long_value_is_shortened_in_the_list_and_whole_on_hover(visit, device):
+    text = "z" * 100
+    mode = Attribute.objects.create(device=device, name="mode", kind="text", text=text)
+    page = visit("/")
+    value = page.locator(f"[data-value='{mode.pk}']")
+    expect(value).to_have_text("z" * 47 + "…")
+    expect(value).to_have_attribute("title", text)
+    call(page, "render", f"script.showValue({mode.pk}, 'q'.repeat(60), true)")
+    expect(value).to_have_text("q" * 47 + "…")
+    expect(value).to_have_attribute("title", "q" * 60)
+    call(page, "render", f"script.showValue({mode.pk}, 'short', true)")
+    expect(value).to_have_text("short")
+    assert value.get_attribute("title") is None
+
+
+@pytest.mark.parametrize("width", [320, 390, 1280])
+def test_no_label_of_a_chart_reaches_over_its_card(visit, device, width):
+    """Wherever the hour puts it: the last label of time is put where none is further right."""
+    power = device.attributes.get(name="power")
+    Observation.objects.create(
+        attribute=power, observed_at=timezone.now() - timedelta(days=9), number=777.0
+    )
+    plan(device)
+    path = f"/devices/{device.pk}/?attribute={power.pk}&span=month"
+    page = visit(path, viewport={"width": width, "height": 800})
+    expect(page.locator(".chart")).to_have_count(2)
+    outside = page.locator(".chart").evaluate_all("""(charts) => charts.flatMap((chart) => {
+        const last = [...chart.querySelectorAll(".x text:not([display])")].at(-1);
+        last.textContent = "30 Nov";
+        last.setAttribute("x", "100%");
+        const card = chart.getBoundingClientRect();
+        return [...chart.querySelectorAll("text:not([display])")].filter((text) => {
+            const box = text.getBoundingClientRect();
+            return box.width && (box.left < card.left + 1 || box.right > card.right - 1);
+        }).map((text) => text.textContent);
+    })""")
+    assert outside == []
 
 
 def plan(device):

@@ -7,7 +7,9 @@ import pytest
 from core.formatting import (
     ago,
     drawn,
+    due,
     foremost,
+    is_overdue,
     number_text,
     option_label,
     option_text,
@@ -67,6 +69,21 @@ def test_values_are_said_with_their_unit(value, unit, text):
 )
 def test_times_are_said_in_the_largest_unit_that_fits(seconds, text):
     assert ago(NOW - timedelta(seconds=seconds), NOW) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text", "is_over"),
+    [
+        (90, "in 1 min", False),
+        (5, "in 5 s", False),
+        (4.9, "in a moment", False),
+        (-4.9, "in a moment", False),
+        (-5, "5 s ago", True),
+    ],
+)
+def test_what_is_awaited_comes_in_a_moment_until_it_is_overdue(seconds, text, is_over):
+    time = NOW + timedelta(seconds=seconds)
+    assert (due(time, NOW), is_overdue(time, NOW)) == (text, is_over)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from urllib.parse import quote
 import pytest
 from django.utils import timezone
 
-from core.formatting import value_text
+from core.formatting import ago, due, is_overdue, value_text
 from core.models.freshness import freshness, late_after
 
 pytestmark = [pytest.mark.browser, pytest.mark.sqlite]  # once: the script knows no database
@@ -99,6 +99,18 @@ def test_any_number_is_said_as_python_says_it(script):
         for number, text in zip(numbers, said, strict=True)
         if text != value_text(number)
     ] == []
+
+
+def test_times_are_said_as_python_says_them(script):
+    now = timezone.now().replace(microsecond=0)
+    seconds = [0, 4, 5, 59, 60, 3599, 3600, 86_399, 86_400, 10 * 86_400]
+    times = [now + timedelta(seconds=sign * size) for size in seconds for sign in (1, -1)]
+    said = script.evaluate(
+        "(script, [times, now]) => times.map((time) =>"
+        " [script.ago(time, now), script.due(time, now), script.isOverdue(time, now)])",
+        [[1000 * time.timestamp() for time in times], 1000 * now.timestamp()],
+    )
+    assert said == [[ago(time, now), due(time, now), is_overdue(time, now)] for time in times]
 
 
 def test_freshness_is_reckoned_as_python_reckons_it(script):

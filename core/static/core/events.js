@@ -2,6 +2,7 @@
 // written from the event; what takes more than that is the page itself, fetched again.
 
 import { clock } from "./clock.js";
+import { isOverdue } from "./formatting.js";
 import { setText } from "./times.js";
 import { all, main, seconds, timeOf, write } from "./dom.js";
 import {
@@ -126,14 +127,15 @@ function showPoll({ started_at, finished_at, seconds: took }) {
   if (seconds(finished_at) < seconds(polled.querySelector("time").dateTime)) return;
   write(polled, timeOf(seconds(finished_at)));
   lasted.textContent = took.toFixed(1);
-  write(next, "Next ", timeOf(seconds(started_at) + Number(next.dataset.pace)), ".");
+  write(next, "Next ", timeOf(seconds(started_at) + Number(next.dataset.pace), "due"), ".");
 }
 
 export function showDue() {
   const next = document.getElementById("next");
   const time = next?.querySelector("time");
-  const words = time && Date.parse(time.dateTime) > clock() ? "Next " : "The next was due ";
-  if (time && next.firstChild.data !== words) next.firstChild.data = words;
+  if (!time) return;
+  const words = isOverdue(Date.parse(time.dateTime), clock()) ? "The next was due " : "Next ";
+  if (next.firstChild.data !== words) next.firstChild.data = words;
 }
 
 export function applyAll(events, isNews = true) {

@@ -8,13 +8,20 @@ const STEPS = [
   [1, "s"],
 ];
 
+const MOMENT_SECONDS = 5; // what is nearer than this is now
+
 export function ago(time, now) {
   const distance = Math.abs(now - time) / 1000;
-  if (distance < 5) return "just now";
+  if (distance < MOMENT_SECONDS) return "just now";
   const [size, unit] = STEPS.find(([size]) => distance >= size);
   const words = `${Math.floor(distance / size)} ${unit}`;
   return time > now ? `in ${words}` : `${words} ago`;
 }
+
+// When what is awaited comes, such as the next poll.
+export const due = (time, now) =>
+  Math.abs(now - time) < MOMENT_SECONDS * 1000 ? "in a moment" : ago(time, now);
+export const isOverdue = (time, now) => now - time >= MOMENT_SECONDS * 1000;
 
 export const local = (time, options) => new Intl.DateTimeFormat("en-GB", options).format(time);
 export const clockText = (time) =>

@@ -26,7 +26,7 @@ document.addEventListener(
 async function sendInPlace(form, button) {
   const began = performance.now();
   button.setAttribute("aria-busy", "true"); // not disabled: that takes the focus away
-  const { response, text } = await post(form, button).catch((error) => {
+  const { response, text, arrived } = await post(form, button).catch((error) => {
     console.debug("The form was not answered", error);
     return {};
   });
@@ -36,7 +36,7 @@ async function sendInPlace(form, button) {
   const fresh = parsed(text);
   if (!response.ok || !response.redirected) return complain(refusal(response, fresh));
   if (!fresh.querySelector("#messages .error")) all("input, select", form).forEach(adopt);
-  take(fresh, began);
+  take(fresh, began, arrived);
 }
 
 async function post(form, button) {
@@ -44,7 +44,8 @@ async function post(form, button) {
   if (button.name) body.append(button.name, button.value);
   const signal = AbortSignal.timeout(1000 * (Number(form.dataset.inPlace) || ANSWER_SECONDS));
   const response = await fetch(form.action, { method: "POST", body, signal });
-  return { response, text: await response.text() };
+  const arrived = Date.now();
+  return { response, text: await response.text(), arrived };
 }
 
 // What a page that refuses says, in one line.

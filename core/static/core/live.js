@@ -1,7 +1,6 @@
 // Follows /ws/events/ (docs/socket.md), or a hosted relay (relay.js). Where there is no socket the
 // page fetches itself each 30 s.
 
-import { setSkew } from "./clock.js";
 import { all, main } from "./dom.js";
 import { updateAllFreshness } from "./render.js";
 import { link, logInIsOver, send, showLink } from "./socket.js";
@@ -155,11 +154,6 @@ function letGo() {
 }
 
 function start() {
-  const [loaded] = performance.getEntriesByType("navigation");
-  // A page that comes out of the browser's own store tells an old time.
-  if (loaded && loaded.type !== "back_forward") {
-    setSkew(Number(main.dataset.now) * 1000 - performance.timeOrigin - loaded.responseStart);
-  }
   if (main.dataset.socket) connect();
   else showFallback();
   setInterval(tick, 1000);

@@ -2,7 +2,7 @@
 // thousand pages that hear of the same change do not ask in the same moment, and where an answer
 // takes long the next question waits four times as long.
 
-import { setSkew } from "./clock.js";
+import { setClock } from "./clock.js";
 import { localise } from "./times.js";
 import { all, announce, main } from "./dom.js";
 import { beginChart, served } from "./charts.js";
@@ -61,24 +61,26 @@ async function refresh() {
     cache: "no-store",
     signal: AbortSignal.timeout(20000),
   });
+  const arrived = Date.now();
   if (isElsewhere(response)) return logInIsOver();
   if (response.status === 404) return showRemoved();
   if (!response.ok) throw new Error(String(response.status));
-  take(parsed(await response.text()), began);
+  take(parsed(await response.text()), began, arrived);
 }
 
 export const parsed = (text) => new DOMParser().parseFromString(text, "text/html");
 export const isElsewhere = ({ redirected, url }) =>
   redirected && new URL(url).pathname !== location.pathname;
 
-// A page that was asked for at `began`. What was asked for earlier may arrive later: nothing goes
-// back to how it was.
-export function take(fresh, began) {
+// A page that was asked for at `began`, and whose first byte came at `arrived`, by the reader's
+// clock. What was asked for earlier may arrive later: nothing goes back to how it was.
+export function take(fresh, began, arrived) {
   const part = fresh.getElementById("main");
   if (page.isLeaving || !part) return;
   showMessages(fresh);
   if (began < page.takenAt && Number(part.dataset.now) < Number(main.dataset.now)) return;
   page.takenAt = performance.now();
+  setClock(fresh, arrived);
   put(part);
   // Somebody else may be logged in by now.
   merge(document.querySelector(".account"), fresh.querySelector(".account"));
@@ -98,7 +100,6 @@ function showRemoved() {
 }
 
 function put(fresh) {
-  setSkew(Number(fresh.dataset.now) * 1000 - Date.now());
   for (const chart of all(".chart", fresh)) served.set(chart, chart.outerHTML);
   localise(fresh);
   const focused = document.activeElement;

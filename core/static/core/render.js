@@ -8,20 +8,31 @@ import { isTyped } from "./merge.js";
 import { isSlider, moveTo } from "./sliders.js";
 
 const lateAfter = Number(main.dataset.late);
+const LONGEST_IN_LIST = 48; // as in status.html
 
 // Values
 
 export function showValue(pk, value, isNews) {
   for (const element of all(`[data-value="${pk}"]`)) {
     const text = valueText(value, element.dataset.unit);
-    const shown = element.tagName === "DD" && text.length > 48 ? `${text.slice(0, 47)}…` : text;
-    if (element.textContent === shown) continue;
-    element.textContent = shown;
+    if (!showText(element, text)) continue;
     if (isNews) mark(element);
     for (const form of all(`form[data-order="${pk}"]`)) follow(form, value);
   }
   if (typeof value !== "string" && value !== null)
     all(`[data-spark="${pk}"]`).forEach((spark) => extend(spark, Number(value)));
+}
+
+// In the list a long text is shortened: it is whole on hover, and on the device's own page.
+// Returns whether it is another one.
+function showText(element, text) {
+  const isShort = element.tagName !== "DD" || text.length <= LONGEST_IN_LIST;
+  const shown = isShort ? text : `${text.slice(0, LONGEST_IN_LIST - 1)}…`;
+  if (isShort) element.removeAttribute("title");
+  else element.title = text;
+  const isOther = element.textContent !== shown;
+  if (isOther) element.textContent = shown;
+  return isOther;
 }
 
 // A short fade, where the reader has nothing against it: see style.css.

@@ -1,11 +1,16 @@
 // Times in the reader's zone, which stay true as they pass.
 
-import { ago, clockText, fullText, local } from "./formatting.js";
+import { ago, clockText, due, fullText, local } from "./formatting.js";
 import { clock } from "./clock.js";
 
 export function updateTimes() {
-  for (const element of document.querySelectorAll("time[data-ago]"))
-    setText(element, ago(Date.parse(element.dateTime), clock()));
+  for (const element of document.querySelectorAll("time:is([data-ago], [data-due])"))
+    setText(element, relativeText(element));
+}
+
+function relativeText({ dateTime, dataset }) {
+  const words = "due" in dataset ? due : ago;
+  return words(Date.parse(dateTime), clock());
 }
 
 export function setText(element, words) {
@@ -19,7 +24,8 @@ export function localise(part) {
   for (const element of part.querySelectorAll("time")) {
     const time = new Date(element.dateTime);
     element.title = fullText(time);
-    if ("ago" in element.dataset) setText(element, ago(time, clock()));
+    if ("ago" in element.dataset || "due" in element.dataset)
+      setText(element, relativeText(element));
     else if ("clock" in element.dataset) setText(element, clockText(time));
     else setText(element, momentText(time));
   }

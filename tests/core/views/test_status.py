@@ -1,5 +1,6 @@
 """The status page: what is wrong first, in six queries."""
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -19,6 +20,7 @@ from core.models import (
 from core.models.freshness import STALE_AFTER, late_after
 from core.models.run import Outcome
 from core.tasks.events.outbox import publishing
+from core.tasks.runs import health
 from tests.core.tasks.homes import make_device, make_gateway
 
 pytestmark = pytest.mark.django_db
@@ -212,6 +214,13 @@ def test_polls_and_missed_polls_are_told(client, now):
     shown = page(client)
     assert "5 min ago" in shown
     assert "8 polls missed" in shown
+
+
+@pytest.mark.parametrize("seconds", [3, -3])
+def test_a_poll_that_is_about_to_come_comes_in_a_moment(client, now, time_machine, seconds):
+    polled(now)
+    time_machine.move_to(health(now).next_poll_at - timedelta(seconds=seconds), tick=False)
+    assert re.search("Next <time [^>]*>in a moment</time>", page(client))
 
 
 def test_devices_and_no_poll_say_what_to_run(client, gateway):
