@@ -46,6 +46,7 @@ def decide(
     if dry_run or device_pk is not None:
         return _decide(devices, dry_run, None)
     with running(runs.DECIDE, ticket) as lease:
+        # First what an earlier run left open, so that the round sees it done or failed.
         send.carry_on(lease)
         verdicts = _decide(_ruled(None), False, lease)
         settle.settle_plans(timezone.now())
@@ -97,6 +98,7 @@ def _decide(
     lease: HeldLease | None,
     least_pause: timedelta = timedelta(),
 ) -> list[Verdict]:
+    # Before the round takes its time: it knows only what was fetched by then.
     fetch.fetch_regions([*regions_for(devices)[0], *configured_models()])
     if lease:
         lease.renew()
@@ -130,6 +132,7 @@ def _commit(
                 kept.append(_order(verdict, row, now))
         for verdict in kept:
             device, sentence = verdict.device, verdict.sentence[:500]
+            # The same decision again is no news to pages.
             if sentence != locked[device.pk].decision:
                 outbox.changed_pks(Device, [device.pk])
             _count_undecided(device, verdict.is_undecided, now)
@@ -165,8 +168,10 @@ def _order(verdict: Verdict, device: Device, now: datetime) -> Verdict:
         return replace(verdict, sentence=sentence, wanted=False)
     open_commands = DeviceCommand.objects.open().filter(attribute=verdict.attribute)
     latest = open_commands.order_by("pk").last()
+    # An order of the same value is on its way: it is not given twice.
     if latest and latest.value == verdict.decision.value:
         return replace(verdict, command=latest)
+    # A savepoint: what is refused takes nothing of the other devices with it.
     try:
         with publishing():
             command = send.order(

@@ -133,6 +133,7 @@ def _past_json(past: Mapping[str, Past], now: datetime) -> Json:
 
 def _stretch_json(stretch: Stretch, now: datetime) -> list[Any]:
     times = [(now - at).total_seconds() for at in (stretch.starts_at, stretch.ends_at)]
+    # Only the oldest stretch can have two values: there, many are read as one.
     if stretch.lowest == stretch.highest:
         return [*times, stretch.lowest]
     return [*times, stretch.lowest, stretch.highest]
@@ -150,6 +151,7 @@ def read_past(stored: Json, now: datetime) -> dict[str, Past]:
 
 def _read_stretch(stored: Sequence[Any], now: datetime) -> Stretch:
     first, last, *values = stored
+    # A single value is both, the lowest and the highest.
     starts_at, ends_at = now - timedelta(seconds=first), now - timedelta(seconds=last)
     return Stretch(starts_at, ends_at, values[0], values[-1])
 
@@ -161,6 +163,7 @@ def inputs_of(state: DeviceState, this_round: Round, asked: Mapping[str, tuple[s
     of the rule and its options as they are stored.
     """
     others = {
+        # The situation has bare values; the times at which they were measured are with the rows.
         str(pk): _other_json(state.situation.others[pk], rows, this_round.at)
         for pk, rows in state.looked_at.items()
     }
@@ -199,7 +202,9 @@ def read_inputs(inputs: Json, device: str, at: datetime, part: str) -> tuple[Rul
     asked = inputs["asked"][part]
     rule = rules.load(asked["rule"])
     options = rule.read(asked["options"])
+    # Only regions are stored. The forecasts themselves are kept with the time they were fetched at.
     stored = {feeds.signal(signal): Region(*region) for signal, region in inputs["regions"].items()}
+    # The stored ones are of the rule and the guard together: each gets its own only.
     regions = {signal: stored[signal] for signal in rule.signals(options) if signal in stored}
     return rule, Situation(
         now=at,

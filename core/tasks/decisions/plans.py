@@ -45,6 +45,7 @@ def pack_job(job: Job) -> Packed:
 
 
 def unpack_job(packed: Packed, opens_at: datetime, deadline: datetime, delivered: float = 0) -> Job:
+    # What a row of an earlier version does not have keeps the default of a job.
     terms = {field.name: packed[field.name] for field in fields(Job) if field.name in packed}
     for name in ("min_on", "min_off"):
         terms[name] = timedelta(seconds=terms.get(name, 0))
@@ -97,6 +98,7 @@ def store(
 
     A plan without a unit was made without a forecast: nothing was predicted.
     """
+    # A row is one device's plan for one deadline; another deadline is another job.
     if row is None or row.deadline != plan.job.deadline:
         return Plan(
             device_id=device_pk,
@@ -114,6 +116,7 @@ def store(
     row.settled_at, row.made_at = None, min(row.made_at, now)
     before = unpack_windows(row.windows)
     if differ(before, plan.windows, now):
+        # What is over stays as it was planned then.
         row.windows = pack_windows([*_until(before, now), *_since(plan.windows, now)])
         row.changed_at, row.changes = now, row.changes + 1
     row.job = pack_job(plan.job)
@@ -150,6 +153,7 @@ def differ(before: Sequence[Window], after: Sequence[Window], now: datetime) -> 
 
 def _to_come(windows: Sequence[Window], now: datetime) -> list[Window]:
     coming = _since(windows, now)
+    # Else a window that is just about to end would count as a change of plan.
     return [window for window in coming if window.ends_at - window.starts_at > TOLERANCE]
 
 
@@ -171,10 +175,12 @@ def count(rows: Collection[Plan], switches: Mapping[int, Attribute], now: dateti
     due = [row for row in begun if row.device_id in switches]
     if not due:
         return
+    # After a long pause only the last days are read; what ran before them is not counted.
     since = max(min(row.counted_until for row in due), now - LONGEST_COUNT)
     seen = running([switches[row.device_id] for row in due], since, now)
     for row in due:
         switch = switches[row.device_id]
+        # Not beyond the last answer: what it did since is counted once it answers again.
         until = min(now, row.deadline, switch.heard_at or now)
         if until > row.counted_until:
             row.delivered += minutes_on(seen[switch.pk], row.counted_until, until)

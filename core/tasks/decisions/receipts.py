@@ -52,6 +52,7 @@ def write(verdicts: Sequence[Verdict], now: datetime, outbox: Outbox) -> list[Ve
         is_ahead = before is not None and before.decided_at > now + plans.AHEAD
         if before and not is_ahead and _is_same(before, receipt):
             before.repeated_at, before.times, before.until = now, before.times + 1, receipt.until
+            # Once its order is done, a repeated decision has none: the receipt keeps the first.
             before.command_id = before.command_id or receipt.command_id
             repeated.append(before)
             receipts.append(before)
@@ -100,6 +101,7 @@ def _is_same(before: Receipt, after: Receipt) -> bool:
     same = all(getattr(before, name) == getattr(after, name) for name in names)
     return (
         same
+        # Other options are another decision, even with the same answer: explain shows them.
         and before.inputs["asked"] == after.inputs["asked"]
         and not _is_replanned(before, after)
     )
@@ -107,6 +109,7 @@ def _is_same(before: Receipt, after: Receipt) -> bool:
 
 def _is_replanned(before: Receipt, after: Receipt) -> bool:
     if before.choice is None or after.choice is None:
+        # False only if both are None.
         return before.choice is not after.choice
     old, new = plans.unpack(before.choice), plans.unpack(after.choice)
     return plans.differ(old.windows, new.windows, after.decided_at)
@@ -166,4 +169,5 @@ def _at_once(outlook: Outlook | None, job: planning.Job) -> float | None:
     if outlook is None or not outlook.slots or outlook.slots[0].starts_at > job.opens_at:
         return None
     plan = planning.at_once(job, outlook.slots)
+    # The cost of a part of the job could not be compared with that of the whole.
     return None if plan.short_minutes else plan.cost

@@ -98,6 +98,7 @@ class Line:
     def past(self, lasts: timedelta, at: datetime) -> Past:
         """Return what it was until `at`. A silence that was not over then is not known yet."""
         since = at - lasts
+        # From the value before the span: it still holds when the span begins.
         first = max(0, bisect_right(self.values, since, key=attrgetter("at")) - 1)
         told = self.values[first : bisect_right(self.values, at, key=attrgetter("at"))]
         gaps = [silence for silence in self.silences if since < silence[1] <= at]
@@ -123,6 +124,7 @@ def recent_past(wanted: Iterable[Wanted], at: datetime) -> dict[tuple[int, timed
 
     They are fresh: the latest value of each holds.
     """
+    # Several rules may look back equally far at the same attribute: it is read once.
     rows = list({one.key: one for one in wanted}.values())
     found = lines(rows, at, MOST_VALUES)
     return {one.key: line.past(one.lasts, at) for one, line in zip(rows, found, strict=True)}

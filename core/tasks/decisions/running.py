@@ -49,6 +49,7 @@ def running(
     meters, timers = _meters(silent, since, until), _timers(silent, since, until)
     found = {}
     for switch in switches:
+        # A silence is stored when it ends: after the last answer nothing is known yet.
         heard_until = max(min(until, switch.heard_at or since), since)
         pieces = timeline.held(points[switch.pk], silences[switch.pk], since, heard_until)
         evidence = Evidence(
@@ -83,6 +84,7 @@ def _in_silence(before: Piece, after: Piece, evidence: Evidence, power: float) -
     changed_at = _changed_at(before, after, evidence)
     used = _used(evidence.meter, start, end)
     if changed_at is None and used is not None and power:
+        # More than its usual power was drawn: even so it ran no longer than the silence.
         on = min(timedelta(seconds=used / power), end - start)
         # Off before, it was switched on later. Else it ran first: when exactly is not known.
         first, second = (0.0, 1.0) if second and not first else (1.0, 0.0)
@@ -90,6 +92,7 @@ def _in_silence(before: Piece, after: Piece, evidence: Evidence, power: float) -
     elif changed_at is None and first != second:
         # It changed at an unknown time: nothing is counted.
         return []
+    # Without a meter or a change, the same state on both sides is taken to have lasted.
     middle = changed_at or end
     pieces = (Piece(start, middle, first, True), Piece(middle, end, second, True))
     return [piece for piece in pieces if piece.start < piece.end]
@@ -113,6 +116,7 @@ def _power(pieces: Iterable[Piece], meter: Points) -> float:
             continue
         within = [(at, number) for at, number in meter if piece.start <= at <= piece.end]
         for (start, first), (end, last) in pairwise(within):
+            # A counter that began anew in between does not tell what was used.
             if last >= first:
                 seconds += (end - start).total_seconds()
                 used += last - first
@@ -133,6 +137,7 @@ def _points(
 ) -> dict[int, list[tuple[datetime, float]]]:
     points: dict[int, list[tuple[datetime, float]]] = {pk: [] for pk in pks}
     for pk, [first] in Observation.objects.all().sample(pks, [since]).items():
+        # The value that held when the time begins is drawn from there.
         if first is not None:
             points[pk].append((since, first))
     seen = Observation.objects.between(since, until).filter(attribute__in=pks, number__isnull=False)
@@ -177,6 +182,7 @@ def _timers(
         ended = DeviceCommand.objects.filter(
             attribute__in=[switch.pk for switch in switches],
             number=1,
+            # Only what reached the device set its timer.
             state__in=[State.ACCEPTED, State.CONFIRMED],
             reverts_at__gt=since,
             reverts_at__lt=until,

@@ -64,6 +64,7 @@ def settle_plans(now: datetime) -> Settled:
     """
     due = Plan.objects.unsettled().filter(deadline__lte=now)
     done = Settled()
+    # Without order_by() the model's own order would take part in DISTINCT, and nothing be merged.
     for region, signal in due.order_by().values_list("region", "signal").distinct():
         rows = due.filter(region=region, signal=signal).order_by("deadline", "pk")
         rows = rows.select_related("device").prefetch_related("device__attributes")
@@ -74,6 +75,7 @@ def settle_plans(now: datetime) -> Settled:
 def _settle(rows: Sequence[Plan], now: datetime) -> Settled:
     """Settle plans of one region and signal."""
     since, until = min(row.opens_at for row in rows), max(row.deadline for row in rows)
+    # One query for all: they share region and signal, and each cuts its own time out.
     measured = _measured(rows[0], since, until, now)
     switches = {row.device_id: main_switch(list(row.device.attributes.all())) for row in rows}
     seen = running([switch for switch in switches.values() if switch], since, until)
@@ -108,12 +110,14 @@ def _settle_one(
     result = score.score_plan(
         job, windows_on(pieces), measured_within(measured, row.opens_at, row.deadline)
     )
+    # One that was silent at the deadline may tell later how long it ran.
     is_heard = switch is None or switch.heard_at is not None and switch.heard_at >= row.deadline
     if (result.missing or not is_heard) and now - row.deadline < WAIT:
         return False
     costs = result.costs
     row.actual, row.at_once, row.ideal = costs.actual, costs.at_once, costs.ideal
     row.unit = row.unit or costs.unit  # made without a forecast, it had none
+    # Counted anew, with what came in since the last round before the deadline.
     row.delivered, row.counted_until = result.minutes + result.beyond, row.deadline
     row.settled_at, row.note = now, note(row, result, _unheard(row, pieces))[:200]
     return True

@@ -99,10 +99,12 @@ class Round:
         self._named = {device.pk: _named(device) for device in devices}
         self._others = _others(self._named.values())
         self._other_attributes = {pk: _attributes(other) for pk, other in self._others.items()}
+        # A sentence can tell of another device only where a rule looks at one.
         self._limited = limited_accesses(at) if self._others and is_live else []
         self._switches = {
             pk: switch for pk, rows in self._attributes.items() if (switch := main_switch(rows))
         }
+        # Before all that reads values or freshness.
         if not is_live:
             everybody = [*devices, *self._others.values()]
             # A device may be both: each has attributes of its own in memory, and all go back.
@@ -195,6 +197,7 @@ class Round:
             for signal in signals
             if (region := region_for(device, signal, self.site))
         }
+        # The rule and the guard may look at different signals: the receipt stores both.
         self.used.setdefault(device.pk, {}).update(regions)
         return outlooks_as_of(self.forecasts, regions)
 
@@ -223,6 +226,7 @@ def _named(device: Device) -> dict[int, frozenset[str]]:
     """Return what the options of its rule and its guard name, as `Rule.named()` does."""
     named: dict[int, frozenset[str]] = {}
     for name, options in ((device.rule, device.options), (device.guard, device.guard_options)):
+        # A broken plug-in names nothing here; its problem is told when it is asked.
         if name and not rules.problem_of(name):
             for pk, names in rules.load(name).named(options).items():
                 named[pk] = rules.both(named.get(pk), names)
@@ -277,6 +281,7 @@ def _earlier_plans(
     devices: Collection[int], switches: Mapping[int, Attribute], at: datetime
 ) -> dict[int, _Followed]:
     """The plan that the last receipt before the time followed, and what was delivered by then."""
+    # A plan's row is changed in place. Receipts have what was followed at the time.
     choices = Receipt.objects.filter(
         device=OuterRef("pk"), decided_at__lte=at, choice__isnull=False
     ).order_by("-decided_at")
@@ -299,6 +304,7 @@ def _earlier_plans(
 
 def _held_off(devices: Collection[int], at: datetime) -> dict[int, _HeldOff]:
     in_force = Receipt.objects.filter(Q(ended_at=None) | Q(ended_at__gt=at), decided_at__lte=at)
+    # A decision that is repeated keeps its receipt, so `decided_at` is when it began.
     held_off = in_force.filter(device__in=devices, voice=Source.GUARD, value=False)
     rows = held_off.values_list("device_id", "decided_at", "until")
     return {pk: _HeldOff(since, until) for pk, since, until in rows}
@@ -313,6 +319,7 @@ def _commands(
     sent = DeviceCommand.objects.filter(attribute__in=pks, sent_at__lte=at).order_by("pk")
     # A command that did not change the value does not count as switching.
     switched = sent.filter(~Q(number=F("before_number")), source=Source.RULE, sent_at__gt=at - HOUR)
+    # order_by(): sorted by pk, each command would be a group of its own.
     counts = dict(switched.order_by().values_list("attribute").annotate(Count("pk")))
     running = sent.filter(reverts_at__gt=at, state__in=[State.ACCEPTED, State.CONFIRMED])
     return counts, {command.attribute_id: command for command in running}
@@ -329,6 +336,7 @@ def _go_back(
     for rows in of_devices:
         for row in rows:
             attributes.setdefault(row.pk, []).append(row)
+    # One query finds the newest row of each attribute and another loads them, however many.
     newest = Observation.objects.filter(attribute=OuterRef("pk"), observed_at__lte=at).order_by(
         "-observed_at"
     )
@@ -358,10 +366,12 @@ def _set_back(
     at: datetime,
 ) -> None:
     heard_at = min(attribute.heard_at, at) if attribute.heard_at else None
+    # Only whether it is available today is stored.
     attribute.available = True
     if observation is None:
         attribute.heard_at = attribute.observed_at = attribute.number = attribute.text = None
         return
+    # Within a silence it was last heard when that began.
     attribute.heard_at = silent_since or heard_at
     attribute.number, attribute.text = observation.number, observation.text
     attribute.observed_at = observation.observed_at

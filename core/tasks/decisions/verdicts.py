@@ -100,6 +100,7 @@ def verdict(state: DeviceState, this_round: Round) -> Verdict:
     device, now = state.device, this_round.at
     ruled = {"rule": (device.rule, device.options), "guard": (device.guard, device.guard_options)}
     asked = {part: (name, options) for part, (name, options) in ruled.items() if name}
+    # Also while a person holds the device: the sentence then says what the guard warns of.
     results = {
         part: _ask(state, this_round, name, options) for part, (name, options) in asked.items()
     }
@@ -113,6 +114,7 @@ def verdict(state: DeviceState, this_round: Round) -> Verdict:
     else:
         step = Step(_left_alone_sentence(result.rule, problem))
     sentence = step.sentence
+    # A held device waits for no decision; the fail-safe's own sentence names the problem.
     is_problem = bool(problem) and source in (Source.GUARD, Source.RULE)
     if is_problem and result.decision:
         sentence += f"; no decision by the {_failed_part(results)}: {problem}"
@@ -140,6 +142,7 @@ def _ask(state: DeviceState, this_round: Round, name: str, options: Json) -> Rul
         result = RuleResult(rule=rule)
         read_options = rule.read(options)
         result = replace(result, signal=next(iter(rule.signals(read_options)), ""))
+        # Before the situation is completed: one that is not heard costs no look at forecasts.
         if problem := _blind(state):
             return replace(result, problem=problem)
         situation = this_round.situation(state, rule, read_options)
@@ -154,6 +157,7 @@ def _ask(state: DeviceState, this_round: Round, name: str, options: Json) -> Rul
 def _decide(state: DeviceState, rule: Rule, situation: Situation, result: RuleResult) -> RuleResult:
     try:
         decision = rule.decide(situation)
+        # Here, where a value the device does not take is still its own rule's problem.
         _check(state, decision)
     except (rules.Undecided, Unacceptable, MixedUnits) as error:
         return replace(result, problem=situation.with_clock(str(error)))
@@ -227,6 +231,7 @@ def _winner(
     answer = answers[winner] if winner else None
     if winner and answer:
         return winner, answer
+    # Nobody wants anything: the receipt still names the rule that was asked.
     asked = next((result.rule for result in results.values() if result.rule), None)
     return Source.RULE, RuleResult(rule=asked)
 
@@ -236,6 +241,7 @@ def _guarding(results: Mapping[str, RuleResult]) -> RuleResult | None:
 
     What a guard decides when there is no harm to avert does not count.
     """
+    # If both avert harm, the guard goes first.
     for part in ("guard", "rule"):
         result = results.get(part)
         if result and result.decision and result.decision.guard:
@@ -267,6 +273,7 @@ def _fail_safe(state: DeviceState, problem: str, now: datetime) -> Decision | No
         return None
     if device.fail_safe == FailSafe.KEEP or state.switch is None:
         return None
+    # Time in which rounds ran. By the clock alone, one that jumps would switch the device.
     undecided = device.undecided_for(now)
     if undecided < timedelta(minutes=device.fail_safe_minutes):
         return None
@@ -300,8 +307,10 @@ def _next_step(
     """
     attribute = _attribute(state, decision)
     number, text = _value(attribute, decision)
+    # Never saved: it knows how a value is compared and named.
     order = DeviceCommand(attribute=attribute, number=number, text=text)
     action, because = formatting.order_text(order), f"because {decision.reason}"
+    # A value that is not fresh is no proof that the device is still so.
     is_so = attribute.name in state.fresh and order.matches(attribute.number, attribute.text)
     revert_after = _way_back(state, decision, attribute, now)
     if is_so and not _needs_timer(state, decision, revert_after, now):
@@ -327,6 +336,7 @@ def _way_back(
 ) -> timedelta | None:
     if attribute is not state.switch:
         return None
+    # The device's own timer, so that it goes back though this app or the network is away.
     if not vendors.load_or_default(state.device.gateway.vendor).has_timer:
         return None
     return precedence.way_back(
@@ -341,6 +351,7 @@ def _needs_timer(
     if revert_after is None:
         return False
     reverts_at = None
+    # One that was set with the opposite order leads away from the fail-safe state.
     if state.timer and state.timer.number == float(bool(decision.value)):
         reverts_at = state.timer.reverts_at
     return precedence.is_renewed(reverts_at, revert_after, now, runs.interval(runs.DECIDE))
@@ -349,6 +360,7 @@ def _needs_timer(
 def _waits(
     state: DeviceState, attribute: Attribute, decision: Decision, source: Source, now: datetime
 ) -> str:
+    # The limits are for switching: a brightness may change at any time.
     if attribute is not state.switch or not isinstance(decision.value, bool):
         return ""
     return precedence.waits(
