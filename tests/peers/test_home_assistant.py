@@ -313,6 +313,16 @@ def test_a_gap_is_closed_with_what_it_recorded_while_we_were_away(gateway):
 # Restarted, away, switched by others: the ledger tells the truth
 
 
+def parent_of(pid: int) -> int:
+    """The process that started one; 0 for the first of all. Raises OSError if it is gone."""
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def ancestors(pid: int) -> Iterator[int]:
+    while pid := parent_of(pid):
+        yield pid
+
+
 class HomeAssistant:
     """The process that was started beside this one, then the one that was started in its place."""
 
@@ -323,11 +333,13 @@ class HomeAssistant:
 
     @classmethod
     def beside_us(cls) -> "HomeAssistant | None":
+        above = set(ancestors(os.getpid()))
         for folder in Path("/proc").glob("[0-9]*"):
             with suppress(OSError):
                 words = (folder / "cmdline").read_text().split("\0")[:-1]
-                parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-                if parent == os.getppid() and any(word.endswith("/hass") for word in words):
+                is_hass = any(word.endswith("/hass") for word in words)
+                # `make peers` starts the things between Home Assistant and this process.
+                if is_hass and parent_of(int(folder.name)) in above:
                     return cls(int(folder.name), words)
         return None
 
