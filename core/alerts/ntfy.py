@@ -54,4 +54,5 @@ class Channel(alerts.Channel):
         }
         if message.link:
             content["click"] = message.link
+        # JSON goes to the server's root: at the topic's own address it would be shown as text.
         http.fetch("POST", "/", body=json.dumps(content).encode(), content_type="application/json")

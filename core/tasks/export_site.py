@@ -40,6 +40,7 @@ def _write(file: ZipFile, seal: Seal, migration: str, progress: Progress | None)
         lines = _shown(table.lines(), done, total, progress)
         tables[label] = archive.write_table(file, label, table.columns, lines)
         done += tables[label].rows
+    # Not the newest key that is there: the number of a deleted row is not given out again.
     last = {label: database.last_number(model_of(label)) for label in (*MOVED, *NUMBERED_ON)}
     numbers = {label: number for label, number in last.items() if number}
     manifest = Manifest(migration, timezone.now().isoformat(), tables, numbers)

@@ -124,6 +124,7 @@ def _store(archive: Archive, before: int, progress: Progress | None) -> Position
         with _missing_rows_said(), _together(table.model):
             for step in of_table:
                 end = step.end
+                # What is stored already is read all the same: the marks are made from it.
                 if end.rows > before:
                     _store_step(table, step, archive.manifest.tables[label].columns)
                 if progress:

@@ -124,6 +124,7 @@ class Listener:
         for pk, held in list(self.connections.items()):
             if pk not in wanted or wanted[pk].marks != held.listened.marks:
                 held.stop()
+                # Its thread ends by itself. To wait for it would hold up what others tell.
                 del self.connections[pk]
         self._reactions.forget(self._noted - wanted.keys())
         whole_every = runs.interval(runs.POLL)
@@ -137,6 +138,7 @@ class Listener:
                 logger.warning("%d gateways are listened to, and no more: %s", count, error)
                 return
             self.connections[listened.gateway.pk] = opened
+        # The rest at the next turn, once what was heard meanwhile is stored.
         if len(missing) > OPENED_AT_ONCE:
             self._looked_at = float("-inf")
 
@@ -186,6 +188,7 @@ class Listener:
             except (OperationalError, InterfaceError) as error:
                 logger.warning("The database does not answer: %s", error)
                 connection.close()
+                # What comes meanwhile waits in the connections: each has its bounded room.
                 if self._stopping.wait(pause):
                     return
                 pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
@@ -203,6 +206,7 @@ class Listener:
             held.join(max(0.0, until - monotonic()))
         self.connections.clear()
         with suppress(DatabaseError, LeaseLost):
+            # Only now: the threads that put something in have ended, or had their time.
             while heard := self._inbox.take(0.01):
                 self._store(heard)
             self._note()

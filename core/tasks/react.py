@@ -40,6 +40,7 @@ def reacting(device_pks: Collection[int]) -> DeviceQuerySet:
 def worth_deciding(device_pks: Collection[int]) -> DeviceQuerySet:
     """Return those of them that were not decided about just now."""
     now = timezone.now()
+    # A time ahead of now is of a wrong clock, and keeps nobody waiting.
     just_now = Q(decided_at__gt=now - LEAST_PAUSE, decided_at__lte=now)
     return reacting(device_pks).exclude(just_now)
 
@@ -50,6 +51,7 @@ def overdue() -> list[int]:
     One query, of as many rows as there are devices with a rule.
     """
     now = timezone.now()
+    # One that was over when it was last decided would else be found again and again.
     over = Receipt.objects.current().filter(
         rule__in=rules.reacting(), until__lte=now, until__gt=F("repeated_at")
     )
@@ -79,9 +81,11 @@ def react_in_time(device_pks: Collection[int]) -> set[int]:
     for start in range(0, len(pks), MOST_AT_ONCE):
         part = pks[start : start + MOST_AT_ONCE]
         worth = set(worth_deciding(part).values_list("pk", flat=True))
+        # Whatever reacts, and was decided less than a minute ago, is looked at again.
         later |= set(reacting(part).values_list("pk", flat=True)) - worth
         if worth or _open(part):
             told = worth | set(_open(part))
+            # Without a worker, or where the broker takes nothing, it is done here.
             if not (settings.CELERY_BROKER_URL and hand_over("react", sorted(told))):
                 react(worth)
     return later

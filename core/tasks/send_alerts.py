@@ -46,6 +46,7 @@ def send_alerts() -> AlertSummary:
     now = timezone.now()
     if now < FIRST_DAY:
         raise ClockNotSet(f"The clock of this machine shows {now:%Y-%m-%d}: it is not set.")
+    # After the look: what it committed is sent with this run, not with the next.
     return AlertSummary(look(now), deliver())
 
 

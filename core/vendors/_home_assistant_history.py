@@ -31,6 +31,7 @@ def recorded(
             "significant_changes_only": 0,
         },
     )
+    # A list for each entity that was asked for, and none for one without any state.
     states = answer[0] if isinstance(answer, list) and answer else []
     for state in states if isinstance(states, list) else []:
         if isinstance(state, dict) and isinstance(state.get("state"), str):

@@ -53,6 +53,7 @@ class _Listener:
 
     def updates(self) -> Iterator[Update]:
         self._log_in()
+        # First, since states are read in the units of the house.
         self._ask("get_config")
         # Before the states are asked for, so that no change falls between the two.
         self._ask("subscribe_events", event_type=STATE_CHANGED)
@@ -64,6 +65,7 @@ class _Listener:
                 whole = self._take(message, changed)
                 if whole is not None:
                     yield whole
+            # Also where nothing changed: whoever listens gets its turn.
             yield self._update(changed)
 
     def _messages(self) -> list[Any]:
@@ -135,6 +137,7 @@ class _Listener:
         """What changed. An entity without a new state was removed."""
         data = [one for one in changed if isinstance(one, dict)]
         ids = {one.get("entity_id") for one in data if isinstance(one.get("entity_id"), str)}
+        # Also one without a new state: about it, and without a reading, says that it is gone.
         told = self.vendor_ids & ids
         states = self._ours(one.get("new_state") for one in data)
         return Update(list(self.readings(states, self.units)), told)

@@ -80,12 +80,14 @@ class Entity:
             said = parsed(payload)
             for key in self.path:
                 said = said.get(key) if isinstance(said, dict) else None
+        # Home Assistant's templates give JSON's true as "True", and state_on is compared with that.
         if isinstance(said, bool):
             said = str(said)
         if self.spec.kind is Kind.BOOLEAN:
             return True if said == self.on else False if said == self.off else None
         if isinstance(said, str) and self.spec.kind is Kind.NUMBER:
             try:
+                # Bounded, so that reading it costs little.
                 return float(said) if len(said) < 50 else None
             except ValueError:
                 return None
@@ -149,6 +151,7 @@ class Discovery(Dialect):
         except ValueError as error:
             logger.warning("%s is left out: %s", message.topic, error)
             entity = None
+        # Announced anew, it may have other topics.
         if before := self.entities.pop(id, None):
             for topic in (before.state_topic, before.availability_topic):
                 self.by_topic.get(topic, set()).discard(id)
@@ -169,6 +172,7 @@ def _entity(component: str, config: Any) -> Entity | None:
     state, command, available = (
         _topic(words.get(f"{what}_topic"), base) for what in ("state", "command", "availability")
     )
+    # A light of the schema json takes orders in JSON, not in the words for on and off.
     if not state or state.startswith(NATIVE) or words.get("schema") == "json":
         return None
     is_switch = component in ("switch", "light")
@@ -191,6 +195,7 @@ def _entity(component: str, config: Any) -> Entity | None:
         _spec(component, words),
         state,
         path,
+        # It says what it is ordered with, unless it names other words for its state.
         word("state_on", on),
         word("state_off", off),
         command,
@@ -228,6 +233,7 @@ def _topic(topic: object, base: object) -> str:
     if isinstance(base, str):
         topic = base + topic[1:] if topic.startswith("~") else topic
         topic = topic[:-1] + base if topic.endswith("~") else topic
+    # + and # stand for any level; topics that begin with $ are the broker's own.
     is_plain = topic.isprintable() and not any(sign in topic for sign in "+#")
     return topic if is_plain and len(topic) <= LONGEST_TOPIC and topic[:1] != "$" else ""
 

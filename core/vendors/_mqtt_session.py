@@ -112,6 +112,7 @@ class Session:
             raise ApiRefused(f"{vendor_id!r:.80} is no device behind a broker.")
         publication = dialect.order(vendor_id, attribute, value)
         if publication is None:
+            # What the device can, and how it is ordered, is known by its answer only.
             self.ask([vendor_id], Told())
             publication = dialect.order(vendor_id, attribute, value)
         if publication is None:
@@ -126,6 +127,7 @@ class Session:
             self._add(message, told)
 
     def _add(self, message: Message, told: Told) -> None:
+        # Each is shown every message, and passes over what is not its own.
         for dialect in self.dialects:
             for reading in dialect.take(message):
                 told.add(reading)

@@ -49,6 +49,7 @@ class Shelly(Dialect):
         wanted = None if ids is None else set(map(hardware_of, ids))
         for prefix in self.status:
             if wanted is None or f"shelly:{prefix}" in wanted:
+                # Answers all come to our one topic: the id, which they repeat, tells whose each is.
                 frame = {"id": prefix, "src": self.source, "method": "Shelly.GetStatus"}
                 publication = Publication(f"{prefix}/rpc", json.dumps(frame))
                 yield Question(f"shelly:{prefix}", publication)
@@ -60,6 +61,7 @@ class Shelly(Dialect):
             return None
         part, params = order(vendor_id, status, attribute, value, None)
         params = {"id": part.component_id, **params}
+        # A number: what is answered to it is no status, and is passed over.
         frame = {"id": 0, "src": self.source, "method": part.field.method, "params": params}
         return Publication(f"{prefix}/rpc", json.dumps(frame))
 
@@ -75,6 +77,7 @@ class Shelly(Dialect):
     def _notified(self, prefix: str, frame: Any) -> Iterable[Reading]:
         params = frame.get("params") if isinstance(frame, dict) else None
         status = self.status[prefix]
+        # A change is laid over a status: one that was never told is waited for.
         if not isinstance(params, dict) or not status:
             return ()
         if frame.get("method") == "NotifyFullStatus":

@@ -67,6 +67,7 @@ class Tasmota(Dialect):
             return ()
         if what == "STATUS10":
             content = content.get("StatusSNS")
+        # Also of a retained message, which measures nothing: it teaches what the device has.
         found = list(self._values(topic, content)) if isinstance(content, dict) else []
         return () if message.is_retained else found
 
@@ -108,6 +109,7 @@ class Tasmota(Dialect):
         for key, value in content.items():
             number = key.removeprefix("POWER")
             if key.startswith("POWER") and value in ("ON", "OFF"):
+                # POWER of one relay, POWER1 and so on of several (with SetOption26 also of one).
                 if number == "" or (number.isdecimal() and len(number) < 3):
                     name = "on" if number in ("", "1") else f"on_{number}"
                     yield from self._one(topic, switch(name), ON_OFF[value], key)

@@ -129,6 +129,7 @@ class Zigbee2Mqtt(Dialect):
     def _learn(self, devices: Any) -> None:
         if not isinstance(devices, list):
             return
+        # The message always tells all devices: what is not in it was removed.
         self.known.clear()
         self.by_name.clear()
         for device in devices[:MOST_DEVICES]:
@@ -138,6 +139,7 @@ class Zigbee2Mqtt(Dialect):
             definition = device.get("definition")
             if not (isinstance(address, str) and isinstance(name, str)):
                 continue
+            # It becomes part of topics, and is stored as it is.
             if "/" in name or any(sign in name for sign in "+#\0") or clean_name(name) != name:
                 continue
             described = definition if isinstance(definition, dict) else {}
@@ -167,6 +169,7 @@ def _expose(exposes: Any, found: dict[str, Exposed]) -> None:
     for expose in exposes if isinstance(exposes, list) else ():
         if not isinstance(expose, dict):
             continue
+        # One that has features and a property, such as a colour, is no single value.
         if isinstance(expose.get("features"), list) and not expose.get("property"):
             _expose([one for one in expose["features"] if isinstance(one, dict)], found)
             continue
@@ -185,12 +188,14 @@ def _exposed(expose: dict[str, Any]) -> Exposed | None:
     writable, asks = bool(access & SET), bool(access & GET)
     unit = clean_name(expose.get("unit"))[:20] if isinstance(expose.get("unit"), str) else ""
     if kind == "binary":
+        # `state` of a switch or light, `state_l1` and the like of one with several.
         name = f"on{name.removeprefix('state')}" if name.split("_")[0] == "state" else name
         spec = AttributeSpec(name, Kind.BOOLEAN, writable=writable)
         on, off = expose.get("value_on"), expose.get("value_off")
         return Exposed(key, spec, on, off, can_be_asked=asks)
     if kind == "numeric":
         least, most = _number(expose.get("value_min")), _number(expose.get("value_max"))
+        # Devices dim in steps of their own, mostly up to 254.
         if name == "brightness" and most and most > 0:
             return Exposed(key, percentage(name), full=most, can_be_asked=asks)
         if least is not None and most is not None and least > most:

@@ -169,6 +169,7 @@ def changed_readings(
         component = changes.get(part.component)
         if not isinstance(component, dict):
             continue
+        # Marks of one phase stand in a_errors and the like.
         has_marks = any("errors" in key or key == "is_valid" for key in component)
         if has_marks or _look_up(component, part.field.path) is not MISSING:
             for value in _values(part):
@@ -190,6 +191,7 @@ def order(
     part = next((part for part in of_device if part.name == attribute and part.writable), None)
     if part is None:
         raise ApiRefused(f"{vendor_id} has no {attribute!r} that can be set.")
+    # In the same call as the order: between two, the way back could be lost.
     timer = {} if revert_after is None else {"toggle_after": _timer(part, revert_after)}
     return part, _argument(part, value) | timer
 
@@ -213,6 +215,7 @@ def parts(status: dict[str, Any]) -> Iterator[Part]:
         for field in COMPONENTS[kind]:
             name = field.spec.name if channel else f"{prefix}{field.spec.name}{suffix}"
             reported = _look_up(component, field.path)
+            # What could give one name twice leaves it to the first.
             if reported is MISSING or (channel, name) in seen:
                 continue
             seen.add((channel, name))
@@ -317,6 +320,7 @@ def _color(reported: object) -> Iterator[str]:
     else."""
     if not isinstance(reported, list) or len(reported) != 3:
         return
+    # Not isinstance: true is an int, too.
     if all(type(share) is int and 0 <= share <= MOST_COLOUR for share in reported):
         yield "#{:02x}{:02x}{:02x}".format(*reported)
 

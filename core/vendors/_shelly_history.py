@@ -36,6 +36,7 @@ class Column:
         if not all(key in row for key in (*self.plus, *self.minus)):
             return None
         total = sum(row[key] for key in self.plus) - sum(row[key] for key in self.minus)
+        # The energy of a period tells its average power; the power itself is not kept.
         return round(total * SECONDS_AN_HOUR / period if self.is_energy else total, 3)
 
 
@@ -97,11 +98,13 @@ def minutes(page: Callable[[int], Any], since: datetime, until: datetime) -> Ite
     for _ in range(MOST_PAGES):
         answer = page(ts)
         for minute in _rows(answer):
+            # Records were interrupted: the last value must not last until the next.
             if end is not None and minute.at != end:
                 yield Minute(end)
             yield minute
             end = minute.at + timedelta(seconds=minute.period)
         following = answer.get("next_record_ts")
+        # Only ahead: a page that leads back would be asked for again and again.
         if type(following) is not int or not ts < following < until.timestamp():
             break
         ts = following
@@ -127,6 +130,7 @@ def _begin(block: Any) -> tuple[datetime, int]:
     try:
         period, values = int(block["period"]), block["values"]
         begin = datetime.fromtimestamp(int(block["ts"]), UTC)
+        # Only to see that the times of all its rows are times: else it raises OverflowError.
         begin + len(values) * timedelta(seconds=period)
     except (KeyError, TypeError, ValueError, OverflowError, OSError):
         period, values = 0, None
@@ -137,6 +141,7 @@ def _begin(block: Any) -> tuple[datetime, int]:
 
 def _numbers(keys: list[Any], values: Any) -> Iterator[tuple[str, float]]:
     """Yield the columns of a row that hold a number."""
+    # A row may be short: what it lacks is a column without a value.
     for key, value in zip(keys, values if isinstance(values, list) else (), strict=False):
         try:
             number = clean_value(value, Kind.NUMBER)

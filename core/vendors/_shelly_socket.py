@@ -78,13 +78,16 @@ class _Listener:
             self._ask()
 
     def _ask(self, **auth: Any) -> None:
+        # Also when it is asked again with a password: an answer to the first one counts no more.
         self.asked += 1
         self.socket.send({"id": self.asked, "src": SOURCE, "method": GET_STATUS, **auth})
 
     def _update(self, message: dict[str, Any]) -> Update | None:
         method, params = message.get("method"), message.get("params")
+        # What names a method is no answer, whatever its number.
         if self.asked_at is not None and message.get("id") == self.asked and method is None:
             return self._answer(message)
+        # Before the first whole status there is nothing to lay a change over.
         if not isinstance(params, dict) or not self.hardware:
             return None
         if method == "NotifyFullStatus":
@@ -92,6 +95,7 @@ class _Listener:
         if method == "NotifyStatus":
             overlay(self.status, params)
             changed = self._wanted(changed_readings(self.hardware, self.status, params))
+            # Only channels with a reading: one that is named without any would count as gone.
             told = {reading.vendor_id for reading in changed}
             return Update(changed, told) if changed else None
         return None
@@ -124,6 +128,7 @@ class _Listener:
             raise ApiError(f"The device answers {GET_STATUS} with an error: {str(words):.200}.")
         if not self.http.credential:
             raise ApiRefused("The device wants its admin password.", status=NOT_ALLOWED)
+        # It asks again where the password is wrong, and would do so for ever.
         if self.has_answered_challenge:
             raise ApiRefused("The device does not accept this password.", status=NOT_ALLOWED)
         self.has_answered_challenge = True

@@ -12,6 +12,7 @@ from core.net.http import basic, bearer, digest, in_query
 from core.vendors._thing_description import words
 
 _HEADER = re.compile(r"[A-Za-z0-9-]{1,60}")
+# A description must not set what every call sets for itself.
 _TAKEN = {
     "accept",
     "accept-encoding",

@@ -91,6 +91,7 @@ def place(href: object, base: str, home: str, method: str = "PUT") -> Place | No
         return None
     try:
         url = urldefrag(urljoin(base, href)).url
+        # The credential goes along with every call, so never to another origin.
         if _origin(url) != _origin(home) or not url.isprintable():
             return None
         parts = urlsplit(url)
@@ -125,6 +126,7 @@ class _Description:
         self.description = description
         self.home = url
         self.base = url
+        # Mozilla's things name their own address, W3C's the base of their links.
         for key in ("href", "base"):
             if isinstance(link := description.get(key), str):
                 self.base = _joined(self.base, link)
@@ -137,6 +139,7 @@ class _Description:
         vendor_id = given if isinstance(given, str) else title
         types = (one for one in words(self.description.get("@type")) if one not in ANY_THING)
         all_at = self._all_at()
+        # Each of them is a call where it is not told with all.
         most = MOST_PROPERTIES if all_at else MOST_ASKED_SINGLY
         properties = tuple(self._properties())[:most]
         return Thing(
@@ -189,6 +192,7 @@ class _Description:
     def _by_forms(self, forms: list[dict[str, Any]]) -> tuple[Place | None, Place | None]:
         read_at = write_at = None
         for form in filter(self._is_usable, forms):
+            # Both are W3C's default for a form that names none.
             operations = words(form.get("op", ["readproperty", "writeproperty"]))
             method = form.get("htv:methodName")
             if read_at is None and "readproperty" in operations and method in (None, "GET"):
@@ -216,6 +220,7 @@ class _Description:
 
     def _is_usable(self, form: dict[str, Any]) -> bool:
         """Whether it speaks JSON, and wants no other credential than the thing itself."""
+        # JSON is W3C's default.
         content_type = form.get("contentType", "application/json")
         is_json = str(content_type).partition(";")[0].strip().lower() == "application/json"
         security = form.get("security", self.description.get("security"))

@@ -182,6 +182,7 @@ def _brightness(entity: Entity) -> object:
     level = entity.number("brightness")
     if level is None:
         return entity.attributes.get("brightness")
+    # The dimmest light rounds to 0, and is not dark.
     return max(float(round(level / 2.55)), 1.0) if level > 0 else level
 
 
@@ -242,6 +243,7 @@ def _modes(spec: AttributeSpec, entity: Entity) -> AttributeSpec | None:
 
 def _setpoint(spec: AttributeSpec, entity: Entity) -> AttributeSpec | None:
     """Thermostats that only take a range from low to high refuse a single temperature."""
+    # Without the bits nobody knows: the attribute stays, and an order may be refused.
     features = entity.number("supported_features")
     if features is not None and not int(features) & _ONE_SETPOINT:
         return None
@@ -260,6 +262,7 @@ def _range(spec: AttributeSpec, entity: Entity) -> AttributeSpec | None:
 
 def _within(spec: AttributeSpec, entity: Entity, least: str, most: str) -> AttributeSpec:
     minimum, maximum = entity.number(least), entity.number(most)
+    # Upside down it would refuse every order.
     if minimum is not None and maximum is not None and minimum > maximum:
         return spec
     return replace(spec, minimum=minimum, maximum=maximum)
@@ -430,6 +433,7 @@ class Client(Vendor):
         unit = ""
         if any(vendor_id.startswith("climate.") for vendor_id in wanted):
             unit = self._temperature_unit()
+        # The list of all states may be long: it is not asked for one entity.
         entities = self._one(min(wanted), unit) if len(wanted) == 1 else self._all(unit)
         for entity in entities.values():
             if entity.entity_id in wanted:

@@ -53,6 +53,7 @@ class Client(Vendor):
         hardware = info["id"]
         status, _ = self._status([hardware])
         name = clean_name(info.get("name"))
+        # The configuration is one more call: only where it holds a name or a range that is needed.
         has_several = len(channels(status)) > 1
         has_range = any(part.field.path == ("ct",) for part in parts(status))
         config = self._config() if has_several or has_range or not name else {}

@@ -106,6 +106,7 @@ class Client(Vendor):
             f"set/{PATHS[part.field.method]}",
             {"id": hardware, "channel": part.component_id, **arguments},
         )
+        # An empty answer is a yes as well.
         is_yes = isinstance(answer, dict) and answer.get("isok", True) is True
         if answer is not None and not is_yes:
             raise ApiError("The Shelly cloud's answer is no yes: nobody knows whether it did it.")
@@ -123,6 +124,7 @@ class Client(Vendor):
                 raise ApiError("The Shelly cloud's answer is no list of devices.")
             by_id = {_id(state): state for state in states if isinstance(state, dict)}
             for hardware in ids:
+                # Hexadecimal, in either case: the stored id stays as it is.
                 if state := by_id.get(hardware.lower()):
                     yield hardware, state
 
@@ -264,6 +266,7 @@ def from_first_generation(status: dict[str, Any]) -> dict[str, Any]:
             light, output="ison", brightness="brightness", source="source"
         )
     for number, meter in _numbered(status, "meters"):
+        # Whose meter it is, is told by its number alone.
         for component in ("switch", "light", "cover"):
             found.get(f"{component}:{number}", {}).update(_metered(meter))
     for number, meter in _numbered(status, "emeters"):

@@ -75,6 +75,7 @@ class Client(Vendor):
         if not any(one.properties for one in usable):
             raise ApiRefused(NO_PROPERTY + _hint(usable[0].elsewhere))
         name = usable[0].name if len(usable) == 1 else f"{len(usable)} things"
+        # The least: the same in whatever order they are listed.
         return Identity(min(one.thing.vendor_id for one in found), name)
 
     def devices(self) -> Iterator[DeviceSpec]:
@@ -92,9 +93,11 @@ class Client(Vendor):
             if found.thing.vendor_id not in vendor_ids:
                 continue
             try:
+                # As a list: one that refuses halfway would be read and not reached at once.
                 yield from list(self._readings(found))
             except ApiRefused as refusal:
                 refusals.append(refusal)
+                # Where all refuse, the gateway does, and rests as one.
                 if len(refusals) == len(things):
                     raise
                 logger.warning("%s is not read: %s", found.thing.name, refusal)
@@ -139,6 +142,7 @@ class Client(Vendor):
         told = self._get(found.all_at) if found.all_at else None
         if found.all_at and not isinstance(told, dict):
             raise ApiError("The thing's answer is no object of properties.")
+        # The fields of an object are attributes of their own, of one answer.
         asked: dict[str, Any] = {}
         for prop in found.properties:
             if isinstance(told, dict):
@@ -231,6 +235,7 @@ class Client(Vendor):
         try:
             return self.http.fetch("GET", path)
         except ApiRefused as refusal:
+            # It wants a digest, and refuses ours: the password is wrong, and is not sent as it is.
             if refusal.status != 401 or by_digest.challenge:
                 raise
         self.http.auth = self.auth = basic(*pair(credential))

@@ -54,6 +54,7 @@ def deliver() -> Delivery:
     too_old = waiting.free().filter(due_at__lt=now - LONGEST_WAIT)
     result.given_up += too_old.update(fate=Fate.GIVEN_UP, error="It could not be sent for days.")
     queues = {target: _due(target, now) for target in addresses()}
+    # In rounds of one message each, so that no address waits for all that another gets.
     for _ in range(MOST_AT_ONCE):
         round_of = [(target, queue.pop(0)) for target, queue in queues.items() if queue]
         if not round_of:
@@ -91,6 +92,7 @@ def _send_round(
             _note(message, ApiRefused(str(error)), result)
             yield target
             continue
+        # Claimed only now: an address that cannot be used takes no claim.
         if _claim(message, result):
             claimed.append((target, message, channel))
     ended = in_threads(
@@ -108,6 +110,7 @@ def _claim(message: AlertMessage, result: Delivery) -> bool:
     # Who claimed it before was killed while sending: nobody knows whether it arrived.
     unclear = message.unclear + (message.claimed_until is not None)
     fate = Fate.GIVEN_UP if unclear > MOST_UNCLEAR else Fate.WAITING
+    # By its attempts: whoever read the same row and claims it second changes nothing.
     free = AlertMessage.objects.waiting().free().filter(pk=message.pk, attempts=message.attempts)
     is_ours = free.update(
         attempts=F("attempts") + 1,
@@ -173,6 +176,7 @@ def as_sent(message: AlertMessage) -> Message:
     if is_over and alert.ended_at:
         at = alert.ended_at
         lines = [alert.detail, f"From {began} to {alert.last_seen_at:%Y-%m-%d %H:%M} UTC."]
+    # A pause is found when it is over: that is the news, not the end of an alert.
     if alert.key.startswith("pause:"):
         lines, is_over = [alert.detail], False
     title = f"Over: {alert.title}" if is_over else alert.title

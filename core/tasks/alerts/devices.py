@@ -61,6 +61,7 @@ def silent_devices(
 
 def _silent(now: datetime) -> Iterator[Device]:
     long = 3 * runs.interval(runs.POLL)
+    # The gateway answers, and for some polls has not told of this device.
     is_forgotten = Q(due_at=None, gateway__answered_at__gt=F("heard_at") + long)
     is_stale = Q(due_at__lt=now) | Q(measured_at__lt=now - STALE_AFTER)
     heard = Device.objects.active().exclude(heard_at=None).select_related("gateway")
@@ -107,6 +108,7 @@ def orders_not_done(now: datetime, silent: Collection[int]) -> Iterator[Finding]
     failed = set(late.filter(state__in=NOT_DONE).values_list("attribute", flat=True))
     if not failed:
         return
+    # One that was replaced tells nothing: what came of the order before it still stands.
     ended = late.filter(attribute__in=failed, state__in=FINAL).exclude(state=State.SUPERSEDED)
     related = ended.select_related("attribute__device__gateway").order_by("pk")
     latest = {command.attribute_id: command for command in related}

@@ -66,6 +66,7 @@ def failing() -> list[Gateway]:
 
 def networks(now: datetime, failing: Sequence[Gateway], sources: Sequence[FeedSource]) -> Networks:
     """Say which networks are away, by what fails that is asked over them."""
+    # Most looks find nothing wrong, and make none of the queries below.
     if not failing and not any(one.failures for one in sources):
         return Networks()
     away = frozenset(_networks_away(sources))
@@ -89,6 +90,7 @@ def silent_gateways(
         if not _is_silent(gateway, now):
             continue
         its = network_of(gateway.address)
+        # A refusal came over the network, which is not away then.
         is_explained = not gateway.refused and networks.explain(its, gateway.asked_at)
         alone += [] if is_explained else [gateway]
         yield _finding(gateway, is_explained)
@@ -125,6 +127,7 @@ def _networks_away(sources: Sequence[FeedSource]) -> Iterator[str]:
         there = [member for member in members if key in (ALL, member.network)]
         if len(there) < LEAST_MEMBERS or not all(member.is_away for member in there):
             continue
+        # They are asked at different paces: one that failed often enough shows that it lasts.
         if max(member.failures for member in there) >= settings.ALERT_AFTER_FAILURES:
             yield key
 

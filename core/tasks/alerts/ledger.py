@@ -58,6 +58,7 @@ class Look:
 def look(now: datetime) -> Look:
     """Bring the ledger up to date, and commit what is to be sent."""
     with transaction.atomic():
+        # A row to lock, no lease: a second look waits here, and then finds what this one opened.
         Lease.objects.select_for_update().get_or_create(task=LOCK, defaults={"expires_at": Now()})
         known = {alert.key: alert for alert in Alert.objects.unended()}
         done = Look([], [], [])
@@ -72,6 +73,7 @@ def look(now: datetime) -> Look:
         Alert.objects.filter(pk__in=seen).update(last_seen_at=now)
         for alert in known.values():
             if alert.opened_at is None:
+                # It was never told of: what passes before it is seen often enough leaves no trace.
                 alert.delete()
             else:
                 alert.ended_at = now
@@ -102,6 +104,7 @@ def _see(alert: Alert, finding: Finding, now: datetime) -> bool:
     alert.detail = detail = printable(finding.detail)[:1000]
     alert.last_seen_at = now
     if alert.opened_at is not None or finding.explained:
+        # Written only where it differs: most looks find the same again.
         Alert.objects.filter(pk=alert.pk).exclude(detail=detail).update(detail=detail)
         return False
     seen_at = finding.seen_at or now

@@ -20,5 +20,6 @@ class QuietHours(NamedTuple):
         is_morning = is_past_midnight and at < self.end
         if not (is_evening or is_morning):
             return None
+        # From an evening past midnight they end on the next day.
         day = local.date() + timedelta(days=is_evening and is_past_midnight)
         return datetime.combine(day, self.end, zone).astimezone(UTC)

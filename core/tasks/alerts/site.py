@@ -32,6 +32,7 @@ OLD_FORECAST = timedelta(days=1)
 
 def late_tasks(now: datetime, health: Health) -> Iterator[Finding]:
     """Yield the tasks that are late. Deciding is late too where nothing runs at all."""
+    # A poll that takes long is at work, not late.
     is_late = not health.ok and not _is_at_work(now) and Gateway.objects.active().exists()
     if is_late:
         detail = _newest_error(runs.POLL, now) or health.reason

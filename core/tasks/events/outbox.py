@@ -55,6 +55,7 @@ class Outbox:
 
     def flush(self) -> None:
         """Store the events: the last statements of the transaction."""
+        # What is marked to be rolled back has no events either, and takes no lock.
         if not (self._changed or self._readings) or connection.get_rollback():
             return
         if connection.vendor == "postgresql":
@@ -84,6 +85,7 @@ def publishing() -> Iterator[Outbox]:
     """
     outer = cast(Outbox | None, outbox_here())
     if outer is None:
+        # `durable` raises where another atomic() is open.
         with transaction.atomic(durable=True), opened(Outbox()) as outbox:
             yield outbox
             outbox.flush()
@@ -103,6 +105,7 @@ def _joined(outbox: Outbox) -> Iterator[None]:
     try:
         with transaction.atomic():
             yield
+            # A block can also be rolled back without an exception, by set_rollback(True).
             is_kept = not connection.get_rollback()
     finally:
         if not is_kept:

@@ -109,6 +109,7 @@ def _devices(changes: dict[int, Changed]) -> Iterator[NewEvent]:
 def _attributes(devices: dict[int, Device]) -> dict[int, list[Attribute]]:
     grouped: dict[int, list[Attribute]] = {pk: [] for pk in devices}
     for attribute in Attribute.objects.filter(device__in=devices).order_by("pk"):
+        # Else each would load its device by a query of its own.
         attribute.device = devices[attribute.device_id]
         grouped[attribute.device_id].append(attribute)
     return grouped

@@ -110,10 +110,12 @@ class Connection:
                     return
                 if update.is_whole:
                     self.is_alive, self._said = True, ""
+                # An empty update only gave the loop its turn: there is nothing to store.
                 if update.is_whole or update.vendor_ids:
                     self._deliver(update)
         finally:
             self.is_alive = False
+            # Now, not when the generator is collected: its `finally` shuts the socket.
             if close := getattr(updates, "close", None):
                 close()
 
@@ -128,6 +130,7 @@ class Connection:
         self._hand_over(answer)
 
     def _hand_over(self, answer: GatewayAnswer) -> None:
+        # In turns of a second, so that stop() is seen while the database is away.
         while not self._room.acquire(timeout=1.0):
             if self._stopping.is_set():
                 return
@@ -136,6 +139,7 @@ class Connection:
     def _pause_after(self, error: Exception, failures: int) -> float:
         """Say what went wrong, once, and return how long to leave the gateway alone."""
         sentence = complaint(error)
+        # A fault in a vendor's client counts too: trying again does not mend it.
         is_refused = not isinstance(error, ApiError | TimeoutError)
         pause = LONGEST_PAUSE_SECONDS
         if is_refused:

@@ -33,5 +33,6 @@ class Inbox:
             except Empty:
                 break
             taken.append(heard)
+            # One about no device counts too: however small they are, a batch comes to its end.
             devices += max(1, len(heard.answer.vendor_ids))
         return taken

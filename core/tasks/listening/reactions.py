@@ -44,6 +44,7 @@ class Reactions:
         self._changed: set[DeviceKey] = set()
         self._waiting: set[int] = set()
         """Keys of devices whose time has not come yet."""
+        # For `_changed`. `_latest` is of the writing thread only, `_waiting` of the reacting one.
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="react", daemon=True)
@@ -81,7 +82,7 @@ class Reactions:
                 self.look()
             except DatabaseError as error:
                 logger.warning("Nothing is decided for now: %s", error)
-            except Exception:  # such as a rule's: it is decided again with the next change
+            except Exception:  # those that wait are tried again at the next look
                 logger.exception("What changed was not decided about")
             finally:
                 release_connection()
@@ -92,11 +93,13 @@ class Reactions:
             changed, self._changed = self._changed, set()
         try:
             self._waiting |= _keys(changed)
+        # What was taken goes back: a value that is told again is no change, and brings it no more.
         except DatabaseError:
             with self._lock:
                 self._changed |= changed
             raise
         if monotonic() - self._overdue_at >= OVERDUE_SECONDS:
+            # Before it is asked: where the query fails, it is not tried at every look.
             self._overdue_at = monotonic()
             self._waiting |= set(self._overdue())
         if self._waiting:
@@ -113,6 +116,7 @@ def _keys(changed: set[DeviceKey]) -> set[int]:
             vendor_id__in={vendor_id for _, vendor_id in part},
         )
         wanted = set(part)
+        # The query pairs each of these gateways with each of the ids: more than was asked for.
         for pk, *key in devices.values_list("pk", "gateway_id", "vendor_id"):
             if tuple(key) in wanted:
                 found.add(pk)

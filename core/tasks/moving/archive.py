@@ -21,7 +21,9 @@ SEAL, MANIFEST = "seal", "manifest.json"
 LONGEST_MANIFEST = 1_000_000
 BLOCK = 1_000_000
 DAMAGE: tuple[type[Exception], ...] = (
+    # zipfile raises RuntimeError for an encrypted entry, NotImplementedError for an unknown method.
     *(BadZipFile, ZlibError, StructError, EOFError, NotImplementedError, RuntimeError),
+    # Of an entry, a column or a value that is not what it should be.
     *(KeyError, TypeError, ValueError, OverflowError),
 )
 NOT_ONE = "This is no whole file of export_site: it is another, or its end is missing."
@@ -55,6 +57,7 @@ class Manifest:
 def write_table(file: ZipFile, label: str, columns: list[str], lines: Iterable[bytes]) -> Entry:
     """Write a table; return what the manifest is to say of it."""
     digest, rows, size = sha256(), 0, 0
+    # Its size is not known yet, and without zip64 an entry ends at 2 GB.
     with file.open(label, "w", force_zip64=True) as stored:
         for line in lines:
             stored.write(line)
@@ -91,6 +94,7 @@ class Archive:
                 self._check_names()
                 written = self._read(MANIFEST, LONGEST_MANIFEST)
                 self.sealed = self._read(SEAL, LONGEST_SEAL)
+                # Before the manifest is parsed: what the seal is not right for is not looked into.
                 self.seal = Seal.opened(self.sealed, passphrase, written)
                 self.manifest = _manifest(json.loads(written))
         except BaseException:
@@ -102,6 +106,7 @@ class Archive:
 
     def _check_names(self) -> None:
         names = sorted(info.filename for info in self._file.infolist())
+        # Where a name is there twice, readers of zip differ about which one counts.
         if not {SEAL, MANIFEST} <= set(names) or len(names) != len(set(names)):
             raise NotMoved(NOT_ONE)
         if any(info.compress_type != ZIP_DEFLATED for info in self._file.infolist()):
@@ -109,6 +114,7 @@ class Archive:
 
     def _read(self, name: str, most: int) -> bytes:
         with self._file.open(name) as stored:
+            # One byte more shows that there are more, whatever the zip says of its size.
             found = stored.read(most + 1)
         if len(found) > most:
             raise NotMoved(DAMAGED)
@@ -127,6 +133,7 @@ class Archive:
         with damage_said(), self._file.open(label) as stored:
             # It has what a BufferedReader calls, and is no RawIOBase by name.
             blocks = BufferedReader(cast(Any, stored), BLOCK)
+            # Bounded, or a line without an end could fill the memory.
             while line := blocks.readline(min(LONGEST_LINE, entry.bytes - size) + 1):
                 digest.update(line)
                 rows += 1

@@ -57,6 +57,7 @@ def last_number(model: type[Model]) -> int:
         else:
             cursor.execute("SELECT seq FROM sqlite_sequence WHERE name = %s", [table])
         found = cursor.fetchone()
+    # Rows that were stored with their keys, as import_site does, do not move the sequence.
     stored = model._base_manager.aggregate(newest=Max("pk"))["newest"]
     return max(found[0] or 0 if found else 0, stored or 0)
 
@@ -72,6 +73,7 @@ def number_on(model: type[Model], last: int) -> None:
             set_it = "SELECT setval(pg_get_serial_sequence(%s, %s)::regclass, %s)"
             cursor.execute(set_it, [f'"{table}"', column, last])
             return
+        # It has no line for a table in which there never was a row.
         cursor.execute("UPDATE sqlite_sequence SET seq = %s WHERE name = %s", [last, table])
         if not cursor.rowcount:
             cursor.execute("INSERT INTO sqlite_sequence (seq, name) VALUES (%s, %s)", [last, table])

@@ -59,7 +59,9 @@ class Table:
 
     def lines(self) -> Iterator[bytes]:
         """Read the whole table, by primary key, a thousand rows at a time."""
+        # The base manager leaves no row out, as a manager of the model's own may.
         rows = self.model._base_manager.order_by("pk").values_list("pk", *self.columns)
+        # By key, not by offset: each page costs the same, however long the table is.
         page = list(rows[:ROWS_A_STEP])
         while page:
             for pk, *values in page:
@@ -91,12 +93,14 @@ class Table:
         if related in (Permission, ContentType):
             return self.words.names[related].__getitem__
         if isinstance(field, SecretField):
+            # The keys of this site are not at the other: what the file has is under its passphrase.
             return lambda secret: self.seal.encrypt(secret.reveal()) if secret else ""
         if isinstance(field, models.DateTimeField):
             return lambda moment: moment.astimezone(UTC).isoformat()
         if isinstance(field, models.DateField):
             return date.isoformat
         if isinstance(field, models.DurationField):
+            # A whole number comes back exactly, as seconds with a fraction might not.
             return lambda duration: duration // MICROSECOND
         return lambda value: value
 

@@ -3,6 +3,7 @@
 from django.apps import apps
 from django.db.models import Model
 
+# Each after those that its rows name: the foreign keys are checked at every step's commit.
 MOVED = (
     "core.Site",
     "auth.Group",
