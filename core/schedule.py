@@ -59,6 +59,7 @@ class Every:
         return self.span
 
     def late_after(self, now: datetime) -> timedelta:
+        # Two runs and some room for one that begins late.
         return 2.5 * self.span
 
     @property
@@ -100,6 +101,7 @@ class Crontab:
     def usual_gap(self) -> timedelta:
         first = self.next(EPOCH)
         second, third = islice(slots(self, first, datetime.max.replace(tzinfo=UTC)), 2)
+        # One of the two may be a pause, such as a night, and the other is not.
         return min(second - first, third - second)
 
     def is_on(self, day: date) -> bool:
@@ -116,9 +118,11 @@ class Crontab:
         found = set()
         for hour in self.hours:
             for minute in self.minutes:
+                # In autumn an hour is shown twice; fold tells the two apart.
                 for fold in (0, 1) if self.every_hour else (0,):
                     local = datetime.combine(day, time(hour, minute, fold=fold), self.zone)
                     slot = local.astimezone(UTC)
+                    # A time that the clock leaves out in spring does not come back the same.
                     is_skipped = slot.astimezone(self.zone).replace(fold=0) != local.replace(fold=0)
                     if not (self.every_hour and is_skipped):
                         found.add(slot)
@@ -161,12 +165,15 @@ def read_schedule(line: str, zone: str) -> Schedule:
         _field(fields[1], 0, 23),
         _field(fields[2], 1, 31),
         _field(fields[3], 1, 12, MONTHS),
+        # 0 and 7 are both Sunday.
         frozenset(day % 7 for day in weekdays),
+        # As in cron, */2 counts as not restricted, too.
         either_day=not fields[2].startswith("*") and not fields[4].startswith("*"),
         every_hour=fields[1].startswith("*"),
         zone=ZoneInfo(zone),
         written=" ".join(fields),
     )
+    # There is no 30th of February: no next slot would be found.
     if not any(crontab.is_on(date(2000, 1, 1) + number * DAY) for number in range(FURTHEST_DAYS)):
         raise ValueError(f"{line!r} names no day that there is")
     return crontab
@@ -178,6 +185,7 @@ def crontab_fields(schedule: Schedule) -> str:
         return schedule.written
     minutes = int(schedule.usual_gap / timedelta(minutes=1))
     if minutes >= 60:
+        # Only divisors of a day: */5 would leave 4 hours at its end.
         hours = max(count for count in range(1, 25) if 24 % count == 0 and count <= minutes // 60)
         return {1: "0 * * * *", 24: "0 0 * * *"}.get(hours, f"0 */{hours} * * *")
     step = max(count for count in range(1, 60) if 60 % count == 0 and count <= max(1, minutes))
@@ -205,6 +213,7 @@ def _field(text: str, least: int, most: int, names: tuple[str, ...] = ()) -> fro
             begin, end = least, most
         else:
             begin = _value(first, least, names)
+            # 5/15 is from 5 on to the end, in steps of 15.
             end = _value(last, least, names) if dash else most if slash else begin
         if not least <= begin <= end <= most:
             raise ValueError(f"{part!r} is not between {least} and {most}")

@@ -351,6 +351,7 @@ def in_order(slots: Iterable[Slot], since: datetime, until: datetime) -> list[Sl
 
     for slot in sorted(slots, key=rank):
         before = series.setdefault((slot.signal, slot.issued_at is not None), [])
+        # A day at most: longer than any that is expected, and a sign of a wrong time.
         is_whole = timedelta(0) < slot.ends_at - slot.starts_at <= LONGEST_SLOT
         if is_whole and not (before and slot.starts_at < before[-1].ends_at):
             before.append(slot)
@@ -369,6 +370,7 @@ def clean_slots(slots: Iterable[Slot]) -> list[Slot]:
     same start the first counts; what reaches into the next slot is cut off.
     """
     usable = [slot for slot in slots if slot.starts_at < slot.ends_at and isfinite(slot.value)]
+    # Mostly they are in order and apart already: nothing is copied then.
     if all(slot.ends_at <= later.starts_at for slot, later in pairwise(usable)):
         return usable
     first: dict[datetime, Slot] = {}

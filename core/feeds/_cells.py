@@ -72,6 +72,7 @@ class Field:
         for key in self.keys_near(place, FAR_KM):
             distance = _km(place, self.cells[key].centre, scale)
             _add(wide, WIDE_WIDTHS_KM, distance, self.cells[key].strikes)
+            # None of its strikes is so near, but for a stray one: the centre stands for them.
             if distance > FINE_KM + CELL_DEGREES * KM_PER_DEGREE:
                 nearest = min(nearest, distance)
                 continue
@@ -95,6 +96,7 @@ class Field:
         around = round(360 / CELL_DEGREES)
         first = floor(place.longitude / CELL_DEGREES) - columns
         for north in range(row - rows, row + rows + 1):
+            # Near a pole so many columns would go around the Earth more than once.
             for east in range(first, first + min(2 * columns + 1, around)):
                 key = (north, east % around)
                 if key in self.patches:
@@ -114,11 +116,13 @@ def _cell(places: Sequence[Place]) -> Cell:
 
 
 def _km_per_longitude(place: Place) -> float:
+    # Never 0, as it would be at a pole: it is divided by.
     return KM_PER_DEGREE * max(cos(radians(place.latitude)), 0.02)
 
 
 def offset(place: Place, other: Place) -> Offset:
     """Return where another place is seen from this one. The Earth is flat over such distances."""
+    # The short way around, also over the date line.
     turn = (other.longitude - place.longitude + 180) % 360 - 180
     north = (other.latitude - place.latitude) * KM_PER_DEGREE
     return Offset(turn * _km_per_longitude(place), north)
@@ -165,6 +169,7 @@ def _moving(cell: Cell, now: Field, before: Field, hours: float) -> Cell:
 
 
 def _some(offsets: Sequence[Offset]) -> Sequence[Offset]:
+    # Evenly out of all of them: the work grows with the square of their number.
     step = len(offsets) / MOST_COMPARED
     if step <= 1:
         return offsets

@@ -57,6 +57,7 @@ class Nowcast:
             for strike in self.now.patches[patch(cell.centre)]
         ]
         field = Field(places)
+        # Moved strikes are those of the newest look, and of as many seconds.
         field.weight = self.now.weight
         return field
 
@@ -76,6 +77,7 @@ class Nowcast:
 
     def features(self, places: Sequence[Place], lead: float) -> list[list[float]]:
         """Return what the regression is given: a row for each place, 1 in front."""
+        # Beyond what it was taught with, a regression only guesses.
         lead = min(max(lead, SHORTEST_LEAD), LONGEST_LEAD)
         field = self.moved(lead)
         return [self._features(place, field, lead) for place in places]
@@ -87,6 +89,7 @@ class Nowcast:
         if before:
             counts_before, near_before, known = before.counts, _near(before.nearest), 1.0
         near, near_then = _near(now.nearest), _near(then.nearest)
+        # The hour by the sun at the place: 15 degrees of longitude are an hour.
         angle = (self.ended_at / HOUR + lead + place.longitude / 15) * pi / 12
         north = abs(place.latitude) / 50
         return [
@@ -113,6 +116,7 @@ def _near(km: float) -> list[float]:
 
 def logistic(row: Sequence[float], weights: Sequence[float]) -> float:
     total = sum(value * weight for value, weight in zip(row, weights, strict=True))
+    # Bounded: exp() of a large number raises OverflowError.
     return 1 / (1 + exp(-min(max(total, -30.0), 30.0)))
 
 

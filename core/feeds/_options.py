@@ -74,6 +74,7 @@ def read_options(owner: str, options: type[Any], written: Mapping[str, object]) 
     if unknown := sorted(set(written) - set(known)):
         names = ", ".join(known) or "none"
         raise ValueError(f"{owner} has no option {', '.join(unknown)}. It has: {names}.")
+    # A form sends "" for what is left empty.
     given = {name: value for name, value in written.items() if value not in ("", None)}
     return options(**{name: _read(known[name], value) for name, value in given.items()})
 

@@ -64,6 +64,7 @@ class Tariff:
             yield Spell(starts_at, ends_at, prices[-1] if prices else self.usual)
 
     def _reduced(self, since: datetime, until: datetime, zone: tzinfo) -> Iterator[Spell]:
+        # A day before: its hours may reach over midnight.
         first, last = since.astimezone(zone).date() - DAY, until.astimezone(zone).date()
         for hours in self.hours:
             day = first
@@ -116,6 +117,7 @@ def _days(first: str | None, last: str | None) -> frozenset[int]:
     if first is None:
         return frozenset(range(7))
     begin = DAYS.index(first)
+    # Days may go past the end of a week, as Sat-Mon does.
     count = (DAYS.index(last or first) - begin) % 7 + 1
     return frozenset((begin + place) % 7 for place in range(count))
 

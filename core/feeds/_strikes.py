@@ -90,6 +90,7 @@ def looks(strikes: Sequence[Strike], now: float) -> tuple[Look | None, Look | No
     with the newest that is BEFORE_SECONDS older. Data that come now and then have a look each time.
     """
     times = [strike.at for strike in strikes]
+    # A second of grace: strikes of just now count.
     end = bisect_left(times, now + 1)
     newest = _look(strikes, times, end, now)
     if newest is None:

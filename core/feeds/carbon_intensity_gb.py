@@ -71,6 +71,7 @@ class Feed(feeds.Feed):
     def _ask(self, path: str) -> list[HalfHour]:
         rows = list(_rows(self.http.get(path)))
         found = [half_hour for half_hour in map(_half_hour, rows) if half_hour]
+        # A change of the format is told, and not taken for an empty answer.
         if rows and not found:
             raise ApiError(
                 f"{self.address} answered {len(rows)} half-hours, and none of them can be read."

@@ -77,5 +77,6 @@ def _slots(answer: Any, at: datetime) -> Iterator[Slot]:
 def _length(times: list[datetime]) -> timedelta:
     """Return how long a price holds: the usual distance of two, an hour where there is none."""
     gaps = Counter(after - before for before, after in pairwise(sorted(times)) if after > before)
+    # Not the first distance: a price that is missing leaves a longer one.
     usual = min(gaps, key=lambda gap: (-gaps[gap], gap), default=timedelta(hours=1))
     return min(usual, timedelta(hours=1))

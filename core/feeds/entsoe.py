@@ -125,6 +125,7 @@ def _prices(document: "Element") -> list[Price]:
     found: list[Price] = []
     taken: set[datetime] = set()
     for one in series:
+        # A copy: only what earlier series tell takes a time away, not this series itself.
         before = taken.copy()
         for price in _of_series(one):
             quarters = {price.starts_at + n * QUARTER for n in range(_quarters(price))}

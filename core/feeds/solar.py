@@ -85,6 +85,7 @@ class Feed(feeds.Feed):
             ends_at = starts_at + HOUR
             if not all(starts_at in column for column in told):
                 continue
+            # Not by its ends: in the hour of sunrise or sunset the sun is up for a part of it.
             suns = [sun_at(starts_at + minute * MINUTE, latitude, longitude) for minute in MINUTES]
             options: Options = self.options
             light = on_panels(suns, beam, diffuse[starts_at], options.tilt, options.azimuth)
@@ -114,6 +115,7 @@ def sun_at(at: datetime, latitude: float, longitude: float) -> Sun:
         -sin(hour_angle) * cos(declination),
         cos(north) * sin(declination) - sin(north) * cos(declination) * cos(hour_angle),
     )
+    # Rounding may bring it a little beyond 1, which acos() refuses.
     return Sun(degrees(acos(max(-1.0, min(1.0, height)))), degrees(azimuth) % 360)
 
 

@@ -24,6 +24,7 @@ class Feed(feeds.Model):
         for slot in frame.measured:
             days.setdefault(slot.starts_at.time(), []).append(slot.value)
         usual = {at: median(values) for at, values in days.items()}
+        # The newest may be late. What is older than three hours says nothing of now.
         latest = [slot for slot in frame.measured if slot.starts_at >= now - 3 * LATEST][-2:]
         errors = [slot.value - usual[slot.starts_at.time()] for slot in latest]
         error = fmean(errors) if errors else 0.0

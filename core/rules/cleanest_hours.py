@@ -95,6 +95,7 @@ def _job(situation: Situation) -> Job:
     """Today's: from the deadline before, or a time of day, until the next deadline."""
     now, zone, options = situation.now, situation.zone, situation.options
     today = now.astimezone(zone).date()
+    # Of yesterday to tomorrow, so that there is one on either side of now.
     deadlines = [
         first_moment(today + days * DAY, time_of_day(options.before), zone) for days in (-1, 0, 1)
     ]
@@ -156,6 +157,7 @@ def _planned(situation: Situation, job: Job) -> WindowPlan:
     since = _changed_at(situation)
     on_since, off_since = (since, None) if situation.is_on else (None, since)
     plan = planning.plan(job, slots, now, on_since, off_since)
+    # It does not fit where something is forecast, so the rest of the time counts too.
     if plan.short_minutes:
         plan = planning.plan(job, filled, now, on_since, off_since)
     if previous is None:
@@ -197,6 +199,7 @@ def _filled(slots: Sequence[Slot], since: datetime, until: datetime) -> list[Slo
     for slot in [*slots, replace(slots[-1], starts_at=until, ends_at=until)]:
         if slot.starts_at > at:
             filled.append(replace(slot, starts_at=at, ends_at=slot.starts_at, value=mean))
+        # All but the last, which has no length and only brings the mean up to the end.
         if slot.ends_at > slot.starts_at:
             filled.append(slot)
         at = max(at, slot.ends_at)
@@ -222,6 +225,7 @@ def _without_forecast(situation: Situation, job: Job) -> Decision:
 def _last_minutes(situation: Situation, job: Job) -> Window:
     """One run as late as it may start: as long as what is left, and as the least time on."""
     earliest, lasts = max(situation.now, job.opens_at), (job.minutes - job.delivered) * MINUTE
+    # If it runs already, its least time on has begun when it was switched on.
     goes_on = situation.is_on and earliest == situation.now >= job.deadline - lasts - MARGIN
     if not goes_on:
         lasts = max(lasts, job.min_on)

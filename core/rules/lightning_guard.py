@@ -64,6 +64,7 @@ def decide(situation: Situation) -> Decision | None:
         ends_at = max(_danger_until(situation, slot) for slot in dangers)
         until = ends_at + options.clear_minutes * MINUTE
         return Decision(False, _warned(situation, dangers[0]), until=until, guard=True)
+    # Only after the dangers: one that is seen counts, whatever is not known beside it.
     if gap := _gap(slots, situation.now, horizon):
         return _blind(situation, gap)
     if situation.held_off_since and situation.now < (clear_at := _clear_at(situation, slots[0])):
@@ -89,6 +90,7 @@ def _ahead(situation: Situation, until: datetime) -> Iterator[Slot]:
         yield from holding
         forecasts = (*direct, *modelled)
         later = [one.starts_at for slots in forecasts for one in slots if one.starts_at > at]
+        # On to the next moment at which another slot may count.
         at = min([*later, *(slot.ends_at for slot in holding), until])
 
 
@@ -166,6 +168,7 @@ def _blind(situation: Situation, gap: datetime) -> Decision:
         since = situation.clock(situation.held_off_since)
         reason = f"held off since {since}, and {unknown} that gives the all-clear"
         return Decision(False, reason, until=until, guard=True)
+    # Undecided, not off: the device's fail-safe state says what is right without knowledge.
     raise Undecided(unknown)
 
 

@@ -98,6 +98,7 @@ def _by_meter(situation: Situation, meter: Other, bought: float) -> Decision:
         limit = options.may_buy + options.hysteresis
         is_due, change = bought > limit, f"more than {limit:.0f} W"
     else:
+        # Off, its own watts are still missing from what the meter says.
         limit = options.may_buy - options.watts
         is_due, change = bought < limit, f"enough for its {options.watts:g} W"
     if not is_due:
