@@ -146,6 +146,7 @@ class Access:
         if self.gateways is not None:
             gateways = gateways.filter(pk__in=self.gateways)
         if self.devices is not None:
+            # One with several of these devices would come several times.
             gateways = gateways.filter(devices__in=self.devices).distinct()
         return gateways
 

@@ -100,6 +100,7 @@ class DeviceQuerySet(models.QuerySet["Device"]):
 
     def count_by_freshness(self, now: datetime) -> dict[Freshness, int]:
         """Count the devices in each state, worst first, in one query."""
+        # An order that the caller gave would take part in the grouping.
         counts = dict(self.order_by().values_list(freshness_rank(now)).annotate(Count("pk")))
         return {freshness: counts.get(rank, 0) for rank, freshness in enumerate(FRESHNESS_RANKS)}
 

@@ -45,6 +45,7 @@ class HourlyStatisticsQuerySet(models.QuerySet["HourlyStatistics"]):
             .order_by("starts_at")
             .values_list(*_HourColumns._fields)
         )
+        # The hours after it that have no row of their own are as its end.
         earlier = rows.filter(starts_at__lte=start - HOUR).reverse()
         before = next(map(_HourColumns._make, earlier[:1]), None)
         within = rows.filter(starts_at__gt=start - HOUR, starts_at__lt=end)

@@ -33,6 +33,7 @@ def _fernet(field_keys: tuple[str, ...], secret_keys: tuple[str, ...]) -> "Multi
     from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
     def derived(key: str) -> Fernet:
+        # `info` never changes: with another one, what is stored could not be decrypted.
         hkdf = HKDF(
             algorithm=hashes.SHA256(), length=32, salt=None, info=b"iotapp stored credentials"
         )
@@ -72,6 +73,7 @@ class Secret:
         return bool(self.token)
 
     def __eq__(self, other: object) -> bool:
+        # Sealed twice, one text has two tokens: this asks whether the column has changed.
         return isinstance(other, Secret) and self.token == other.token
 
     def __hash__(self) -> int:

@@ -136,6 +136,7 @@ def backfill(
 def backfill_a_little() -> Backfilled:
     """Fill gaps for some seconds, after a poll. It does nothing if another run is at work."""
     names = keeping_vendors()
+    # Mostly there is none: then no run begins, and none is logged.
     if names and gaps(names, timezone.now() - LOOKS_BACK):
         try:
             return backfill(lasts=AFTER_A_POLL)
@@ -246,6 +247,7 @@ class _Run:
         for start in range(0, len(readings), READINGS_AT_ONCE):
             piece = readings[start : start + READINGS_AT_ONCE]
             recorder.add(
+                # An old answer tells nothing of the gateway's health, and sets no latest value.
                 GatewayAnswer(
                     gap.gateway_pk, now, [gap.vendor_id], piece, tells_health=False, past=True
                 )
@@ -291,8 +293,10 @@ class _Run:
         """
         gap, status = call.gap, getattr(error, "status", None)
         self.done.failed[str(call.gateway)] = complaint(error)
+        # No failure of this span: it is asked for again when there are calls.
         if isinstance(error, NoCallsLeft) or status == HTTPStatus.TOO_MANY_REQUESTS:
             del self.waiting[gap.gateway_pk]
+        # The whole gap: each span would be refused. What only wants another credential is kept.
         elif isinstance(error, ApiRefused) and status not in NO_ENTRY:
             self._close(call, Span(gap.since, gap.until), {})
         elif gap.failures + 1 >= MOST_FAILURES:
@@ -301,6 +305,7 @@ class _Run:
             with publishing():
                 self.holding.renew()
                 note_failure(gap.device_pk, call.span)
+            # It answered, but not with what can be read: a shorter span may do.
             if status == HTTPStatus.OK:
                 self._replace(replace(gap, failures=gap.failures + 1))
             else:

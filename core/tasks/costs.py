@@ -61,6 +61,7 @@ class Period:
     def first_day(self, today: date) -> date:
         if not self.by_month:
             return today - timedelta(days=self.count - 1)
+        # In months since year 0, so that January follows December as any other.
         months = 12 * today.year + today.month - self.count
         return date(months // 12, months % 12 + 1, 1)
 
@@ -358,6 +359,7 @@ def _meter(rows: Sequence[Attribute]) -> Attribute | None:
         for row in rows
         if is_counter(row) and row.name.startswith(METER) and "returned" not in row.name
     ]
+    # False comes first: `energy` itself, then those of phases and channels.
     counters.sort(key=lambda row: row.name != METER)
     power = [row for row in rows if row.name == POWER and are_convertible(row.unit, "W")]
     return next(iter([*counters, *power]), None)
@@ -373,5 +375,6 @@ def _integrated(meter: Attribute, times: Sequence[datetime], now: datetime) -> C
         known_since = known_since or span.starts_at
         watts = converted(span.mean, meter.unit, "W")
         hours = (span.ends_at - span.starts_at) / HOUR
+        # What is fed in is below 0, and no use.
         hourly.append(max(watts, 0.0) / 1000 * span.coverage * hours)
     return Counted(hourly, known_since)

@@ -54,6 +54,7 @@ def _numbers(meters: Sequence[Attribute], times: Sequence[datetime]) -> dict[int
     places = {meter.pk: bisect_left(times, summed_up_until(meter, times)) for meter in meters}
     found = HourlyStatistics.objects.numbers_at(places, times[: max(places.values(), default=0)])
     for pk, place in places.items():
+        # From there on the observations tell.
         del found[pk][place:]
     for start in range(min(places.values(), default=0), len(times), MOST_POINTS):
         part = times[start : start + MOST_POINTS]
@@ -116,6 +117,7 @@ class _Counter:
         start, end = self.times[first], self.times[last]
         before, after = self.readings[first] or 0.0, self.readings[last] or 0.0
         kwh = used(before, after, end - start)
+        # It only grew: nothing more has to be read.
         if kwh == after - before:
             return kwh
         cut = min(self._summed_up, end)
@@ -126,6 +128,7 @@ class _Counter:
         if not is_told:
             return self._by_the_most(hours, (start, before), (end, after))
         kwh = sum(hour.counted or 0.0 for hour in hours)
+        # An hour later: `counted_before` is of the time before its hour.
         following = self._told_in(hour_of(start) + HOUR, hour_of(cut) + HOUR)
         kwh += sum(hour.counted_before or 0.0 for hour in following)
         if cut < end:

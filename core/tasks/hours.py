@@ -56,6 +56,7 @@ def sum_up(line: StoredLine, until: datetime, before: HourRow | None) -> list[Ho
     before. It goes from change to change: a year without any costs no time.
     """
     hours = _Hours(line.start, until)
+    # Also where nothing was heard: without a row, the end of the hour before would hold on.
     hours.at(line.start)
     for time, number in line.points:
         if line.start <= time < until:
@@ -162,6 +163,7 @@ class _Hour:
         known = sum(length for length, _ in self.parts)
         values = [value for _, value in self.parts]
         last = self.last
+        # Also without an observation: then it is the value that was carried in.
         if self.is_known_at_end:
             last = values[-1]
         elif last is None and before:
@@ -175,6 +177,7 @@ class _Hour:
             min(values, default=None),
             max(values, default=None),
             self.mean if self.count else None,
+            # Each by its share: the sum of the largest numbers would be infinite.
             sum(value * (length / known) for length, value in self.parts) if known else None,
             self.first,
             last,

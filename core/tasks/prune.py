@@ -110,6 +110,7 @@ def prune_a_little(lease: HeldLease) -> Pruned:
     """Delete a few steps' worth. Each poll does, and a large backlog never holds a poll up."""
     now = trusted_now()
     pruned = roll_up_a_little(lease, Kept(now)).deleted
+    # A step is done when the generator is asked for it: the rest is not begun.
     for what, count in islice(_steps(now), STEPS_A_POLL):
         pruned[what] += count
         lease.renew_if_due()
@@ -191,6 +192,7 @@ def _delete(model: type[Model], pks: list[int]) -> None:
 
 
 def _all_of(what: str, rows: QuerySet[Any]) -> Iterator[tuple[str, int]]:
+    # By keys: a DELETE of PostgreSQL has no LIMIT.
     while pks := list(rows.order_by().values_list("pk", flat=True)[:ROWS_A_STEP]):
         rows.model.objects.filter(pk__in=pks).delete()
         yield what, len(pks)

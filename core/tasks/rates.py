@@ -56,6 +56,7 @@ def _means(slots: Sequence[Slot], times: Sequence[datetime]) -> list[Rate | None
     found: list[Rate | None] = []
     place = 0
     for starts_at, ends_at in pairwise(times):
+        # Both are in order of time: it is one walk along the two.
         while place < len(slots) and slots[place].ends_at <= starts_at:
             place += 1
         seconds = amount = 0.0

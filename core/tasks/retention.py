@@ -95,6 +95,7 @@ DELETE_OLD_HOURS = BulkStatement(
 
 
 # Before it observations may be gone: from then on the hours alone tell.
+# Only ever later: what is gone does not come back when more days are kept.
 SET_PRUNED = BulkStatement(
     COLUMNS,
     """UPDATE core_attribute SET pruned_until = v.before FROM {rows}
@@ -119,6 +120,7 @@ def delete_old(old: Sequence[Old], hours_since: datetime) -> Counter[str]:
     deleted["hours"] = DELETE_OLD_HOURS.run([Old(one.attribute_id, hours_since) for one in old])
     if deleted["hours"]:
         _let_history_grow([one.attribute_id for one in old])
+    # Without what is 0.
     return +deleted
 
 

@@ -159,6 +159,7 @@ class _Visit:
             else:
                 self._visited.append(attribute.pk)
                 self._take(attribute)
+        # Deleted and made anew: an hour that had a row may need none now.
         DELETE_HOURS_SINCE.run(self._summed)
         SET_MARKS.run(self._summed)
         self.done.written = INSERT_HOURS.run(self._rows)
@@ -223,8 +224,10 @@ def _read(attribute: Attribute, start: datetime, until: datetime) -> tuple[Store
     rows = _numbers(attribute).values_list("observed_at", "number")
     found = list(rows.filter(observed_at__gt=start, observed_at__lt=until)[: MOST_ROWS + 1])
     if len(found) > MOST_ROWS:
+        # Whole hours only; of one hour all is read, however much it is.
         until = max(hour_of(found[-1][0]), start + HOUR)
         found = list(rows.filter(observed_at__gt=start, observed_at__lt=until))
+    # What holds when it begins.
     before = list(rows.filter(observed_at__lte=start).reverse()[:1])
     points = [(at, float(number or 0)) for at, number in before + found]
     silences = silences_of(attribute, start, until)

@@ -122,6 +122,7 @@ def over_quota(digest: str) -> OverQuota | None:
 def flush() -> None:
     """Add what was counted to the database. What cannot be written waits for the next time."""
     with _counts.lock:
+        # Taken out under the lock, and written without it: other requests count on.
         waiting, _counts.waiting = _counts.waiting, Counter()
         _counts.written_at = monotonic()
     if not waiting:
@@ -156,6 +157,7 @@ def _read_today(budgets: set[Budget]) -> None:
         waiting: Counter[Budget] = Counter()
         for counted, requests in _counts.waiting.items():
             waiting[counted.budget] += requests
+        # What was counted since the write is in no sum of the database yet.
         _counts.today |= {budget: found[budget] + waiting[budget] for budget in found}
 
 
@@ -164,6 +166,7 @@ def of_month(first: date) -> list[dict[str, Any]]:
 
     Each has user, token, name, plan, route and requests.
     """
+    # Four days after the 28th it is the next month, whichever this is.
     after = (first.replace(day=28) + timedelta(days=4)).replace(day=1)
     rows = Usage.objects.filter(day__gte=first.replace(day=1), day__lt=after)
     by_token = rows.values(

@@ -52,14 +52,17 @@ def close(device_pk: int, span: Span, known: Known) -> bool:
     Return whether a silence changed. Call it inside publishing(); it locks the device, as
     `record()` does, whose readings end silences too.
     """
+    # Read for its lock only.
     list(Device.objects.select_for_update(no_key=True).filter(pk=device_pk).values_list("pk"))
     overlapping = Silence.objects.filter(
         attribute__device=device_pk, starts_at__lt=span.until, ends_at__gt=span.since
     )
     silences = list(overlapping.select_related("attribute"))
     left = [piece for one in silences for piece in _left(one, span, known)]
+    # Made anew: of one silence several may be left, or none.
     Silence.objects.filter(pk__in=[silence.pk for silence in silences]).delete()
     Silence.objects.bulk_create(left)
+    # Without `asked_until`: that it was asked for changes nothing in the history.
     before = [(one.attribute_id, one.starts_at, one.ends_at) for one in silences]
     changed = sorted(before) != sorted(
         (one.attribute_id, one.starts_at, one.ends_at) for one in left
@@ -85,6 +88,7 @@ def _left(silence: Silence, span: Span, known: Known) -> Iterator[Silence]:
             asked_until=silence.asked_until,
         )
         starts_at = span.since
+    # The empty one at the end brings out what is left after the last known time.
     for piece in (*known.get(attribute.name, ()), Span(silence.ends_at, silence.ends_at)):
         if piece.until < starts_at:
             continue

@@ -65,6 +65,7 @@ class Gap:
 
 def keeping_vendors(gateway_pk: int | None = None) -> list[str]:
     """Return those vendors of gateways that answer which keep a history."""
+    # Without order_by() the model's own order would take part in DISTINCT.
     found = _answering(gateway_pk).order_by().values_list("vendor", flat=True).distinct()
     return [name for name in found if vendors.load_or_default(name).keeps_history()]
 
@@ -85,10 +86,12 @@ def gaps(names: Collection[str], since: datetime, gateway_pk: int | None = None)
     newest = sorted(map(_Row._make, rows[:MOST_SILENCES]), key=lambda row: row.device_pk)
     by_device = groupby(newest, key=lambda row: row.device_pk)
     found = [gap for _, of_one in by_device for gap in _joined(sorted(of_one, key=_begin))]
+    # One that began long before is asked for from then on only.
     return [replace(gap, since=max(gap.since, since)) for gap in found]
 
 
 def _answering(gateway_pk: int | None) -> GatewayQuerySet:
+    # What does not answer a poll is not asked for its history either.
     answering = Gateway.objects.active().filter(failures=0)
     return answering if gateway_pk is None else answering.filter(pk=gateway_pk)
 
@@ -136,6 +139,7 @@ def open_before_the_first(
     for start in range(0, len(rows), ATTRIBUTES_AT_ONCE):
         with publishing():
             holding.renew()
+            # It ends where a silence begins that is there already: they must not overlap.
             Silence.objects.bulk_create(
                 Silence(attribute_id=pk, starts_at=since, ends_at=min(first_at, silent_at))
                 for pk, first_at, silent_at in _known(rows[start : start + ATTRIBUTES_AT_ONCE])
