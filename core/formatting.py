@@ -103,8 +103,11 @@ def span_text(minutes: float) -> str:
 
 
 def option_label(name: str, unit: str = "") -> str:
-    """With its unit, unless it ends in it: Gain, %; Lead minutes."""
+    """With its unit, unless it ends in it: Gain, %; Lead minutes. Flashes in flashes/h need no
+    word but the unit."""
     label = name.replace("_", " ").capitalize()
+    if unit.startswith(f"{name}/"):
+        return unit[:1].upper() + unit[1:]
     has_unit = label.lower().split()[-1].startswith(unit.lower())
     return label if has_unit else f"{label}, {unit}"
 

@@ -22,7 +22,7 @@ class RoleForm(forms.Form):
         Gateway.objects.present(),
         required=False,
         widget=forms.CheckboxSelectMultiple,
-        help_text="Unless of all: only the devices of these",
+        help_text="If not all: only the devices of these",
     )
 
     def clean(self) -> dict[str, Any]:

@@ -133,12 +133,17 @@ def words(use: Use) -> Words:
     if use.money:
         amounts = [cost_text(amount, currency) for currency, amount in sorted(use.money.items())]
         money = " + ".join(amounts) + _part(use.money_of, use.kwh)
-    return Words(f"{number_text(use.kwh)} kWh", grams, money)
+    return Words(f"{_kwh_text(use.kwh)} kWh", grams, money)
+
+
+def _kwh_text(kwh: float) -> str:
+    """To a watt-hour: less is 0, and not 8e-05."""
+    return number_text(round(kwh, 3))
 
 
 def _part(known: float, kwh: float) -> str:
     """Say of how much of the energy a cost is, unless it is of all but a percent."""
-    return f" for {number_text(known)} kWh" if kwh - known > 0.01 * kwh else ""
+    return f" for {_kwh_text(known)} kWh" if kwh - known > 0.01 * kwh else ""
 
 
 @dataclass(frozen=True)

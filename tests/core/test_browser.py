@@ -168,6 +168,14 @@ def test_no_name_and_no_value_is_cut_in_the_list_on_a_phone(visit, device):
     assert page.locator(".values dt, .values dd").evaluate_all(cut) == []
 
 
+def test_a_long_value_leaves_room_for_its_name_on_a_phone(visit, device):
+    Attribute.objects.create(device=device, name="mode", kind="text", text="y" * 255)
+    page = visit(f"/devices/{device.pk}/", viewport={"width": 390, "height": 800})
+    row = page.locator(".attribute", has_text="yyy")
+    widths = row.evaluate("(one) => [one, one.querySelector('h3')].map((part) => part.clientWidth)")
+    assert widths[1] > widths[0] / 4
+
+
 def test_a_long_value_is_shortened_in_the_list_and_whole_on_hover(visit, device):
     text = "z" * 100
     mode = Attribute.objects.create(device=device, name="mode", kind="text", text=text)

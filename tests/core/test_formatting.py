@@ -100,6 +100,7 @@ def test_lengths_of_time_are_said_in_hours_and_minutes(minutes, text):
         ("gain", "%", "Gain, %"),
         ("lead_minutes", "min", "Lead minutes"),
         ("on_after", "", "On after"),
+        ("flashes", "flashes/h", "Flashes/h"),
     ],
 )
 def test_an_option_is_labelled_with_its_unit_unless_it_ends_in_it(name, unit, label):

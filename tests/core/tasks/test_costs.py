@@ -18,7 +18,7 @@ from core.models import (
     Silence,
     Site,
 )
-from core.tasks.costs import Period, costs, total
+from core.tasks.costs import Period, Use, costs, total, words
 from core.tasks.retention import Kept
 from core.tasks.roll_up import roll_up
 from tests.core.tasks.homes import make_device, make_gateway
@@ -186,6 +186,11 @@ def test_where_nothing_was_measured_the_cost_is_not_known(home):
     # Below 0 one is paid; of the first two hours the price is not known.
     assert told["money"] == [{"currency": "GBP", "amount": pytest.approx(-0.06)}]
     assert (told["kwh"], told["money_of_kwh"]) == (pytest.approx(1.8), pytest.approx(0.6))
+
+
+def test_less_than_a_watt_hour_is_no_power_of_ten():
+    assert words(Use(kwh=0.00008)).kwh == "0 kWh"
+    assert words(Use(kwh=0.0512)).kwh == "0.051 kWh"
 
 
 def test_money_is_never_summed_up_over_two_currencies(home):

@@ -116,6 +116,12 @@ def test_the_list_takes_as_many_queries_for_many_alerts(hub, django_assert_max_n
 # Runs
 
 
+def test_what_has_not_run_yet_missed_nothing():
+    page = text(browser("ada", Role.ADMINISTRATOR), "/runs/")
+    assert "It has not run yet" in page
+    assert "was missed" not in page
+
+
 def test_runs_show_durations_missed_slots_and_slow_gateways(simulator, heater):
     poll.poll_devices()
     page = text(browser("ada", Role.ADMINISTRATOR), "/runs/")
@@ -188,6 +194,8 @@ def test_runs_of_backfill_and_the_listener_are_shown_once_there_are_any(db):
         ended = {"outcome": Outcome.DONE, "finished_at": now}
         Run.objects.create(task="backfill", started_at=now, counts={"spans": 7}, **ended)
         Run.objects.create(task="listen", started_at=now)
+        for task in ("poll", "decide"):
+            Run.objects.create(task=task, started_at=now, **ended)
     page = text(client, "/runs/")
     assert "<code>backfill</code>" in page
     assert "7 spans" in page
