@@ -100,6 +100,7 @@ class Feed(feeds.Feed):
 def _content(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
+            # A byte more than may be shows that there are more.
             content = file.read(LARGEST_FILE + 1)
     except OSError as error:
         raise ApiRefused(f"{path} cannot be read: {error.strerror}.") from error

@@ -56,6 +56,7 @@ class Feed(feeds.Feed):
         return in_order(with_fees(found, self.options, self.zone), since, until)
 
     def _rates(self, path: str, since: datetime, until: datetime, at: datetime) -> Iterator[Slot]:
+        # Bounded: an answer could name a next page for ever.
         for page in range(1, MOST_PAGES + 1):
             answer = self.http.get(
                 path,

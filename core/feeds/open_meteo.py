@@ -103,6 +103,7 @@ def values_of(answer: Any, columns: Iterable[Column]) -> dict[Column, dict[datet
     hourly, units = _object(answer, "hourly"), _object(answer, "hourly_units")
     hours = _hours(hourly.get("time"), answer.get("utc_offset_seconds"))
     wanted = list(columns)
+    # By its unit as well: a number in another one would be taken for what it is not.
     told = [one for one in wanted if one.name in hourly and units.get(one.name) == one.unit]
     if not told:
         names = " nor ".join(f"{column.name} in {column.unit}" for column in wanted)

@@ -111,6 +111,7 @@ def _expected(issued_at: datetime) -> float | None:
     def age(look: Look) -> timedelta:
         return (issued_at - STORMS_START_AT - look.begins - look.lasts) % STORMS
 
+    # The days go round: before the first look comes the last.
     newest = min(_looks(), key=age)
     return newest.rate(newest.around * (NEAR / AROUND) ** 2) if age(newest) <= OLDEST_LOOK else None
 

@@ -55,6 +55,7 @@ def freshness(
         return Freshness.UNREACHABLE
     if due_at is not None and now > due_at:
         return Freshness.STALE
+    # What pushes is not asked: late polls say nothing of it.
     if due_at is None and now - heard_at > late_after():
         return Freshness.UNREACHABLE if failures else Freshness.LATE
     if measured_at is not None and now - measured_at > STALE_AFTER:

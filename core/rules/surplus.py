@@ -77,6 +77,7 @@ def decide(situation: Situation) -> Decision:
     try:
         value = meter.value(options.power)
     except Undecided as error:
+        # A silent meter is no surplus and no lack: the reason says why the forecast counts.
         return _by_forecast(situation, str(error))
     if isinstance(value, bool | str):
         raise Undecided(f"the {options.power} of {meter.name} is no number of watts")
@@ -116,6 +117,7 @@ def _by_meter(situation: Situation, meter: Other, bought: float) -> Decision:
 def _since(situation: Situation, meter: Other, limit: float) -> datetime | None:
     """Since when more than `limit` is bought while it is on; or less, while it is off."""
     options, at = situation.options, situation.options.sign * limit
+    # Where positive values are fed in, more bought is less on the meter.
     is_above = situation.is_on == (options.sign > 0)
     return meter.since(
         options.power,

@@ -339,6 +339,7 @@ def _blocks(
 def _rows(one: DeviceCosts, columns: Sequence[str]) -> Iterator[list[Any]]:
     told = one.as_json()
     for part in told["months"] or told["days"]:
+        # A row also where no price is known.
         for money in part["money"] or [{"currency": None, "amount": None}]:
             values = {**told, **part, **money}
             yield [values[name] for name in columns]

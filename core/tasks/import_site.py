@@ -151,6 +151,7 @@ def _store_step(table: Table, step: Step, columns: list[str]) -> None:
     with damage_said(f"{step.label}: a row in the file cannot be read."):
         rows = [_settled(table.row(line, columns)) for line in step.lines]
     with transaction.atomic():
+        # The position first: a second import waits here for the row, and then finds it moved.
         _go_on(step.start, step.end)
         _insert(table.model, rows)
 
@@ -182,6 +183,7 @@ def _settled(row: Model) -> Model:
 
 def _insert(model: type[Model], rows: list[Model]) -> None:
     try:
+        # Past save(), which wants an outbox: nobody follows a site that is not whole.
         model._base_manager.bulk_create(rows)
     except (DataError, IntegrityError, ValueError) as error:
         where = f"{model._meta.label} {rows[0].pk} to {rows[-1].pk}"
@@ -196,6 +198,7 @@ def _first_line(error: Exception) -> str:
 def _finish(manifest: Manifest, end: Position) -> None:
     """Count what is stored; then the site is whole."""
     with transaction.atomic():
+        # Nothing more is stored, but nobody else may have gone on either.
         _go_on(end, end)
         for label, entry in manifest.tables.items():
             stored = model_of(label)._base_manager.count()
@@ -204,5 +207,6 @@ def _finish(manifest: Manifest, end: Position) -> None:
                     f"{label}: {entry.rows} rows were in the file, and {stored} are here."
                 )
         for label in (*MOVED, *NUMBERED_ON):
+            # Rows stored with their keys leave the sequence where it was.
             database.number_on(model_of(label), manifest.numbers.get(label, 0))
         SiteImport.objects.all().delete()

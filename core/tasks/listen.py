@@ -150,6 +150,7 @@ class Listener:
         if not (lost or new or is_due):
             return
         with publishing() as outbox:
+            # By the database's clock, as polls judge it, which may run at another machine.
             _set_listened(new, listened_since=Now(), listened_until=Now() + LISTENED)
             if is_due:
                 _set_listened(alive - new, listened_until=Now() + LISTENED)

@@ -145,6 +145,7 @@ def receive_readings(
         heard = {
             message.devices[item.device].pk for item in items if item.device in message.devices
         }
+        # After the commit: a worker that begins at once would not find them before.
         transaction.on_commit(lambda: ask_workers_to_react(heard))
     received.refused.sort()
     return received

@@ -103,6 +103,7 @@ def use_up(gateway: Gateway, envelope: Envelope) -> None:
     messages = SignedMessage.objects.filter(gateway=gateway)
     messages.filter(received_at__lt=timezone.now() - KEPT_FOR).delete()
     try:
+        # A savepoint: PostgreSQL does nothing more in a transaction after an error.
         with transaction.atomic():
             SignedMessage.objects.create(gateway=gateway, message_id=envelope.message_id)
     except IntegrityError:
@@ -124,6 +125,7 @@ def _is_same(one: str, other: str) -> bool:
 
 
 def _is_timely(timestamp: str) -> bool:
+    # Bounded: fromtimestamp() fails for a larger number.
     if not (timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= 11):
         return False
     sent_at = datetime.fromtimestamp(int(timestamp), UTC)

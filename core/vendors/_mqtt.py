@@ -73,6 +73,7 @@ def parsed(payload: bytes) -> Any:
 def name_of(words: str) -> str:
     """An attribute's name, of words in any case: "DewPoint" is dew_point; "" if there is none."""
     spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", words[:100])
+    # A name begins with a letter, whatever the words begin with.
     return re.sub(r"[^a-z0-9]+", "_", spaced.lower()).strip("_").lstrip("0123456789_")
 
 

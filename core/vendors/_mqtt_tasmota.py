@@ -61,6 +61,7 @@ class Tasmota(Dialect):
             return ()
         topic, what = levels[1:]
         if what == "LWT":
+            # A list: a generator that nobody takes from would learn nothing.
             return list(self._will(topic, message.payload))
         content = parsed(message.payload)
         if topic not in self.known or not isinstance(content, dict):

@@ -330,6 +330,7 @@ def _stands_for_none(part: Part) -> bool:
     if spec.kind is not Kind.NUMBER or isinstance(part.reported, bool):
         return False
     if part.reported == NO_VALUE:
+        # Where less than 0 can be, -1 is a value.
         return spec.minimum is not None and spec.minimum >= 0
     return part.reported == NO_PROBE and spec.name in ("temperature", "humidity")
 

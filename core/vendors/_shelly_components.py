@@ -91,6 +91,7 @@ def current(path: str, name: str = "current") -> Field:
 
 
 def energy(path: str, name: str = "energy") -> Field:
+    # Devices count Wh.
     return number(path, name, "kWh", 0, 1e9, divisor=1000)
 
 

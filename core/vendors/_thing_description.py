@@ -134,6 +134,7 @@ class _Description:
         self.elsewhere = ""
 
     def thing(self) -> Thing:
+        # `name` is Mozilla's word for the title.
         title = first_text(self.description, "title", "titles", "name")
         given = self.description.get("id") or self.description.get("href")
         vendor_id = given if isinstance(given, str) else title
@@ -252,6 +253,7 @@ class _Description:
         """Name it in snake case, in our word where its type is known; no two alike."""
         for word in words(schema.get("@type")):
             plain = PLAIN_WORDS.get(word, "")
+            # A second one of the same type goes by its own name.
             if plain and plain not in self.used:
                 return plain
         snake = re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", name).lower()

@@ -56,6 +56,7 @@ class Client(Vendor):
         if revert_after is not None:
             raise ApiRefused(f"Over MQTT there is no timer: nothing would bring {vendor_id} back.")
         with self._session() as session:
+            # How a device is ordered stands in what the broker retains.
             session.learn()
             session.order(vendor_id, attribute, value)
 
@@ -72,6 +73,7 @@ class Client(Vendor):
                 told = Told()
                 is_due = monotonic() - asked_at >= whole_every.total_seconds()
                 if is_due:
+                    # What is answered comes as any other message: nothing waits for it.
                     session.send_questions(vendor_ids)
                     asked_at = monotonic()
                 session.receive(LISTEN_SECONDS, told)

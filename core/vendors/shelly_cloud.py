@@ -83,6 +83,7 @@ class Client(Vendor):
         for hardware, state in self._states(hardware_ids, {"select": ["status"]}):
             for reading in readings(hardware, _status(state), by_cloud=None):
                 if not _is_online(state):
+                    # What the cloud tells of it is from before, however long ago.
                     reading = replace(reading, value=None, cause=None, reachable=False)
                 if reading.vendor_id in wanted:
                     yield reading

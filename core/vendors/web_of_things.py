@@ -172,6 +172,7 @@ class Client(Vendor):
     def _things(self) -> list[_Found]:
         """Every thing that the address tells of, each id once; at least one."""
         answer = self._description(self.start)
+        # An address with a path is meant as it is.
         if not _tells_of_things(answer) and self.start == "/":
             answer = self._description(WELL_KNOWN)
         if isinstance(answer, dict):

@@ -152,6 +152,7 @@ class ReplayedDevice:
     def _minutes(self, since: datetime, now: datetime) -> float:
         """Return how long it ran since then."""
         running = [Window(self.changed_at, now)] if self.is_on and self.changed_at else []
+        # A year has thousands of them: those that were over are not looked at.
         first = bisect_left(self.on, since, key=lambda window: window.ends_at)
         return score.minutes_of(score.within([*self.on[first:], *running], since, now))
 

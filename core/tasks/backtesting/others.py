@@ -48,6 +48,7 @@ class OtherDevices:
     def at(self, now: datetime) -> dict[int, Other]:
         """Return what was known of them."""
         if self._until is None or now > self._until:
+            # A day at a time: however long the backtest is, no more is in memory.
             self._load(now + DAY)
         return {pk: self._other(pk, now) for pk in self._devices}
 
@@ -67,6 +68,7 @@ class OtherDevices:
             told = line.latest(now)
             if told is None or not _is_fresh(row, line, told.at, now):
                 continue
+            # The newest value is never joined with others, so the lowest is the same.
             values[row.name] = told.highest
             if self._lasts and (not remembered or row.name in remembered):
                 past[row.name] = line.past(self._lasts, now)

@@ -24,6 +24,7 @@ class Seal:
 
     def __init__(self, passphrase: str, salt: bytes = b"") -> None:
         self.salt = salt or secrets.token_bytes(16)
+        # Both keys at once: the derivation is slow on purpose.
         keys = Scrypt(salt=self.salt, length=64, n=SCRYPT_N, r=8, p=2).derive(passphrase.encode())
         self._fernet = Fernet(urlsafe_b64encode(keys[:32]))
         self._signing = keys[32:]
