@@ -4,6 +4,7 @@ all."""
 import re
 import time
 from datetime import timedelta
+from itertools import pairwise
 
 import pytest
 from django.test import Client
@@ -82,6 +83,17 @@ def test_times_are_in_the_readers_zone(visit, device):
     expect(page.locator("time[data-ago]").first).to_have_attribute(
         "title", re.compile(r"GMT\+5:30|IST")
     )
+
+
+def test_no_label_of_time_lies_over_the_next_on_a_narrow_phone(visit, device):
+    plan(device)
+    page = visit(f"/devices/{device.pk}/", viewport={"width": 320, "height": 800})
+    expect(page.locator(".chart.outside")).to_have_count(1)
+    boxes = page.locator(".chart.outside .x text").evaluate_all("""(all) => all
+        .map((text) => text.getBoundingClientRect()).filter((box) => box.width)
+        .map(({ left, right }) => [left, right])""")
+    assert len(boxes) > 1
+    assert all(box[1] < after[0] for box, after in pairwise(sorted(boxes)))
 
 
 def test_the_servers_clock_is_told_by_when_a_page_was_written(visit, device, monkeypatch):
