@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from math import hypot
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -85,7 +86,9 @@ class Feed(feeds.Feed):
         except ValueError as error:
             raise ApiError(f"{self.options.file}: {error}.") from error
         oldest = now.timestamp() - KEPT_SECONDS
-        return sorted(one for one in read if oldest <= one.at <= now.timestamp())
+        kept = [one for one in read if oldest <= one.at <= now.timestamp()]
+        # By time only: a row of who watched has no place to compare.
+        return sorted(kept, key=attrgetter("at"))
 
     def _text(self) -> str:
         if self.address_by(self.options):

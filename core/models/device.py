@@ -279,13 +279,14 @@ class Device(Evented):
         """Return for how long no decision was possible, counting time in which rounds ran.
 
         Neither a jump of the clock nor a scheduler that stood still makes a long time: more than
-        two intervals between rounds count as one.
+        two intervals of do_something_awesome between rounds count as one.
         """
         if self.undecided_since is None or self.decided_at is None:
             return timedelta()
         between = max(now - self.decided_at, timedelta())
-        if between > settings.POLL_INTERVAL * 2:
-            between = settings.POLL_INTERVAL
+        usual: timedelta = settings.SCHEDULE["do_something_awesome"].usual_gap
+        if between > 2 * usual:
+            between = usual
         return timedelta(seconds=self.undecided_seconds) + between
 
     @property

@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 LOOK_SECONDS = 0.5
 OVERDUE_SECONDS = 5.0
 """How soon it is seen that the time of a decision is over."""
+FAULT_PAUSE_SECONDS = 10.0
+"""After an error that is not the database's: another try at each look would only fill the log."""
 MOST_AT_ONCE = 500
 """Devices decided about together."""
 
@@ -77,13 +79,16 @@ class Reactions:
         self._latest = {key: said for key, said in self._latest.items() if key[0] not in gone}
 
     def _run(self) -> None:
-        while not self._stopping.wait(LOOK_SECONDS):
+        pause = LOOK_SECONDS
+        while not self._stopping.wait(pause):
+            pause = LOOK_SECONDS
             try:
                 self.look()
             except DatabaseError as error:
                 logger.warning("Nothing is decided for now: %s", error)
-            except Exception:  # those that wait are tried again at the next look
+            except Exception:  # those that wait are tried again
                 logger.exception("What changed was not decided about")
+                pause = FAULT_PAUSE_SECONDS
             finally:
                 release_connection()
 

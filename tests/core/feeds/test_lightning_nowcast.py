@@ -109,6 +109,13 @@ def test_who_watches_and_sees_nothing_tells_of_calm(at, tmp_path):
     assert now.value == 0 and max(slot.value for slot in ahead) < 2
 
 
+def test_a_strike_and_who_watched_at_the_same_time_are_both_taken(at, tmp_path):
+    file, same = tmp_path / "strikes.csv", f"{AT - MINUTE:%Y-%m-%dT%H:%M:%SZ}"
+    file.write_text(f"time_utc,lat,lon\n{same},31.5,-112.5\n{same},,\n")
+    [now], _ = told(feed(file=str(file)), STORM, Signal.LIGHTNING)
+    assert now.value > 0
+
+
 def test_a_file_that_is_not_there_is_for_a_person(at, tmp_path):
     with pytest.raises(ApiRefused, match="cannot be read: No such file"):
         told(feed(file=str(tmp_path / "no.csv")), STORM, Signal.LIGHTNING)

@@ -12,6 +12,7 @@ from django.utils import timezone
 from core.models import Attribute, Device, DeviceCommand, Plan, Receipt
 from core.models.device_command import State
 from core.readings import Source
+from core.schedule import Every
 from core.simulator import Fault
 from core.tasks import decide, explain, gateways, poll
 from core.tasks.events.outbox import publishing
@@ -256,6 +257,19 @@ def test_a_scheduler_that_stood_still_makes_no_fail_safe(heater, simulator, time
     round_at(time_machine, 10)
     assert round_at(time_machine, 300).sentence == "no decision: the script says so"
     assert simulator.devices[0].on
+
+
+def test_the_fail_safe_goes_by_how_often_it_is_decided_not_polled(
+    heater, simulator, time_machine, settings
+):
+    hourly = {"do_something_awesome": Every(timedelta(hours=1))}
+    settings.SCHEDULE = settings.SCHEDULE | hourly
+    says("on")
+    decide.decide()
+    says("undecided")
+    assert round_at(time_machine, 60).sentence.startswith("no decision: ")
+    assert round_at(time_machine, 121).source is Source.FAIL_SAFE
+    assert not simulator.devices[0].on
 
 
 def test_a_hold_given_while_it_is_decided_wins(heater, simulator, monkeypatch):

@@ -3,6 +3,7 @@
 import sys
 import threading
 from datetime import timedelta
+from time import monotonic
 
 import pytest
 from django.db import connection
@@ -15,10 +16,12 @@ from core.readings import Reading
 from core.simulator import Simulator
 from core.tasks import decide, gateways, react
 from core.tasks.events.outbox import publishing
+from core.tasks.listening import reactions
 from core.tasks.listening.reactions import Reactions
 from core.tasks.polling.record import GatewayAnswer, record
 from core.vendors import _shelly_socket
 from tests.core.tasks.listening.listeners import until as turns_until
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -139,6 +142,24 @@ def test_within_a_minute_of_a_decision_it_waits_and_is_not_forgotten(heater):
     assert Device.objects.get().decided_at > before
     reactions.look()
     assert decided() == 1
+
+
+def test_after_a_fault_it_pauses(monkeypatch, caplog):
+    monkeypatch.setattr(reactions, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(reactions, "OVERDUE_SECONDS", 0)
+    monkeypatch.setattr(reactions, "FAULT_PAUSE_SECONDS", 0.5)
+    tried_at = []
+
+    def fails(pks):
+        tried_at.append(monotonic())
+        raise RuntimeError("a fault")
+
+    reacting = Reactions(fails, overdue=lambda: [1])
+    reacting.start()
+    wait_until(lambda: len(tried_at) > 1)
+    reacting.stop(10)
+    assert tried_at[1] - tried_at[0] >= 0.5
+    assert "RuntimeError: a fault" in caplog.text
 
 
 def test_a_round_that_knew_less_does_not_decide_after_a_reaction(heater, monkeypatch):
