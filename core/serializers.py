@@ -283,6 +283,8 @@ def span_json(attribute: Attribute, span: Span) -> Json:
         "minimum": span.minimum,
         "maximum": span.maximum,
         "coverage": span.coverage,
+        "count": span.observation_count,
+        "minutes_on": span.minutes_on if attribute.kind == Kind.BOOLEAN else None,
     }
 
 

@@ -181,6 +181,17 @@ class SpanShown(Described):
     coverage = serializers.FloatField(
         min_value=0, max_value=1, help_text="The share of the span in which a value was known."
     )
+    count = serializers.IntegerField(
+        allow_null=True,
+        help_text=(
+            "Of its observations, from its start up to its end; null where nothing is known, or "
+            "where the span divides an hour whose observations were pruned."
+        ),
+    )
+    minutes_on = serializers.FloatField(
+        allow_null=True,
+        help_text="So long a switch was on; null of what is no switch, and where nothing is known.",
+    )
 
 
 class SeriesShown(Described):

@@ -85,7 +85,11 @@ def read_examples() -> dict[str, list[Json]]:
     }
     observations = [
         _page(observation_json(_power(), NOW - 10 * MINUTE, 20.5, None)),
-        _page(span_json(_power(), Span(NIGHT, NIGHT + HOUR, 1024.5, 20.5, 2000.0, 0.98))),
+        _page(
+            span_json(
+                _power(), Span(NIGHT, NIGHT + HOUR, 1024.5, 20.5, 2000.0, 0.98, observation_count=6)
+            )
+        ),
     ]
     return {
         **{name: [_page(row)] for name, row in pages.items()},

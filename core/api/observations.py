@@ -223,7 +223,7 @@ class Observations(Resource):
         starts = list(islice(self._grid(attribute, after), most + 1))
         return [
             (Place(attribute.pk, span.ends_at), span_json(attribute, span))
-            for span in spans(attribute, starts, self._now)
+            for span in spans(attribute, starts, self._now, with_counts=True)
         ]
 
     @cached_property

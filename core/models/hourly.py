@@ -26,7 +26,10 @@ def end_of_hour(time: datetime) -> datetime:
 
 
 class Summary(NamedTuple):
-    """A time with what is known of it. `minimum`, `maximum` and `mean` are None if nothing is."""
+    """A time with what is known of it. `minimum`, `maximum` and `mean` are None if nothing is.
+
+    `on_seconds`: so long it is known not to have been 0.
+    """
 
     starts_at: datetime
     ends_at: datetime
@@ -34,6 +37,8 @@ class Summary(NamedTuple):
     minimum: float | None
     maximum: float | None
     mean: float | None
+    on_seconds: float
+    observation_count: int
 
 
 class HourlyStatisticsQuerySet(models.QuerySet["HourlyStatistics"]):
@@ -54,7 +59,9 @@ class HourlyStatisticsQuerySet(models.QuerySet["HourlyStatistics"]):
             yield from _lasting(before, start, row.starts_at)
             known_seconds = row.known_microseconds / SECOND
             values = (row.minimum, row.maximum, row.mean_over_time)
-            yield Summary(row.starts_at, ends_at, known_seconds, *values)
+            on_seconds = row.on_microseconds / SECOND
+            count = row.observation_count
+            yield Summary(row.starts_at, ends_at, known_seconds, *values, on_seconds, count)
             before = row
         yield from _lasting(before, start, end)
 
@@ -105,7 +112,9 @@ class _HourColumns(NamedTuple):
     """The columns of an hour that summaries need."""
 
     starts_at: datetime
+    observation_count: int
     known_microseconds: int
+    on_microseconds: int
     minimum: float | None
     maximum: float | None
     mean_over_time: float | None
@@ -119,8 +128,9 @@ def _lasting(row: _HourColumns | None, start: datetime, end: datetime) -> Iterat
         return
     start = max(start, row.starts_at + HOUR)
     if start < end:
-        value = row.last_number
-        yield Summary(start, end, (end - start).total_seconds(), value, value, value)
+        value, seconds = row.last_number, (end - start).total_seconds()
+        on_seconds = seconds if value else 0.0
+        yield Summary(start, end, seconds, value, value, value, on_seconds, 0)
 
 
 class HourlyStatistics(models.Model):

@@ -46,6 +46,19 @@ WHERE attribute.id IN ({attributes}) AND NOT COALESCE(
 """
 
 
+# How many numbers an attribute has from each time up to the next: one walk along the index.
+COUNTS = """
+WITH edge(at) AS (VALUES {edges}),
+    span AS (SELECT at, LEAD(at) OVER (ORDER BY at) AS until FROM edge)
+SELECT (SELECT count(*) FROM core_observation observation
+    WHERE observation.attribute_id = %s AND observation.number IS NOT NULL
+    AND observation.observed_at >= span.at AND observation.observed_at < span.until)
+FROM span WHERE span.until IS NOT NULL ORDER BY span.at
+"""
+MOST_EDGES = 500
+"""Times in one query, each a parameter: old versions of SQLite allow 999."""
+
+
 class ObservationQuerySet(models.QuerySet["Observation"]):
     def between(self, since: datetime, until: datetime) -> Self:
         return self.filter(observed_at__gt=since, observed_at__lte=until).order_by("observed_at")
@@ -74,6 +87,18 @@ class ObservationQuerySet(models.QuerySet["Observation"]):
             for pk, place, number in cursor.fetchall():
                 samples[pk][place] = number
         return samples
+
+    def counts(self, attribute_pk: int, times: Sequence[datetime]) -> list[int]:
+        """Count an attribute's numbers from each of these times, in order, up to the next one."""
+        connection, found = connections[self.db], list[int]()
+        for start in range(0, len(times) - 1, MOST_EDGES - 1):
+            part = times[start : start + MOST_EDGES]
+            query = COUNTS.format(edges=", ".join(["(%s)"] * len(part)))
+            adapted = map(connection.ops.adapt_datetimefield_value, part)
+            with connection.cursor() as cursor:
+                cursor.execute(query, [*adapted, attribute_pk])
+                found += [count for (count,) in cursor.fetchall()]
+        return found
 
 
 class Observation(models.Model):
@@ -158,6 +183,8 @@ class Span(NamedTuple):
     """What an attribute was from one time to another. `coverage`: of this share it is known.
 
     `mean` is weighted by time: a value holds until the next one, or until nothing was heard.
+    `minutes_on`: so long it was known not to be 0. `observation_count` is from its start up to
+    its end; None where that is not known, or was not asked for.
     """
 
     starts_at: datetime
@@ -166,3 +193,5 @@ class Span(NamedTuple):
     minimum: float | None
     maximum: float | None
     coverage: float
+    minutes_on: float | None = None
+    observation_count: int | None = None

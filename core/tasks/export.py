@@ -18,7 +18,7 @@ from core.tasks.observations import Range, Texts, blocks_of, span_blocks
 COLUMNS = ("attribute", "device", "name", "unit", "observed_at", "value")
 SPAN_COLUMNS = (
     *("attribute", "device", "name", "unit", "starts_at", "ends_at"),
-    *("mean", "minimum", "maximum", "coverage"),
+    *("mean", "minimum", "maximum", "coverage", "count", "minutes_on"),
 )
 SPECIAL = frozenset(',"\r\n')
 FORMULA = frozenset("=+-@\t\r＝＋－＠")

@@ -19,6 +19,7 @@ from django.utils import timezone
 from core.models import Attribute, Device, Silence, Site
 from core.models.observation import Span
 from core.readings import Kind
+from core.serializers import span_json
 from core.tasks import export, tables
 from core.tasks.observations import BEGINNING, END, Range, blocks, blocks_of, edges, span_blocks
 from core.tasks.tables import Block, Table
@@ -174,6 +175,8 @@ def _observations(wanted: Wanted, progress: Progress | None) -> Table:
 
 def _spans(wanted: Wanted, every: timedelta, progress: Progress | None) -> Table:
     clock = _clock()
+    values: dict[str, type] = dict.fromkeys(("mean", "minimum", "maximum", "coverage"), float)
+    values |= {"count": int, "minutes_on": float}
 
     def rows() -> Iterator[Block]:
         for attribute in _with_progress(_numbers(wanted), progress):
@@ -184,13 +187,13 @@ def _spans(wanted: Wanted, every: timedelta, progress: Progress | None) -> Table
                         *_key(attribute),
                         span.starts_at.astimezone(zone),
                         span.ends_at.astimezone(zone),
-                        *span[2:],
+                        *(told[name] for name in values),
                     )
                     for span in some
+                    for told in (span_json(attribute, span),)
                 ]
 
     times = {"starts_at": datetime, "ends_at": datetime}
-    values = dict.fromkeys(("mean", "minimum", "maximum", "coverage"), float)
     return Table({**ALL_KEYS, **times, **values}, rows())
 
 

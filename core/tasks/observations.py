@@ -196,15 +196,17 @@ def span_blocks(
     spans at once. Of the same times each attribute has as many blocks."""
     last = next(times)
     while more := list(islice(times, SPANS_AT_ONCE)):
-        yield spans(attribute, [last, *more], now)
+        yield spans(attribute, [last, *more], now, with_counts=True)
         last = more[-1]
 
 
-def spans(attribute: Attribute, starts: Sequence[datetime], now: datetime) -> list[Span]:
+def spans(
+    attribute: Attribute, starts: Sequence[datetime], now: datetime, *, with_counts: bool = False
+) -> list[Span]:
     """Sum up an attribute between each of these times and the next. Nothing after `now` is known.
 
     Points are read once, in order of time. Where they may have been pruned, spans of an hour and
-    longer are summed up from hours.
+    longer are summed up from hours. `with_counts` counts observations too, by one more query.
     """
     if len(starts) < 2:
         return []
@@ -218,7 +220,7 @@ def spans(attribute: Attribute, starts: Sequence[datetime], now: datetime) -> li
                 break
             part = next(known, None)
         found.append(_span(within, starts_at, ends_at))
-    return found
+    return _with_counts(attribute, starts, found) if with_counts else found
 
 
 def _known(attribute: Attribute, starts: Sequence[datetime], end: datetime) -> Iterator[Summary]:
@@ -232,7 +234,24 @@ def _known(attribute: Attribute, starts: Sequence[datetime], end: datetime) -> I
         if piece.start < piece.end:
             seconds = (piece.end - piece.start).total_seconds()
             value = piece.value
-            yield Summary(piece.start, piece.end, seconds, value, value, value)
+            on_seconds = seconds if value else 0.0
+            yield Summary(piece.start, piece.end, seconds, value, value, value, on_seconds, 0)
+
+
+def _with_counts(
+    attribute: Attribute, starts: Sequence[datetime], found: Sequence[Span]
+) -> list[Span]:
+    """Add what hours that are summed up counted to the observations since them."""
+    summed_up = max(starts[0], summed_up_until(attribute, starts))
+    later = [max(at, summed_up) for at in starts]
+    counts = Observation.objects.counts(attribute.pk, later)
+    told = []
+    for span, count in zip(found, counts, strict=True):
+        total = None if span.observation_count is None else span.observation_count + count
+        if total == 0 and not span.coverage:
+            total = None  # nothing is known: there were none, or they are deleted
+        told.append(span._replace(observation_count=total))
+    return told
 
 
 def summed_up_until(attribute: Attribute, starts: Sequence[datetime]) -> datetime:
@@ -253,8 +272,12 @@ def summed_up_until(attribute: Attribute, starts: Sequence[datetime]) -> datetim
 
 def _span(summaries: Iterable[Summary], starts_at: datetime, ends_at: datetime) -> Span:
     known, total, least, most = 0.0, 0.0, list[float](), list[float]()
+    on_seconds, count, is_divided = 0.0, 0, False
     for summary in summaries:
         seconds = _known_within(summary, starts_at, ends_at)
+        count += summary.observation_count
+        if summary.observation_count and not _is_within(summary, starts_at, ends_at):
+            is_divided = True
         if summary.mean is None or summary.minimum is None or summary.maximum is None:
             continue
         if seconds > 0:
@@ -262,20 +285,28 @@ def _span(summaries: Iterable[Summary], starts_at: datetime, ends_at: datetime) 
             most.append(summary.maximum)
             known += seconds
             total += seconds * summary.mean
+            on_seconds += seconds * (summary.on_seconds / summary.known_seconds)
+    # How many of an hour were in which of two spans is not known.
+    counted = None if is_divided else count
     if not known:
-        return Span(starts_at, ends_at, None, None, None, 0.0)
-    coverage = known / (ends_at - starts_at).total_seconds()
-    return Span(starts_at, ends_at, total / known, min(least), max(most), round(coverage, 6))
+        return Span(starts_at, ends_at, None, None, None, 0.0, None, counted)
+    coverage = round(known / (ends_at - starts_at).total_seconds(), 6)
+    mean, minutes_on = total / known, round(on_seconds / 60, 3)
+    return Span(starts_at, ends_at, mean, min(least), max(most), coverage, minutes_on, counted)
 
 
 def _known_within(summary: Summary, starts_at: datetime, ends_at: datetime) -> float:
     """Return the known seconds of a summary in a span. An hour that is in two spans, as by a clock
     half an hour off, is divided as if it were evenly known."""
-    if starts_at <= summary.starts_at and summary.ends_at <= ends_at:
+    if _is_within(summary, starts_at, ends_at):
         return summary.known_seconds
     length = summary.ends_at - summary.starts_at
     within = min(summary.ends_at, ends_at) - max(summary.starts_at, starts_at)
     return within.total_seconds() * (summary.known_seconds / length.total_seconds())
+
+
+def _is_within(summary: Summary, starts_at: datetime, ends_at: datetime) -> bool:
+    return starts_at <= summary.starts_at and summary.ends_at <= ends_at
 
 
 def pieces(attribute: Attribute, start: datetime, end: datetime) -> Iterator[Piece]:

@@ -11,6 +11,7 @@ from itertools import islice
 from typing import Any
 
 from django.conf import settings
+from django.contrib.admin.models import LogEntry
 from django.contrib.sessions.models import Session
 from django.db import transaction
 from django.db.models import F, Model, QuerySet
@@ -142,6 +143,7 @@ def _steps(now: datetime, days: int | None = None) -> Iterator[tuple[str, int]]:
     yield from _too_old("receipts", receipts, "ended_at", before)
     plans = Plan.objects.exclude(settled_at=None)
     yield from _too_old("plans", plans, "settled_at", before)
+    yield from _too_old("admin changes", LogEntry.objects.all(), "action_time", before)
     ended_alerts = Alert.objects.ended()
     yield from _too_old("alerts", ended_alerts, "ended_at", before)
     kept_since = timezone.now().date() - USAGE_LIFETIME

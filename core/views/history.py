@@ -107,7 +107,7 @@ def _of_hours(
     """Draw means, with the least and the greatest values around them."""
     until = min(now, attribute.heard_at or start)
     means, lows, highs = list[Piece](), list[Piece](), list[Piece]()
-    for starts_at, ends_at, mean, low, high, _ in spans(attribute, times, now):
+    for starts_at, ends_at, mean, low, high, *_ in spans(attribute, times, now):
         begin, end = max(starts_at, start), min(ends_at, until)
         if mean is not None and low is not None and high is not None and begin < end:
             means.append(Piece(begin, end, mean))

@@ -98,7 +98,7 @@ def measured_of(
     # Observations are not revised: what was observed by then was known by then.
     times = list(edges(since, min(until, known.at), every, UTC))
     slots = []
-    for starts_at, ends_at, mean, _, _, coverage in spans(attribute, times, known.at):
+    for starts_at, ends_at, mean, _, _, coverage, *_ in spans(attribute, times, known.at):
         if mean is not None and coverage >= LEAST_COVERAGE and ends_at <= known.at:
             value = converted(mean, attribute.unit, unit)
             slots.append(Slot(starts_at, ends_at, value, unit, signal=signal))

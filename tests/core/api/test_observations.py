@@ -236,6 +236,18 @@ def test_a_mean_is_weighted_by_time(viewer, power):
     assert (third["mean"], third["minimum"], third["coverage"]) == (None, None, 0)
 
 
+def test_a_span_counts_its_observations(viewer, power):
+    store(power, 0, 60, every=45 * MINUTE, until=NOON + 2 * HOUR)
+    assert [one["count"] for one in spans(viewer, power)] == [2, 0, None]
+    assert [one["minutes_on"] for one in spans(viewer, power)] == [None, None, None]
+
+
+def test_a_switch_says_how_long_it_was_on(viewer, switch):
+    store(switch, 1, 0, 1, every=40 * MINUTE, until=NOON + 2 * HOUR)
+    assert [one["minutes_on"] for one in spans(viewer, switch)] == [40, 40, None]
+    assert [one["count"] for one in spans(viewer, switch)] == [2, 1, None]
+
+
 def test_a_silence_is_no_data(viewer, power):
     store(power, 10, until=NOON + 3 * HOUR)
     Silence.objects.create(attribute=power, starts_at=NOON + 30 * MINUTE, ends_at=NOON + 2 * HOUR)

@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pytest
+from django.contrib.admin.models import LogEntry
 from django.contrib.sessions.backends.db import SessionStore
 from django.contrib.sessions.models import Session
 from django.utils import timezone
@@ -274,6 +275,16 @@ def test_a_token_goes_a_quarter_of_a_year_after_its_end(how):
     assert prune.prune() == {"tokens": 1}
     assert set(Token.objects.all()) == {valid, young, billed}
     assert old not in Token.objects.all()
+
+
+def test_what_was_done_in_the_admin_goes_with_the_orders_of_its_time(admin_user, settings):
+    settings.KEEP_DAYS = 30
+    for days in (31, 29):
+        LogEntry.objects.create(
+            user=admin_user, action_flag=2, action_time=timezone.now() - timedelta(days=days)
+        )
+    assert prune.prune() == {"admin changes": 1}
+    assert LogEntry.objects.get().action_time > timezone.now() - timedelta(days=30)
 
 
 def test_a_log_in_goes_once_it_is_over():

@@ -64,13 +64,13 @@ def grid(start, end, every=HOUR):
 
 def by_hours(power, times):
     power.refresh_from_db()
-    return spans(power, times, timezone.now())
+    return spans(power, times, timezone.now(), with_counts=True)
 
 
 def by_observations(power, times):
     power.refresh_from_db()
     power.rolled_until = power.pruned_until = None
-    return spans(power, times, timezone.now())
+    return spans(power, times, timezone.now(), with_counts=True)
 
 
 def same(hours, raw):
@@ -80,6 +80,9 @@ def same(hours, raw):
         assert one.mean == (None if other.mean is None else pytest.approx(other.mean, rel=1e-9))
         assert (one.minimum, one.maximum) == (other.minimum, other.maximum)
         assert one.coverage == pytest.approx(other.coverage, abs=2e-6)
+        assert one.observation_count == other.observation_count
+        expected = other.minutes_on
+        assert one.minutes_on == (None if expected is None else pytest.approx(expected, abs=2e-3))
 
 
 def same_as_observations(power):
@@ -170,7 +173,7 @@ def test_spans_stay_the_same_when_the_observations_are_pruned(power, seed, time_
     power.refresh_from_db()
     assert power.pruned_until == hour_of(timezone.now() - DAY)
     for times, raw in zip(grids, before, strict=True):
-        same(spans(power, times, timezone.now()), raw)
+        same(by_hours(power, times), raw)
     assert not Silence.objects.filter(ends_at__lt=power.pruned_until).exists()
 
 
@@ -412,8 +415,9 @@ def test_days_of_a_clock_half_an_hour_off_divide_an_hour(power, time_machine):
     prune.prune(days=1)
     power.refresh_from_db()
     times = [NOON + 30 * MINUTE, NOON + 3 * HOUR + 30 * MINUTE]
-    (span,) = spans(power, times, timezone.now())
+    (span,) = spans(power, times, timezone.now(), with_counts=True)
     assert (span.mean, span.coverage) == (6.0, 1.0)
+    assert (span.minutes_on, span.observation_count) == (180.0, None)
 
 
 def test_observations_are_all_there_until_they_are_old(power):
