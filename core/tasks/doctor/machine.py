@@ -59,6 +59,8 @@ def _span(span: timedelta) -> str:
 def disk_lines() -> Iterator[Line]:
     disk = site.disk()
     text = f"{disk.free / 1e9:.1f} of {disk.total / 1e9:.1f} GB are free at {disk.folder}."
+    if connection.vendor == "postgresql":
+        text += " Where the database has another disk, that one is not looked at."
     if disk.is_nearly_full:
         advice = "Make room there. KEEP_DAYS says how long values are kept; prune deletes at once."
         yield error("disk", text, advice)

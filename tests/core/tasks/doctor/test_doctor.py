@@ -152,6 +152,13 @@ def test_a_disk_that_is_nearly_full_is_an_error(monkeypatch):
     assert (line.level, line.text[:29]) == (Level.ERROR, "1.0 of 100.0 GB are free at /")
 
 
+@pytest.mark.parametrize(("vendor", "is_said"), [("sqlite", False), ("postgresql", True)])
+def test_the_disk_of_a_database_elsewhere_is_said_not_to_be_looked_at(monkeypatch, vendor, is_said):
+    monkeypatch.setattr(machine.connection, "vendor", vendor)
+    [line] = machine.disk_lines()
+    assert ("is not looked at" in line.text) == is_said
+
+
 @pytest.mark.parametrize(
     ("apart", "level"), [(0, Level.OK), (60, Level.WARNING), (-7200, Level.ERROR)]
 )
