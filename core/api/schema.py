@@ -7,6 +7,7 @@ from django.conf import settings
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.openapi import AutoSchema
+from drf_spectacular.plumbing import get_doc
 from drf_spectacular.utils import extend_schema
 from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
@@ -51,6 +52,11 @@ class BearerScheme(OpenApiAuthenticationExtension):
 
 class Operation(AutoSchema):
     """Describes one method of a view."""
+
+    def get_description(self) -> str:  # type: ignore[override]  # as in drf-spectacular
+        """Leave out the docstring that every view inherits: it is for who writes one."""
+        description: str = super().get_description()
+        return "" if description == get_doc(Resource) else description
 
     def get_auth(self) -> Any:
         """Say who may: with `{}` also who has neither log-in nor token, where that is public."""

@@ -130,3 +130,10 @@ def test_the_page_needs_no_other_host_and_no_inline_script_or_style(client, db):
 )
 def test_a_value_is_described_in_words(schema, words):
     assert docs.kind(schema) == words
+
+
+def test_descriptions_are_for_who_asks(schema):
+    for path, operations in schema["paths"].items():
+        for operation in operations.values():
+            assert operation["summary"], path
+            assert "self." not in operation.get("description", ""), path
