@@ -13,6 +13,7 @@ from collections.abc import Generator
 from typing import TypeVar
 from urllib.parse import quote
 
+import hypothesis
 import psycopg
 import pytest
 from django.conf import settings
@@ -29,6 +30,12 @@ OTHERS = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg
 def pytest_configure(config: pytest.Config) -> None:
     # Replayed data, which needs no network. A real home has no feed until it names one.
     settings.FEEDS = ["replay"]
+    if not IN_CI:  # there hypothesis has a profile of its own
+        # No example has a time limit: other work on the machine would break it.
+        hypothesis.settings.register_profile(
+            "patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+        )
+        hypothesis.settings.load_profile("patient")
     for vendor in DATABASES:
         config.addinivalue_line("markers", f"{vendor}: only on this database")
 

@@ -21,6 +21,7 @@ from core.models import Attribute, Device, DeviceCommand, Forecast, Gateway, Pla
 from core.models.device_command import State
 from core.simulator import Simulator
 from core.tasks import scorecard
+from tests.core.tasks.test_roll_up import by_hours, by_observations, grid, same
 
 
 @pytest.fixture
@@ -123,6 +124,12 @@ def test_the_demo_begins_with_two_weeks_of_history_and_scores(in_a_demo, time_ma
     assert values == sorted(values)
     hours = sum(plan.delivered for plan in car.plans.exclude(settled_at=None)) / 60
     assert values[-1] - values[0] == pytest.approx(7.2 * hours, rel=0.12)
+    # Its hours say what its observations say.
+    call_command("roll_up")
+    for attribute in car.attributes.filter(name__in=("power", "energy", "on")):
+        assert attribute.rolled_until > timezone.now() - timedelta(hours=3)
+        times = grid(fortnight_ago, timezone.now() - timedelta(hours=3))
+        same(by_hours(attribute, times), by_observations(attribute, times))
 
 
 def test_the_demo_says_which_port_is_taken(in_a_demo):
