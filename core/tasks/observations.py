@@ -219,7 +219,7 @@ def spans(
             if part.ends_at > ends_at:
                 break
             part = next(known, None)
-        found.append(_span(within, starts_at, ends_at))
+        found.append(_span(within, starts_at, ends_at, with_count=with_counts))
     return _with_counts(attribute, starts, found) if with_counts else found
 
 
@@ -270,7 +270,9 @@ def summed_up_until(attribute: Attribute, starts: Sequence[datetime]) -> datetim
     return min(until, end_of_hour(heard_at))
 
 
-def _span(summaries: Iterable[Summary], starts_at: datetime, ends_at: datetime) -> Span:
+def _span(
+    summaries: Iterable[Summary], starts_at: datetime, ends_at: datetime, *, with_count: bool
+) -> Span:
     known, total, least, most = 0.0, 0.0, list[float](), list[float]()
     on_seconds, count, is_divided = 0.0, 0, False
     for summary in summaries:
@@ -287,7 +289,7 @@ def _span(summaries: Iterable[Summary], starts_at: datetime, ends_at: datetime) 
             total += seconds * summary.mean
             on_seconds += seconds * (summary.on_seconds / summary.known_seconds)
     # How many of an hour were in which of two spans is not known.
-    counted = None if is_divided else count
+    counted = count if with_count and not is_divided else None
     if not known:
         return Span(starts_at, ends_at, None, None, None, 0.0, None, counted)
     coverage = round(known / (ends_at - starts_at).total_seconds(), 6)
