@@ -184,7 +184,7 @@ def test_what_comes_late_after_pruning_changes_only_what_is_not_pruned(power, ti
     prune.prune(days=1)
     power.refresh_from_db()
     times = grid(NOON, timezone.now())
-    before = spans(power, times, timezone.now())
+    before = by_hours(power, times)
     tell_past(power, 500.0, power.pruned_until - 3 * HOUR - MINUTE)
     tell_past(power, 700.0, power.pruned_until + 2 * HOUR + MINUTE)
     roll_up.roll_up()
