@@ -63,7 +63,7 @@ def _span_rows(
     attributes: Iterable[Attribute], grid: Grid, now: datetime
 ) -> Iterator[list[dict[str, Any]]]:
     for attribute in attributes:
-        for block in span_blocks(attribute, grid(attribute), now):
+        for block in span_blocks(attribute, grid(attribute), now, with_counts=True):
             yield [span_json(attribute, span) for span in block]
 
 

@@ -181,7 +181,7 @@ def _spans(wanted: Wanted, every: timedelta, progress: Progress | None) -> Table
     def rows() -> Iterator[Block]:
         for attribute in _with_progress(_numbers(wanted), progress):
             zone = clock(attribute) if wanted.is_local else UTC
-            for some in _span_blocks(attribute, wanted, every, clock):
+            for some in _span_blocks(attribute, wanted, every, clock, with_counts=True):
                 yield [
                     (
                         *_key(attribute),
@@ -221,11 +221,16 @@ def _numbers(wanted: Wanted) -> list[Attribute]:
 
 
 def _span_blocks(
-    attribute: Attribute, wanted: Wanted, every: timedelta, clock: export.Clock
+    attribute: Attribute,
+    wanted: Wanted,
+    every: timedelta,
+    clock: export.Clock,
+    *,
+    with_counts: bool = False,
 ) -> Iterator[list[Span]]:
     until = min(wanted.until, wanted.now)
     times = edges(wanted.since, until, every, clock(attribute))
-    return span_blocks(attribute, times, wanted.now)
+    return span_blocks(attribute, times, wanted.now, with_counts=with_counts)
 
 
 def _float(number: str | float | None) -> float | None:

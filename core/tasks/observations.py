@@ -190,13 +190,13 @@ def edges(since: datetime, until: datetime, every: timedelta, zone: ZoneInfo) ->
 
 
 def span_blocks(
-    attribute: Attribute, times: Iterator[datetime], now: datetime
+    attribute: Attribute, times: Iterator[datetime], now: datetime, *, with_counts: bool
 ) -> Iterator[list[Span]]:
     """Sum up an attribute between each of these times, as of edges(), and the next: some hundred
     spans at once. Of the same times each attribute has as many blocks."""
     last = next(times)
     while more := list(islice(times, SPANS_AT_ONCE)):
-        yield spans(attribute, [last, *more], now, with_counts=True)
+        yield spans(attribute, [last, *more], now, with_counts=with_counts)
         last = more[-1]
 
 
